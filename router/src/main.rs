@@ -3,28 +3,29 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mesh_router::config::{Args, Command, Settings};
+use mesh_options::{RouterArgs, RouterTask};
+use mesh_router::config;
 use mesh_router::crypto::secret::Password;
 use mesh_router::process::start::StartMode;
 use mesh_router::process::supervise;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = RouterArgs::parse();
     // Must run before a second thread exists.
     let password = Password::take();
     let manner = StartMode::of(&args);
     let options = args.options();
     let result = match args.command {
-        Some(Command::Reset {
+        Some(RouterTask::Reset {
             state_dir,
             socket,
             bridge,
         }) => mesh_router::reset::run(&state_dir, &socket, bridge.as_deref())
             .map(|()| ExitCode::SUCCESS),
-        Some(Command::Plugin(settings)) => {
+        Some(RouterTask::Plugin(settings)) => {
             mesh_router::plugin::run(settings).map(|()| ExitCode::SUCCESS)
         }
-        None => Settings::of(options).and_then(|settings| {
+        None => config::settings(options).and_then(|settings| {
             if args.restart {
                 return supervise::run(&settings, password);
             }

@@ -16,7 +16,7 @@ use mesh_proto::names::{
     AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, ServiceProtocol,
 };
 use mesh_router::clock::Clock;
-use mesh_router::dns::{Config, Dns, Upstreams};
+use mesh_router::dns::{Dns, DnsConfig, UpstreamSource};
 
 fn main() -> anyhow::Result<()> {
     let mut words = std::env::args().skip(1);
@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     let mut names = Names::new(PeerId([1; 16]), clock.now());
     names.set_own(host.entries().to_vec());
     names.settle();
-    let dns = Dns::start(Config {
+    let dns = Dns::start(DnsConfig {
         names,
         settings: AnswerSettings {
             domain: Domain::parse("mesh.local")?,
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         },
         // Only this machine, even if others reach the address.
         clients: Arc::new(move |ip| ip.is_loopback() || ip == listen.ip()),
-        upstreams: file.map_or_else(|| Upstreams::fixed(servers), Upstreams::file),
+        upstreams: file.map_or_else(|| UpstreamSource::fixed(servers), UpstreamSource::file),
         clock,
     })?;
     if let Some(error) = dns.listen(&[listen]).into_iter().next() {

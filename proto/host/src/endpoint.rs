@@ -119,9 +119,9 @@ impl DockerEndpoint {
 /// All endpoints, by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct EndpointTable(BTreeMap<String, DockerEndpoint>);
+pub struct DockerEndpointTable(BTreeMap<String, DockerEndpoint>);
 
-impl EndpointTable {
+impl DockerEndpointTable {
     /// Returns an endpoint.
     pub fn get(&self, id: &str) -> Option<&DockerEndpoint> {
         self.0.get(id)
@@ -290,7 +290,7 @@ pub struct HalfMade(BTreeMap<String, Instant>);
 
 impl HalfMade {
     /// Notes that an endpoint is in no container, and returns whether it has been so for long.
-    pub fn is_overdue(&mut self, id: &str, table: &EndpointTable, now: Instant) -> bool {
+    pub fn is_overdue(&mut self, id: &str, table: &DockerEndpointTable, now: Instant) -> bool {
         self.0.retain(|id, _| {
             let end = table.get(id);
             end.is_some_and(|end| end.ifname.is_empty())
@@ -314,8 +314,8 @@ mod tests {
         DockerEndpoint::new("net", &wanted, "docker:web:1".into())
     }
 
-    fn table(ends: &[(&str, DockerEndpoint)]) -> EndpointTable {
-        let mut table = EndpointTable::default();
+    fn table(ends: &[(&str, DockerEndpoint)]) -> DockerEndpointTable {
+        let mut table = DockerEndpointTable::default();
         for (id, end) in ends {
             table.insert(id, end.clone());
         }

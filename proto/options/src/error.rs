@@ -15,3 +15,23 @@ pub enum OptionsError {
     #[error("a path is not valid UTF-8; use another one ({0})")]
     Path(String),
 }
+
+/// Settings that cannot be used: one line that names the option, and what to give instead.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct SettingsError(pub(crate) String);
+
+impl From<OptionsError> for SettingsError {
+    fn from(error: OptionsError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Returns from a function with a [`SettingsError`] of this text.
+macro_rules! refuse {
+    ($($text:tt)*) => {
+        return Err($crate::error::SettingsError(format!($($text)*)))
+    };
+}
+
+pub(crate) use refuse;

@@ -125,7 +125,7 @@ pub struct Removed {
 }
 
 /// Result of giving up this router's space when it left.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Left {
     /// Number of slices that no router took over.

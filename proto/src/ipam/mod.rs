@@ -82,6 +82,15 @@ use registry::Registry;
 use removal::Removals;
 use requester::{NewRequest, Requester};
 
+/// The range and the default subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The range that routers share.
+    pub range: Ipv4Net,
+    /// The subnet of `net:default`.
+    pub default_subnet: Ipv4Net,
+}
+
 /// The settings of a router that allocates.
 #[derive(Clone, Copy, Debug)]
 pub struct IpamConfig {

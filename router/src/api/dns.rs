@@ -1,22 +1,16 @@
 //! Handlers of requests about names.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mesh_proto::api::{
-    Addresses, ControlReport, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary,
-    Done,
-};
-use mesh_proto::names::ZoneEntry;
+use mesh_dns::report::{counters, entries};
+use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, DnsSummary, Done};
 
 use super::{Api, ApiResult, Failure, ask};
 use crate::command::ControlCommand;
-use crate::dns::Counts;
 use crate::names::NamesError;
 
 pub(super) fn routes() -> Router<Api> {
@@ -72,60 +66,14 @@ async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
         left_out: view.left_out,
         counters: naming
             .dns()
-            .map(|d| counters(d.counts()))
+            .map(|d| counters(d.counts(), view.shown.as_ref()))
             .unwrap_or_default(),
     };
     if let Some(shown) = view.shown {
         report.entries = entries(&shown.held, &router);
         report.hidden = shown.hidden;
-        if shown.refused > 0 {
-            let key = "statements refused".to_owned();
-            report.counters.insert(key, shown.refused);
-        }
     }
     Ok(Json(report))
-}
-
-/// Returns one row per name, container and address, in order.
-fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
-    let peers: BTreeMap<&str, Arc<str>> = router
-        .peers
-        .iter()
-        .map(|p| {
-            let shown = format!("{}({})", p.name, p.nick_name);
-            (p.id.as_str(), shown.into())
-        })
-        .collect();
-    let mut entries: Vec<DnsEntry> = held
-        .iter()
-        .flat_map(|held| {
-            let id = held.origin.to_string();
-            let peer = peers.get(id.as_str()).map_or(&*id, |p| p).to_owned();
-            let line = move |address| DnsEntry {
-                name: held.entry.name.to_string(),
-                address,
-                container: held.entry.container.clone(),
-                peer: peer.clone(),
-            };
-            held.entry.addresses.iter().copied().map(line)
-        })
-        .collect();
-    entries.sort();
-    entries
-}
-
-fn counters(counts: Counts) -> BTreeMap<String, u64> {
-    let all = [
-        ("answered", counts.answered),
-        ("forwarded", counts.forwarded),
-        ("forwarded, no answer", counts.failed),
-        ("refused, too many at once", counts.overflowed),
-        ("dropped, no query", counts.dropped),
-        ("dropped, from a stranger", counts.strangers),
-        ("answers lost, no room", counts.unsent),
-    ];
-    let some = all.into_iter().filter(|(_, n)| *n > 0);
-    some.map(|(what, n)| (what.to_owned(), n)).collect()
 }
 
 async fn client(State(api): State<Api>) -> Json<DnsClient> {

@@ -1,29 +1,21 @@
 //! Why something was not put on the mesh, or taken off it.
 
+use mesh_engine::error::EngineError;
+use mesh_host::arguments::ArgumentError;
 use mesh_host::table::AttachRefusal;
-use mesh_proto::address::AddressError;
 
 use super::kernel::KernelError;
-use crate::engine::EngineError;
 use crate::state::StateError;
 
 /// Why it was not done; one line, ready to print. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachmentError {
-    /// An address argument that cannot be used.
+    /// An argument that cannot be used.
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Argument(#[from] ArgumentError),
     /// An address cannot be allocated, or is not free.
     #[error("{0}")]
     Allocation(String),
-    /// More addresses than one container may have.
-    #[error("{given} addresses for one container; at most {most} are possible")]
-    TooManyAddresses {
-        /// The number of addresses.
-        given: usize,
-        /// The number that is possible.
-        most: usize,
-    },
     /// An address that someone else has, or one more than fits.
     #[error(transparent)]
     Refused(#[from] AttachRefusal),

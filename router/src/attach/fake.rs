@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use ipnet::IpNet;
+use mesh_host::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 
 use super::kernel::{
-    AddressSetting, BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
-    KernelResult, NetnsRef,
+    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
 };
 
 #[derive(Default)]

@@ -23,7 +23,6 @@
 //! | `reconcile` | the kernel, Docker and the table made to agree |
 //! | [`kernel`] | the seam to the kernel |
 
-mod arguments;
 mod containers;
 mod docker;
 mod error;
@@ -46,6 +45,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use mesh_engine::plugin::call::JoinedEndpoint;
 use mesh_host::endpoint::EndpointOptions;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
@@ -72,7 +72,6 @@ use reconcile::{
     BridgeRepair, DockerRepairs, EndpointRepair, MemberRepair, Orphans, Reconciler, Repairs,
 };
 
-pub(crate) use docker::JoinedEndpoint;
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;

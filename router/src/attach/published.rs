@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mesh_host::container_names::ContainerNames;
 use mesh_host::endpoint::ContainerRef;
 use mesh_host::exposure::ExposedName;
+use mesh_host::lease_owner::id;
 use mesh_host::member::ResolverSite;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_proto::ids::Mac;
 use tokio::sync::watch;
-
-use crate::ipam::ContainerNames;
-use crate::ipam::holder::id;
 
 /// The parts of the table that others read, told when they change.
 pub(super) struct PublishedTable {

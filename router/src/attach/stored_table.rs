@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mesh_host::container_names::ContainerNames;
 use mesh_host::endpoint::ContainerRef;
 use mesh_host::table::AttachmentTable;
 use mesh_proto::ids::Mac;
 
 use super::AttachmentError;
 use super::published::PublishedTable;
-use crate::ipam::ContainerNames;
 use crate::state::{StateError, Store};
 
 /// The owner of the table. It is read and changed in closures, so that its lock is never held over an `await`: the driver

@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use mesh_options::RouterSettings;
 use mesh_proto::crypto::secret::{MeshSecret, Realm};
 use zeroize::Zeroizing;
 
-use crate::config::Settings;
 use crate::warnings::Warnings;
 
 /// Environment variable that may hold the password.
@@ -47,7 +47,7 @@ impl From<OsString> for Password {
 /// # Errors
 /// One line that names the file or the variable and the problem.
 pub fn load(
-    settings: &Settings,
+    settings: &RouterSettings,
     variable: Option<Password>,
     warnings: &Warnings,
 ) -> anyhow::Result<MeshSecret> {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_password_that_is_set_is_used_or_stops_the_start() {
         let load = |variable: Option<&[u8]>| {
-            let settings = Settings::of(mesh_options::Options::default()).unwrap();
+            let settings = crate::config::settings(mesh_options::Options::default()).unwrap();
             let variable = variable.map(|v| Password(Zeroizing::new(v.to_vec())));
             load(&settings, variable, &Warnings::default())
         };

@@ -7,90 +7,88 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use mesh_dns::counters::count;
+use mesh_dns::forwarding::{Attempts, JudgedReply, write_reply};
 use mesh_proto::entropy::Entropy;
-use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS, MAX_DNS_TRIES};
+use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS};
 use mesh_proto::names::{Forwarded, Judgement, QueryTransport};
 use mesh_sys::resolver::{tcp_to, udp_to};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Shared;
-use super::counters::count;
+use super::ServerState;
 use super::framing::{read_message, write_message};
-use super::spots::{Spot, Within};
+use super::listeners::{EmbeddedResolver, ListenerKey};
 use crate::clock::OsEntropy;
 
 /// Longest reply accepted, in bytes. Queries advertise [`mesh_proto::limits::MAX_DNS_UDP`] only.
 const MAX_REPLY: usize = 4_096;
 
-/// Reply of a server, with the verdict on it.
-type Said = (Judgement, Vec<u8>);
-
 /// Upstream server.
 #[derive(Clone, Debug)]
-pub(super) enum Server {
-    /// Server that the host uses, too.
+pub(super) enum UpstreamServer {
+    /// UpstreamServer that the host uses, too.
     Host(SocketAddr),
     /// Resolver in the network namespace of a container.
-    Within(Within),
+    Embedded(EmbeddedResolver),
 }
 
 /// Writes the reply for the client into `out`, at the latest at the deadline.
 pub(super) async fn ask(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
     forwarded: &Forwarded,
-    spot: Spot,
+    key: ListenerKey,
     out: &mut Vec<u8>,
 ) {
     count(&shared.counters.forwarded);
     let deadline = Instant::now() + DNS_DEADLINE;
-    let servers = shared.servers(spot);
-    let asking = ask_all(shared, forwarded, &servers);
-    match timeout_at(deadline, asking).await {
-        // A single label that no server knows does not exist: the mesh has none of that name either.
-        Ok(Some((Judgement::Failure, _))) if forwarded.is_single() => forwarded.give_up(out),
-        Ok(Some((_, message))) => forwarded.reply(&message, out),
-        Ok(None) | Err(_) => {
-            count(&shared.counters.failed);
-            forwarded.give_up(out);
-        }
+    let asking = ask_all(shared, forwarded, shared.attempts(key));
+    let reply = timeout_at(deadline, asking).await.unwrap_or_default();
+    if !write_reply(forwarded, reply, out) {
+        count(&shared.counters.failed);
     }
 }
 
 /// Returns the first answer; else the last failure that a server replied with; `None` without any reply.
-async fn ask_all(shared: &Arc<Shared>, forwarded: &Forwarded, servers: &[Server]) -> Option<Said> {
-    let (within, host): (Vec<&Server>, Vec<&Server>) =
-        servers.iter().partition(|s| matches!(s, Server::Within(_)));
-    let mut next = within
-        .into_iter()
-        .chain(host.into_iter().cycle().take(MAX_DNS_TRIES));
-    let mut tries: JoinSet<io::Result<Said>> = JoinSet::new();
-    let mut failure = None;
+async fn ask_all(
+    shared: &Arc<ServerState>,
+    forwarded: &Forwarded,
+    mut attempts: Attempts<UpstreamServer>,
+) -> Option<JudgedReply> {
+    let mut tries: JoinSet<io::Result<JudgedReply>> = JoinSet::new();
     loop {
-        let server = next.next();
+        let server = attempts.next_server();
+        let may_wait = server.is_some();
         if let Some(server) = server {
-            tries.spawn(ask_one(shared.clone(), forwarded.clone(), server.clone()));
+            tries.spawn(ask_one(shared.clone(), forwarded.clone(), server));
         }
         let patience = Instant::now() + DNS_PATIENCE;
         tokio::select! {
-            said = tries.join_next() => match said {
-                Some(Ok(Ok(said @ (Judgement::Failure, _)))) => failure = Some(said),
-                Some(Ok(Ok(said))) => return Some(said),
+            reply = tries.join_next() => match reply {
+                Some(Ok(Ok(reply))) => {
+                    if let Some(reply) = attempts.take(reply) {
+                        return Some(reply);
+                    }
+                }
                 // Query the next server at once.
                 Some(_) => {}
-                None => return failure,
+                None => return attempts.failure(),
             },
-            () = sleep_until(patience), if server.is_some() => {}
+            () = sleep_until(patience), if may_wait => {}
         }
     }
 }
 
-async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> io::Result<Said> {
+async fn ask_one(
+    shared: Arc<ServerState>,
+    forwarded: Forwarded,
+    server: UpstreamServer,
+) -> io::Result<JudgedReply> {
     match server {
-        Server::Host(server) => ask_host(&shared, &forwarded, server).await,
-        Server::Within(within) => {
-            let said = ask_within(&forwarded, &within).await?;
+        UpstreamServer::Host(server) => ask_host(&shared, &forwarded, server).await,
+        UpstreamServer::Embedded(embedded) => {
+            let said = ask_embedded(&forwarded, &embedded).await?;
             // Docker's resolver knows only part of the addresses in the mesh; the mesh knows all.
             if shared.leads_here(&said.1) {
                 return Err(io::Error::other("the address is of the mesh"));
@@ -100,8 +98,11 @@ async fn ask_one(shared: Arc<Shared>, forwarded: Forwarded, server: Server) -> i
     }
 }
 
-async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> {
-    let (netns, server) = (within.netns.clone(), within.resolver.udp);
+async fn ask_embedded(
+    forwarded: &Forwarded,
+    embedded: &EmbeddedResolver,
+) -> io::Result<JudgedReply> {
+    let (netns, server) = (embedded.netns.clone(), embedded.sockets.udp);
     // Entering a namespace requires a separate thread.
     let made = tokio::task::spawn_blocking(move || udp_to(&netns, server)).await;
     let socket = UdpSocket::from_std(made.map_err(io::Error::other)??)?;
@@ -109,13 +110,17 @@ async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> 
     if judged.0 != Judgement::Truncated || forwarded.transport() != QueryTransport::Tcp {
         return Ok(judged);
     }
-    let (netns, server) = (within.netns.clone(), within.resolver.tcp);
+    let (netns, server) = (embedded.netns.clone(), embedded.sockets.tcp);
     let made = tokio::task::spawn_blocking(move || tcp_to(&netns, server, DNS_DEADLINE)).await;
     let stream = TcpStream::from_std(made.map_err(io::Error::other)??)?;
     ask_by_tcp(forwarded, stream).await
 }
 
-async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) -> io::Result<Said> {
+async fn ask_host(
+    shared: &ServerState,
+    forwarded: &Forwarded,
+    server: SocketAddr,
+) -> io::Result<JudgedReply> {
     let socket = UdpSocket::bind(any_address(server.ip())).await?;
     // From now on the kernel accepts datagrams of this server only.
     socket.connect(server).await?;
@@ -131,7 +136,7 @@ async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) ->
 }
 
 /// Sends the query over UDP, and returns the first reply that matches it.
-async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said> {
+async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<JudgedReply> {
     let id = random_id();
     socket.send(&forwarded.query(id)).await?;
     let mut reply = vec![0; MAX_REPLY];
@@ -146,7 +151,7 @@ async fn converse(forwarded: &Forwarded, socket: &UdpSocket) -> io::Result<Said>
     Err(io::Error::other("too many forged replies"))
 }
 
-async fn ask_by_tcp(forwarded: &Forwarded, mut stream: TcpStream) -> io::Result<Said> {
+async fn ask_by_tcp(forwarded: &Forwarded, mut stream: TcpStream) -> io::Result<JudgedReply> {
     let id = random_id();
     write_message(&mut stream, &forwarded.query(id)).await?;
     let mut reply = vec![0; usize::from(u16::MAX)];

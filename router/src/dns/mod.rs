@@ -1,15 +1,13 @@
 //! The DNS server: sockets around [`mesh_proto::names::answer`], and a forwarder for names outside the mesh.
 //!
 //! It has its own thread, so that a container that sends many queries does not delay the control plane. The thread owns
-//! the view of all names and receives updates ([`Told`]).
+//! the view of all names and receives updates ([`DnsCommand`]).
 
-mod counters;
+mod command;
 mod forward;
 mod framing;
-mod places;
-mod spots;
+mod listeners;
 mod tcp;
-mod told;
 mod udp;
 mod upstreams;
 
@@ -19,6 +17,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use mesh_dns::counters::{DnsCounters, DnsCounts};
+use mesh_dns::forwarding::Attempts;
+use mesh_dns::permits::Permits;
 use mesh_proto::limits::{
     MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE,
@@ -28,31 +29,29 @@ use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, OsEntropy};
-use counters::Counters;
-use places::Places;
-use spots::{Client, Listening, Opened, Spot, open};
+use forward::UpstreamServer;
+use listeners::{ClientKey, ListenerKey, ListenerSockets, ListenerState, open};
 
-pub use counters::Counts;
-pub use spots::Within;
-pub use told::{Own, Shown, Told};
-pub use upstreams::{Upstreams, read_resolv_conf};
+pub use command::DnsCommand;
+pub use listeners::EmbeddedResolver;
+pub use upstreams::{UpstreamSource, read_resolv_conf};
 
 /// Configuration of a server.
-pub struct Config {
+pub struct DnsConfig {
     /// Names known at the start.
     pub names: Names,
     /// Domain and TTL.
     pub settings: AnswerSettings,
     /// Decides which source addresses are answered: containers of this host, and the host.
-    pub clients: Clients,
+    pub clients: ClientFilter,
     /// Servers for other names.
-    pub upstreams: Upstreams,
+    pub upstreams: UpstreamSource,
     /// Clock of the router.
     pub clock: Clock,
 }
 
 /// Predicate on the source address of a client: true if it is answered.
-pub type Clients = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+pub type ClientFilter = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Failure to listen on an address.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +64,7 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// True if the host does not have the address at this moment.
+    /// Returns true if the host does not have the address at this moment.
     pub fn is_absent(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrNotAvailable
     }
@@ -83,25 +82,25 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// A running server. It ends on drop.
 pub struct Dns {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     /// New sockets for the thread; closed to end it.
-    sockets: Option<mpsc::UnboundedSender<Opened>>,
-    told: mpsc::Sender<Told>,
+    sockets: Option<mpsc::UnboundedSender<ListenerSockets>>,
+    commands: mpsc::Sender<DnsCommand>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// State shared by the tasks of the server.
-struct Shared {
+struct ServerState {
     /// Locked only by tasks of the server's thread, of which one runs at a time.
     names: RwLock<Names>,
     settings: AnswerSettings,
-    clients: Clients,
-    upstreams: Upstreams,
+    clients: ClientFilter,
+    upstreams: UpstreamSource,
     clock: Clock,
-    counters: Counters,
-    listening: Mutex<BTreeMap<Spot, Listening>>,
-    forwards: Arc<Places>,
-    connections: Arc<Places>,
+    counters: DnsCounters,
+    listening: Mutex<BTreeMap<ListenerKey, ListenerState>>,
+    forwards: Arc<Permits<ClientKey>>,
+    connections: Arc<Permits<ClientKey>>,
 }
 
 impl Dns {
@@ -109,31 +108,31 @@ impl Dns {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(config: Config) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+    pub fn start(config: DnsConfig) -> io::Result<Self> {
+        let shared = Arc::new(ServerState {
             names: RwLock::new(config.names),
             settings: config.settings,
             clients: config.clients,
             upstreams: config.upstreams,
             clock: config.clock,
-            counters: Counters::default(),
+            counters: DnsCounters::default(),
             listening: Mutex::default(),
-            forwards: Places::new(MAX_DNS_FORWARDS, MAX_DNS_FORWARDS_PER_SOURCE),
-            connections: Places::new(MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE),
+            forwards: Permits::new(MAX_DNS_FORWARDS, MAX_DNS_FORWARDS_PER_SOURCE),
+            connections: Permits::new(MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (sockets, opened) = mpsc::unbounded_channel();
-        let (told, news) = mpsc::channel(MAX_DNS_COMMANDS);
+        let (commands, received) = mpsc::channel(MAX_DNS_COMMANDS);
         let server = shared.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
-            .spawn(move || runtime.block_on(run(server, opened, news)))?;
+            .spawn(move || runtime.block_on(run(server, opened, received)))?;
         Ok(Self {
             shared,
             sockets: Some(sockets),
-            told,
+            commands,
             thread: Some(thread),
         })
     }
@@ -145,10 +144,10 @@ impl Dns {
     /// prefers.
     pub fn listen(&self, wanted: &[SocketAddr]) -> Vec<ListenError> {
         let mut listening = self.shared.listening();
-        listening.retain(|spot, old| {
-            let stays = match spot {
-                Spot::Host(address) => wanted.contains(address),
-                Spot::Inside(_) => true,
+        listening.retain(|key, old| {
+            let stays = match key {
+                ListenerKey::Host(address) => wanted.contains(address),
+                ListenerKey::Inside(_) => true,
             };
             if !stays {
                 old.end();
@@ -157,7 +156,7 @@ impl Dns {
         });
         let mut errors = Vec::new();
         for address in wanted {
-            if listening.contains_key(&Spot::Host(*address)) {
+            if listening.contains_key(&ListenerKey::Host(*address)) {
                 continue;
             }
             match open(*address) {
@@ -172,7 +171,7 @@ impl Dns {
     }
 
     /// Answers all queries on these non-blocking sockets in a network namespace, until [`Dns::leave`]. Names outside
-    /// the mesh are forwarded to `within` first, if given.
+    /// the mesh are forwarded to `embedded` first, if given.
     ///
     /// # Errors
     /// The sockets are no longer valid.
@@ -181,48 +180,48 @@ impl Dns {
         netns: NetnsId,
         udp: UdpSocket,
         tcp: TcpListener,
-        within: Option<Within>,
+        embedded: Option<EmbeddedResolver>,
     ) -> io::Result<()> {
         let address = udp.local_addr()?;
-        let spot = Spot::Inside(netns);
+        let key = ListenerKey::Inside(netns);
         let mut listening = self.shared.listening();
-        if let Some(old) = listening.remove(&spot) {
+        if let Some(old) = listening.remove(&key) {
             old.end();
         }
-        self.begin(&mut listening, Opened { spot, udp, tcp }, address);
-        if let Some(begun) = listening.get_mut(&spot) {
-            begun.within = within;
+        self.begin(&mut listening, ListenerSockets { key, udp, tcp }, address);
+        if let Some(begun) = listening.get_mut(&key) {
+            begun.embedded = embedded;
         }
         Ok(())
     }
 
-    /// True if the server answers in the namespace, or is about to.
+    /// Returns true if the server answers in the namespace, or is about to.
     pub fn is_inside(&self, netns: NetnsId) -> bool {
         let listening = self.shared.listening();
-        listening.contains_key(&Spot::Inside(netns))
+        listening.contains_key(&ListenerKey::Inside(netns))
     }
 
     /// Closes the sockets in a namespace, and aborts its pending queries.
     pub fn leave(&self, netns: NetnsId) {
-        if let Some(old) = self.shared.listening().remove(&Spot::Inside(netns)) {
+        if let Some(old) = self.shared.listening().remove(&ListenerKey::Inside(netns)) {
             old.end();
         }
     }
 
     fn begin(
         &self,
-        listening: &mut BTreeMap<Spot, Listening>,
-        opened: Opened,
+        listening: &mut BTreeMap<ListenerKey, ListenerState>,
+        opened: ListenerSockets,
         address: SocketAddr,
     ) {
-        listening.insert(opened.spot, Listening::new(address));
+        listening.insert(opened.key, ListenerState::new(address));
         let sent = self.sockets.as_ref().map(|s| s.send(opened));
         debug_assert!(matches!(sent, Some(Ok(()))), "the thread ends last");
     }
 
-    /// Returns a sender for updates of names.
-    pub fn told(&self) -> mpsc::Sender<Told> {
-        self.told.clone()
+    /// Returns a sender of commands about names.
+    pub fn commands(&self) -> mpsc::Sender<DnsCommand> {
+        self.commands.clone()
     }
 
     /// Returns the host's addresses that the server listens on.
@@ -237,7 +236,7 @@ impl Dns {
     }
 
     /// Returns the counters since the start.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> DnsCounts {
         self.shared.counters.read()
     }
 }
@@ -254,15 +253,15 @@ impl Drop for Dns {
 }
 
 async fn run(
-    shared: Arc<Shared>,
-    mut opened: mpsc::UnboundedReceiver<Opened>,
-    news: mpsc::Receiver<Told>,
+    shared: Arc<ServerState>,
+    mut opened: mpsc::UnboundedReceiver<ListenerSockets>,
+    commands: mpsc::Receiver<DnsCommand>,
 ) {
-    tokio::spawn(told::learn(shared.clone(), news));
+    tokio::spawn(command::process(shared.clone(), commands));
     while let Some(opened) = opened.recv().await {
-        let spot = opened.spot;
+        let key = opened.key;
         if let Err(source) = serve(&shared, opened)
-            && let Some(Listening { address, .. }) = shared.listening().remove(&spot)
+            && let Some(ListenerState { address, .. }) = shared.listening().remove(&key)
         {
             tracing::error!("{}", ListenError { address, source });
         }
@@ -270,19 +269,19 @@ async fn run(
 }
 
 /// Starts to answer on new sockets, unless they are no longer wanted.
-fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
+fn serve(shared: &Arc<ServerState>, opened: ListenerSockets) -> io::Result<()> {
     let udp = tokio::net::UdpSocket::from_std(opened.udp)?;
     let tcp = tokio::net::TcpListener::from_std(opened.tcp)?;
     let mut listening = shared.listening();
-    if let Some(entry) = listening.get_mut(&opened.spot) {
-        let udp = tokio::spawn(udp::serve(udp, opened.spot, shared.clone()));
-        let tcp = tokio::spawn(tcp::serve(tcp, opened.spot, shared.clone()));
+    if let Some(entry) = listening.get_mut(&opened.key) {
+        let udp = tokio::spawn(udp::serve(udp, opened.key, shared.clone()));
+        let tcp = tokio::spawn(tcp::serve(tcp, opened.key, shared.clone()));
         entry.tasks = vec![udp.abort_handle(), tcp.abort_handle()];
     }
     Ok(())
 }
 
-impl Shared {
+impl ServerState {
     /// Writes the answer to a query into `out`, or returns how else to handle it.
     fn answer(&self, query: &[u8], transport: QueryTransport, out: &mut Vec<u8>) -> QueryOutcome {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
@@ -298,17 +297,17 @@ impl Shared {
     }
 
     /// Returns the client for a source address; `None` if it is not served.
-    fn client(&self, spot: Spot, from: SocketAddr) -> Option<Client> {
-        match spot {
-            Spot::Inside(netns) => Some(Client::Inside(netns)),
-            Spot::Host(_) => {
+    fn client(&self, key: ListenerKey, from: SocketAddr) -> Option<ClientKey> {
+        match key {
+            ListenerKey::Inside(netns) => Some(ClientKey::Inside(netns)),
+            ListenerKey::Host(_) => {
                 let ip = from.ip().to_canonical();
-                (self.clients)(ip).then_some(Client::Address(ip))
+                (self.clients)(ip).then_some(ClientKey::Address(ip))
             }
         }
     }
 
-    fn listening(&self) -> std::sync::MutexGuard<'_, BTreeMap<Spot, Listening>> {
+    fn listening(&self) -> std::sync::MutexGuard<'_, BTreeMap<ListenerKey, ListenerState>> {
         self.listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -316,37 +315,40 @@ impl Shared {
 
     /// Returns the upstream servers, without this server itself.
     fn upstreams(&self) -> Vec<SocketAddr> {
-        let mut servers = self.upstreams.now();
+        let mut servers = self.upstreams.servers(self.clock.now());
         let listening = self.listening();
         servers.retain(|server| !on_host(&listening).any(|l| l.address == *server));
         servers
     }
 
-    /// Returns the servers for names outside the mesh for queries received at `spot`, in order.
-    fn servers(&self, spot: Spot) -> Vec<forward::Server> {
-        let within = self.listening().get(&spot).and_then(|l| l.within.clone());
-        let within = within.map(forward::Server::Within);
-        let upstreams = self.upstreams().into_iter().map(forward::Server::Host);
-        within.into_iter().chain(upstreams).collect()
+    /// Returns the attempts at servers for names outside the mesh, for queries received at `key`.
+    fn attempts(&self, key: ListenerKey) -> Attempts<UpstreamServer> {
+        let embedded = self.listening().get(&key).and_then(|l| l.embedded.clone());
+        let upstreams = self.upstreams().into_iter().map(UpstreamServer::Host);
+        let upstreams: Vec<UpstreamServer> = upstreams.collect();
+        Attempts::new(embedded.map(UpstreamServer::Embedded), &upstreams)
     }
 
-    /// True if the answer contains the mesh address of a container on this host.
+    /// Returns true if the answer contains the mesh address of a container on this host.
     fn leads_here(&self, answer: &[u8]) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         Forwarded::leads_to(answer, |ip| names.is_here(ip))
     }
 
-    /// True if a query to `server` from `local` would come back here: a local address and a port we listen on.
+    /// Returns true if a query to `server` from `local` would come back here: a local address and a port we listen on.
     fn is_ours(&self, server: SocketAddr, local: IpAddr) -> bool {
-        let at = |l: &Listening| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
-        let is_port = |l: &Listening| l.address.port() == server.port();
+        let at =
+            |l: &ListenerState| l.address.ip() == server.ip() || l.address.ip().is_unspecified();
+        let is_port = |l: &ListenerState| l.address.port() == server.port();
         let listening = self.listening();
         local == server.ip() && on_host(&listening).any(|l| at(l) && is_port(l))
     }
 }
 
 /// Returns the listeners on host addresses. Equal addresses in namespaces are different ones.
-fn on_host(all: &BTreeMap<Spot, Listening>) -> impl Iterator<Item = &Listening> {
-    let here = all.iter().filter(|(spot, _)| matches!(spot, Spot::Host(_)));
+fn on_host(all: &BTreeMap<ListenerKey, ListenerState>) -> impl Iterator<Item = &ListenerState> {
+    let here = all
+        .iter()
+        .filter(|(key, _)| matches!(key, ListenerKey::Host(_)));
     here.map(|(_, listening)| listening)
 }

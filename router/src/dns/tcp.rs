@@ -4,22 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_dns::counters::count;
 use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
 use mesh_proto::names::{QueryOutcome, QueryTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::counters::count;
 use super::framing::{read_message, write_message};
-use super::spots::{Client, Spot};
-use super::{Shared, forward};
+use super::listeners::{ClientKey, ListenerKey};
+use super::{ServerState, forward};
 
 /// Pause after a failed accept: file descriptors are scarce.
 const SCARCE: Duration = Duration::from_millis(100);
 
 /// Accepts connections forever. They are aborted when this future is dropped.
-pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, key: ListenerKey, shared: Arc<ServerState>) {
     let mut talks = JoinSet::new();
     loop {
         // Reap finished connections; slots limit the number of live ones.
@@ -28,19 +28,19 @@ pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>
             tokio::time::sleep(SCARCE).await;
             continue;
         };
-        let Some(client) = shared.client(spot, from) else {
+        let Some(client) = shared.client(key, from) else {
             count(&shared.counters.strangers);
             continue;
         };
-        let Some(place) = shared.connections.take(client) else {
+        let Some(permit) = shared.connections.take(client) else {
             count(&shared.counters.overflowed);
             continue;
         };
         let shared = shared.clone();
         talks.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             // Errors are ignored: the client notices them itself.
-            let _ = converse(stream, &shared, client, spot).await;
+            let _ = converse(stream, &shared, client, key).await;
         });
     }
 }
@@ -48,9 +48,9 @@ pub(super) async fn serve(listener: TcpListener, spot: Spot, shared: Arc<Shared>
 /// Answers one query after another, until the client closes.
 async fn converse(
     mut stream: TcpStream,
-    shared: &Arc<Shared>,
-    client: Client,
-    spot: Spot,
+    shared: &Arc<ServerState>,
+    client: ClientKey,
+    key: ListenerKey,
 ) -> io::Result<()> {
     let mut query = vec![0; MAX_DNS_QUERY];
     let mut out = Vec::new();
@@ -68,7 +68,7 @@ async fn converse(
                 return Ok(());
             }
             QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
-                Some(_place) => forward::ask(shared, &forwarded, spot, &mut out).await,
+                Some(_permit) => forward::ask(shared, &forwarded, key, &mut out).await,
                 None => {
                     count(&shared.counters.overflowed);
                     forwarded.fail(&mut out);

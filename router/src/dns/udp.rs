@@ -4,33 +4,33 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_dns::counters::count;
+use mesh_dns::permits::Permit;
 use mesh_proto::limits::MAX_DNS_QUERY;
 use mesh_proto::names::{Forwarded, QueryOutcome, QueryTransport};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::counters::count;
-use super::places::Place;
-use super::spots::Spot;
-use super::{Shared, forward};
+use super::listeners::{ClientKey, ListenerKey};
+use super::{ServerState, forward};
 
 /// Datagrams handled before other tasks get a turn.
 const BATCH: usize = 64;
 
 /// Socket of a listener, and its queries that were forwarded and wait for a reply.
-struct Server {
+struct UdpServer {
     socket: Arc<UdpSocket>,
-    spot: Spot,
-    shared: Arc<Shared>,
+    key: ListenerKey,
+    shared: Arc<ServerState>,
     /// Forwarded queries; slots limit their number.
     asking: JoinSet<()>,
 }
 
 /// Answers forever. Pending queries are aborted when this future is dropped.
-pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
-    let mut server = Server {
+pub(super) async fn serve(socket: UdpSocket, key: ListenerKey, shared: Arc<ServerState>) {
+    let mut server = UdpServer {
         socket: Arc::new(socket),
-        spot,
+        key,
         shared,
         asking: JoinSet::new(),
     };
@@ -57,11 +57,11 @@ pub(super) async fn serve(socket: UdpSocket, spot: Spot, shared: Arc<Shared>) {
     }
 }
 
-impl Server {
+impl UdpServer {
     fn handle(&mut self, query: &[u8], from: SocketAddr, out: &mut Vec<u8>) {
         let (socket, shared) = (&self.socket, &self.shared);
         let counters = &shared.counters;
-        let Some(client) = shared.client(self.spot, from) else {
+        let Some(client) = shared.client(self.key, from) else {
             return count(&counters.strangers);
         };
         match shared.answer(query, QueryTransport::Udp, out) {
@@ -71,9 +71,9 @@ impl Server {
             }
             QueryOutcome::Drop => count(&counters.dropped),
             QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
-                Some(place) => {
-                    let to = (from, self.spot);
-                    let asking = ask(socket.clone(), shared.clone(), forwarded, to, place);
+                Some(permit) => {
+                    let to = (from, self.key);
+                    let asking = ask(socket.clone(), shared.clone(), forwarded, to, permit);
                     self.asking.spawn(asking);
                 }
                 None => {
@@ -88,18 +88,18 @@ impl Server {
 
 async fn ask(
     socket: Arc<UdpSocket>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     forwarded: Forwarded,
-    (from, spot): (SocketAddr, Spot),
-    _place: Place,
+    (from, key): (SocketAddr, ListenerKey),
+    _permit: Permit<ClientKey>,
 ) {
     let mut out = Vec::new();
-    forward::ask(&shared, &forwarded, spot, &mut out).await;
+    forward::ask(&shared, &forwarded, key, &mut out).await;
     send(&socket, &shared, &out, from);
 }
 
 /// Sends without waiting. An answer that cannot be sent at once is lost: the client retries.
-fn send(socket: &UdpSocket, shared: &Shared, out: &[u8], to: SocketAddr) {
+fn send(socket: &UdpSocket, shared: &ServerState, out: &[u8], to: SocketAddr) {
     if socket.try_send_to(out, to).is_err() {
         count(&shared.counters.unsent);
     }

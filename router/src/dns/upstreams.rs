@@ -1,4 +1,4 @@
-//! Upstream servers: those that the host uses, from the current `resolv.conf`.
+//! Upstream servers: those that the host uses, from the current `resolv.conf`; [`ResolvConfCache`] decides when it is read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,104 +6,79 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-use mesh_proto::limits::{MAX_RESOLV_CONF, RESOLV_CONF_INTERVAL};
-use mesh_proto::names::upstreams;
+use mesh_dns::resolv_conf::{FileStamp, Look, ResolvConfCache};
+use mesh_proto::limits::MAX_RESOLV_CONF;
+use mesh_proto::time::Instant;
 
 /// Source of the upstream servers.
 #[derive(Debug)]
-pub struct Upstreams(Source);
+pub struct UpstreamSource(SourceKind);
 
 #[derive(Debug)]
-enum Source {
+enum SourceKind {
     Fixed(Vec<SocketAddr>),
-    File(PathBuf, Mutex<Known>),
+    File(PathBuf, Mutex<ResolvConfCache>),
 }
 
-/// Last known content of the file.
-#[derive(Debug, Default)]
-struct Known {
-    looked: Option<Instant>,
-    stamp: Option<Stamp>,
-    servers: Vec<SocketAddr>,
-}
-
-/// Identity of the file's content: inode, length, modification time in seconds and nanoseconds.
-type Stamp = (u64, u64, i64, i64);
-
-impl Upstreams {
+impl UpstreamSource {
     /// Returns a fixed list of servers.
     pub fn fixed(servers: Vec<SocketAddr>) -> Self {
-        Self(Source::Fixed(servers))
+        Self(SourceKind::Fixed(servers))
     }
 
     /// Returns the servers in a file, usually `/etc/resolv.conf`; it is checked for changes while queries arrive.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::File(path.into(), Mutex::default()))
+        Self(SourceKind::File(path.into(), Mutex::default()))
     }
 
     /// Returns the current servers, in order.
-    pub(super) fn now(&self) -> Vec<SocketAddr> {
+    pub(super) fn servers(&self, now: Instant) -> Vec<SocketAddr> {
         match &self.0 {
-            Source::Fixed(servers) => servers.clone(),
-            Source::File(path, known) => {
+            SourceKind::Fixed(servers) => servers.clone(),
+            SourceKind::File(path, known) => {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.look(path);
-                known.servers.clone()
+                look(&mut known, path, now);
+                known.servers().to_vec()
             }
         }
     }
 }
 
-impl Known {
-    fn look(&mut self, path: &Path) {
-        if self
-            .looked
-            .is_some_and(|at| at.elapsed() < RESOLV_CONF_INTERVAL)
-        {
-            return;
+fn look(known: &mut ResolvConfCache, path: &Path, now: Instant) {
+    let Some(look) = known.begin_look(now) else {
+        return;
+    };
+    // A file that is missing for a moment (while being replaced) removes no server.
+    let Ok(stamp) = stamp(path) else {
+        if look == Look::First {
+            tracing::warn!(
+                "there is no {}: only names of the mesh are known",
+                path.display()
+            );
         }
-        let is_first = self.looked.is_none();
-        self.looked = Some(Instant::now());
-        // A file that is missing for a moment (while being replaced) removes no server.
-        let Ok(stamp) = stamp(path) else {
-            if is_first {
-                tracing::warn!(
-                    "there is no {}: only names of the mesh are known",
-                    path.display()
-                );
+        return;
+    };
+    if !known.is_other(stamp) {
+        return;
+    }
+    match read_resolv_conf(path) {
+        Ok(text) => {
+            let unusable = known.set(stamp, &text);
+            tracing::info!(
+                "names that are not of the mesh are asked of: {}",
+                known.servers_text()
+            );
+            if unusable > 0 {
+                let path = path.display();
+                tracing::warn!("{unusable} lines of {path} name no usable server");
             }
-            return;
-        };
-        if self.stamp == Some(stamp) {
-            return;
         }
-        match read_resolv_conf(path) {
-            Ok(text) => {
-                let found = upstreams(&text, |_| false);
-                let servers: Vec<String> = found.servers.iter().map(ToString::to_string).collect();
-                tracing::info!(
-                    "names that are not of the mesh are asked of: {}",
-                    if servers.is_empty() {
-                        "nobody".to_owned()
-                    } else {
-                        servers.join(", ")
-                    }
-                );
-                if found.unusable > 0 {
-                    let path = path.display();
-                    tracing::warn!("{} lines of {path} name no usable server", found.unusable);
-                }
-                self.servers = found.servers;
-                self.stamp = Some(stamp);
-            }
-            Err(error) => tracing::warn!("cannot read {}: {error}", path.display()),
-        }
+        Err(error) => tracing::warn!("cannot read {}: {error}", path.display()),
     }
 }
 
-fn stamp(path: &Path) -> io::Result<Stamp> {
+fn stamp(path: &Path) -> io::Result<FileStamp> {
     let data = fs::metadata(path)?;
     Ok((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }

@@ -1,40 +1,29 @@
 //! The driver without a router, in the plugin process: what Docker needs at once, in the kernel alone. The router enters it
 //! into its table when it is back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
-use mesh_host::interface::{ContainerInterface, parse_tag};
+use mesh_engine::plugin::call::JoinedEndpoint;
+use mesh_engine::plugin::endpoints::{
+    PluginEndpoint, PluginEndpoints, interface, leftovers, tags_of,
+};
+use mesh_engine::plugin::process::{RouterAnswer, take_answer};
+use mesh_host::deferral::{AddressSetting, FINISH_WAIT};
+use mesh_host::endpoint::EndpointOptions;
+use mesh_host::interface::ContainerInterface;
 use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
-use mesh_proto::limits::MAX_ATTACHED;
 use serde_json::Value;
 
-use super::messages::{chosen, endpoint_of, wanted};
-use crate::attach::JoinedEndpoint;
-use crate::attach::kernel::{AddressSetting, KernelApi, KernelError, KernelHandle};
-
-/// Longest time for Docker to move an interface.
-const FINISH_WAIT: Duration = Duration::from_secs(30);
-/// Time after which an address is set with its subnet, even if another address was expected to bring the route.
-const COVER_WAIT: Duration = Duration::from_secs(10);
+use crate::attach::kernel::{KernelApi, KernelError, KernelHandle};
 
 /// Endpoints between CreateEndpoint and DeleteEndpoint, and the kernel.
 pub(crate) struct Alone {
     kernel: KernelHandle,
-    /// At most [`MAX_ATTACHED`].
-    ends: Mutex<BTreeMap<String, AloneEndpoint>>,
-}
-
-#[derive(Clone)]
-struct AloneEndpoint {
-    /// None: it was made without the router, and has no address before that gives it one.
-    wanted: Option<EndpointOptions>,
-    /// Name of the veth end that Docker moves; empty if the router created it.
-    peer: String,
+    ends: Mutex<PluginEndpoints>,
 }
 
 impl Alone {
@@ -45,41 +34,9 @@ impl Alone {
         }
     }
 
-    /// Remembers an endpoint by the router's answer.
-    pub(crate) fn note(&self, call: &str, body: &[u8], answer: &Value) {
-        if answer.get("Err").is_some() {
-            return;
-        }
-        match call {
-            "NetworkDriver.CreateEndpoint" => {
-                let Ok((id, wanted)) = wanted(body) else {
-                    return;
-                };
-                if let Some(wanted) = wanted.or_else(|| chosen(answer)) {
-                    let peer = String::new();
-                    let wanted = Some(wanted);
-                    drop(self.enter(&id, AloneEndpoint { wanted, peer }));
-                }
-            }
-            "NetworkDriver.DeleteEndpoint" => {
-                if let Ok(id) = endpoint_of(body) {
-                    self.ends().remove(&id);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns whether the endpoint is known, made here or by the router.
-    pub(crate) fn knows(&self, id: &str) -> bool {
-        self.ends().contains_key(id)
-    }
-
-    /// Returns whether the endpoint was made without the router.
-    pub(crate) fn made(&self, id: &str) -> bool {
-        let ends = self.ends();
-        let end = ends.get(id);
-        end.is_some_and(|end| end.wanted.is_none() || !end.peer.is_empty())
+    /// Decides about the router's answer to a call.
+    pub(crate) fn take_answer(&self, path: &str, body: &[u8], answer: &Value) -> RouterAnswer {
+        take_answer(&mut self.ends(), path, body, answer)
     }
 
     /// Creates the veth pair. Without an address nothing is created: the container starts without an interface, and the
@@ -90,20 +47,20 @@ impl Alone {
     pub(crate) async fn create_endpoint(
         &self,
         id: &str,
-        wanted: Option<EndpointOptions>,
+        options: Option<EndpointOptions>,
     ) -> Result<Option<(EndpointOptions, Mac)>, String> {
         let mut peer = String::new();
-        if let Some(wanted) = &wanted {
-            let (id, interface) = (id.to_owned(), interface(id, wanted));
+        if let Some(options) = &options {
+            let (id, interface) = (id.to_owned(), interface(id, options));
             peer = self
                 .on_kernel(move |kernel| make(kernel, &id, &interface))
                 .await?;
         }
-        let made = wanted.clone();
-        self.enter(id, AloneEndpoint { wanted, peer })?;
-        Ok(made.map(|wanted| {
-            let mac = mac_for(wanted.address.addr());
-            (wanted, mac)
+        let made = options.clone();
+        self.ends().enter(id, PluginEndpoint { options, peer })?;
+        Ok(made.map(|options| {
+            let mac = mac_for(options.address.addr());
+            (options, mac)
         }))
     }
 
@@ -117,10 +74,10 @@ impl Alone {
                 "endpoint {id} is not known; start the container again"
             ));
         };
-        let Some(wanted) = end.wanted else {
+        let (Some(options), Some(interface)) = (&end.options, end.interface(id)) else {
             return Ok(JoinedEndpoint::default());
         };
-        let interface = interface(id, &wanted);
+        let (multicast, deferred) = (options.multicast, end.is_deferred());
         let mut peer = end.peer;
         if peer.is_empty() {
             // The router created one, with a name that is not known here.
@@ -130,13 +87,11 @@ impl Alone {
                 .await?;
         }
         let kernel = self.kernel.clone();
-        let deferred = wanted.deferred != DeferredAddress::No;
         let finish = move |kernel: &dyn KernelApi| {
             finish(kernel, &sandbox, &interface, deferred);
             Ok(())
         };
         tokio::spawn(async move { kernel.run(finish).await });
-        let multicast = wanted.multicast;
         Ok(JoinedEndpoint { peer, multicast })
     }
 
@@ -145,8 +100,7 @@ impl Alone {
         self.ends().remove(id);
         let id = id.to_owned();
         let removed = self.on_kernel(move |kernel| {
-            let mut tags = kernel.plugged()?;
-            tags.retain(|tag| parse_tag(tag).is_some_and(|(key, _)| key == id));
+            let tags = tags_of(&id, kernel.plugged()?);
             tags.iter().try_for_each(|tag| kernel.unplug(tag).map(drop))
         });
         if let Err(error) = removed.await {
@@ -154,18 +108,7 @@ impl Alone {
         }
     }
 
-    fn enter(&self, id: &str, end: AloneEndpoint) -> Result<(), String> {
-        let mut ends = self.ends();
-        if ends.len() >= MAX_ATTACHED && !ends.contains_key(id) {
-            return Err(format!(
-                "there are {MAX_ATTACHED} endpoints on this host already; no more are made without the router"
-            ));
-        }
-        ends.insert(id.to_owned(), end);
-        Ok(())
-    }
-
-    fn ends(&self) -> MutexGuard<'_, BTreeMap<String, AloneEndpoint>> {
+    fn ends(&self) -> MutexGuard<'_, PluginEndpoints> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,29 +120,16 @@ impl Alone {
     }
 }
 
-fn interface(id: &str, wanted: &EndpointOptions) -> ContainerInterface {
-    ContainerInterface::new(id, "", wanted.address, wanted.multicast)
-}
-
 /// Makes a pair unless a container of this host has the address. What an earlier one left is removed.
 fn make(
     kernel: &dyn KernelApi,
     id: &str,
     interface: &ContainerInterface,
 ) -> Result<String, KernelError> {
-    let ip = interface.address.addr();
     let arrived = kernel.arrived()?;
-    for other in kernel.plugged()? {
-        match parse_tag(&other) {
-            Some((key, address)) if key != id && address.addr() == ip => {}
-            _ => continue,
-        }
-        if arrived.contains(&other) {
-            return Err(KernelError(format!(
-                "{ip} is already used by another container on this host"
-            )));
-        }
-        kernel.unplug(&other)?;
+    let left = leftovers(id, interface, &kernel.plugged()?, &arrived).map_err(KernelError)?;
+    for tag in left {
+        kernel.unplug(&tag)?;
     }
     kernel.make_endpoint(interface).or_else(|_| {
         // After a boot the bridge does not exist until a router has run.
@@ -216,11 +146,7 @@ fn finish(
 ) {
     let began = Instant::now();
     while began.elapsed() < FINISH_WAIT {
-        let setting = match deferred {
-            false => AddressSetting::Never,
-            true if began.elapsed() < COVER_WAIT => AddressSetting::OnceCovered,
-            true => AddressSetting::Now,
-        };
+        let setting = AddressSetting::after(began.elapsed(), deferred);
         match kernel.finish_endpoint(sandbox, interface, setting) {
             Ok(None) => {}
             Ok(Some(_)) => return,

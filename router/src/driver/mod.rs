@@ -7,14 +7,12 @@
 //! router while that answers.
 
 mod alone;
-mod messages;
 mod socket;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,29 +20,18 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use ipnet::IpNet;
-use mesh_host::endpoint::DeferredAddress;
+use mesh_engine::plugin::call::{self, DriverCall, NewEndpoint};
+use mesh_engine::plugin::process::{SENT, is_fresh};
 use mesh_sys::process;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::attach::Attachments;
-use messages::{
-    CreateEndpointRequest, CreateEndpointResponse, EndpointRequest, InterfaceName, JoinResponse,
-    StaticRoute, filled_in, parse, wanted,
-};
 
 pub(crate) use alone::Alone;
-pub(crate) use messages::endpoint_of;
 pub(crate) use socket::PluginSocket;
 
-/// Interfaces in containers are named by this and a number.
-const INTERFACE_PREFIX: &str = "mesh";
 /// Longest request read; Docker's are some hundred bytes.
 pub(crate) const MAX_REQUEST: usize = 64 * 1024;
-/// The header of a call that the plugin process hands on: when it was sent, in milliseconds since the machine started.
-pub(crate) const SENT: &str = "mesh-sent";
-/// The router begins no call that was sent longer ago; shorter than any time after which it is given up.
-pub(crate) const FRESH_FOR: Duration = Duration::from_millis(450);
 
 /// The part that answers.
 #[derive(Clone)]
@@ -66,12 +53,13 @@ pub(crate) fn routes(backend: DriverBackend) -> Router {
                  uri: Uri,
                  headers: HeaderMap,
                  body: Bytes| async move {
-        if !is_fresh(&headers) {
+        let sent = headers.get(SENT).and_then(|value| value.to_str().ok());
+        if !is_fresh(sent, process::uptime()) {
             let late = "the caller has given up by now";
             return (StatusCode::SERVICE_UNAVAILABLE, late).into_response();
         }
-        let call = uri.path().trim_start_matches('/');
-        respond(&answer(&backend, call, &body).await)
+        let path = uri.path().trim_start_matches('/');
+        respond(&answer(&backend, path, &body).await)
     };
     Router::new()
         .fallback(route)
@@ -79,51 +67,13 @@ pub(crate) fn routes(backend: DriverBackend) -> Router {
         .with_state(backend)
 }
 
-/// Returns whether a call is to be answered: one that lay about while this process was stopped has been answered by the
-/// plugin process itself.
-fn is_fresh(headers: &HeaderMap) -> bool {
-    let sent = headers.get(SENT).and_then(|value| value.to_str().ok());
-    let sent = sent.and_then(|text| text.parse().ok());
-    let age = sent.and_then(|sent| process::uptime()?.checked_sub(Duration::from_millis(sent)));
-    age.is_none_or(|age| age < FRESH_FOR)
-}
-
 /// Answers one call, as Docker reads it.
-pub(crate) async fn answer(backend: &DriverBackend, call: &str, body: &[u8]) -> Value {
-    let reply = match call {
-        "Plugin.Activate" => Ok(json!({"Implements": ["NetworkDriver"]})),
-        "NetworkDriver.GetCapabilities" => {
-            Ok(json!({"Scope": "local", "ConnectivityScope": "global"}))
-        }
-        "NetworkDriver.CreateEndpoint" => create_endpoint(backend, body).await,
-        "NetworkDriver.Join" => join(backend, body).await,
-        "NetworkDriver.EndpointOperInfo" => describe(backend, body).await,
-        "NetworkDriver.Leave" => leave(backend, body),
-        "NetworkDriver.DeleteEndpoint" => delete_endpoint(backend, body).await,
-        "NetworkDriver.DeleteNetwork" => {
-            if let DriverBackend::Router(attachments) = backend {
-                attachments.network_deleted().await;
-            }
-            Ok(json!({}))
-        }
-        // Docker keeps the networks; to us they are names only.
-        "NetworkDriver.CreateNetwork"
-        | "NetworkDriver.AllocateNetwork"
-        | "NetworkDriver.FreeNetwork"
-        | "NetworkDriver.DiscoverNew"
-        | "NetworkDriver.DiscoverDelete"
-        | "NetworkDriver.ProgramExternalConnectivity"
-        | "NetworkDriver.RevokeExternalConnectivity" => Ok(json!({})),
-        "Mesh.Alive" => {
-            if let DriverBackend::Router(attachments) = backend {
-                attachments.look_again();
-            }
-            Ok(json!({}))
-        }
-        _ => Err("the driver does not know this call".into()),
+pub(crate) async fn answer(backend: &DriverBackend, path: &str, body: &[u8]) -> Value {
+    let reply = match DriverCall::parse(path, body) {
+        Ok(call) => carry_out(backend, call).await,
+        Err(error) => Err(error),
     };
-    // Docker expects an error in a 200, as `Err`, and shows it to its user.
-    reply.unwrap_or_else(|error| json!({ "Err": error }))
+    reply.unwrap_or_else(|error| call::error(&error))
 }
 
 /// Returns the response with an answer. Each connection serves one call, so that none is left open to a process that ends.
@@ -136,88 +86,64 @@ pub(crate) fn respond(body: &Value) -> Response {
         .into_response()
 }
 
-async fn create_endpoint(backend: &DriverBackend, body: &[u8]) -> Reply {
-    let (id, wanted) = wanted(body)?;
-    let request: CreateEndpointRequest = parse(body)?;
+async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
+    match (call, backend) {
+        (DriverCall::Fixed(answer), _) => return Ok(answer),
+        (DriverCall::CreateEndpoint(new), _) => return create_endpoint(backend, &new).await,
+        (DriverCall::Join { endpoint, sandbox }, _) => {
+            return join(backend, &endpoint, sandbox).await;
+        }
+        (DriverCall::Describe(endpoint), _) => {
+            if let DriverBackend::Router(attachments) = backend {
+                attachments.settled(&endpoint).await;
+            }
+            return Ok(call::described());
+        }
+        (DriverCall::Leave(endpoint), DriverBackend::Router(attachments)) => {
+            attachments.leave(&endpoint);
+        }
+        (DriverCall::DeleteEndpoint(endpoint), DriverBackend::Router(attachments)) => {
+            attachments.delete_endpoint(&endpoint).await;
+        }
+        (DriverCall::DeleteEndpoint(endpoint), DriverBackend::Alone(alone)) => {
+            alone.delete_endpoint(&endpoint).await;
+        }
+        (DriverCall::DeleteNetwork, DriverBackend::Router(attachments)) => {
+            attachments.network_deleted().await;
+        }
+        (DriverCall::Alive, DriverBackend::Router(attachments)) => attachments.look_again(),
+        (
+            DriverCall::Leave(_)
+            | DriverCall::DeleteEndpoint(_)
+            | DriverCall::DeleteNetwork
+            | DriverCall::Alive,
+            _,
+        ) => {}
+    }
+    Ok(call::done())
+}
+
+async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
+    let wanted = new.options.clone();
     let made = match backend {
         DriverBackend::Router(attachments) => {
-            let made = attachments.create_endpoint(&id, &request.network, wanted);
+            let made = attachments.create_endpoint(&new.id, &new.network, wanted);
             Some(made.await.map_err(|e| e.to_string())?)
         }
-        DriverBackend::Alone(alone) => alone.create_endpoint(&id, wanted).await?,
+        DriverBackend::Alone(alone) => alone.create_endpoint(&new.id, wanted).await?,
         DriverBackend::Reset => return Err("mesh is being reset".into()),
     };
-    let Some((options, mac)) = made else {
-        return to_json(&CreateEndpointResponse::default());
-    };
-    let shown = match options.deferred {
-        DeferredAddress::No => Some(options.address),
-        DeferredAddress::Subnet => Some(IpNet::from(options.address.addr())),
-        DeferredAddress::Whole => None,
-    };
-    let given = request.interface.unwrap_or_default();
-    to_json(&CreateEndpointResponse {
-        interface: filled_in(&given, shown, mac),
-    })
+    Ok(new.created(made))
 }
 
-async fn join(backend: &DriverBackend, body: &[u8]) -> Reply {
-    let request: EndpointRequest = parse(body)?;
-    let sandbox = PathBuf::from(&request.sandbox);
-    if !sandbox.is_absolute() {
-        return Err(format!("the sandbox key '{}' is no path", request.sandbox));
-    }
+async fn join(backend: &DriverBackend, endpoint: &str, sandbox: PathBuf) -> Reply {
     let joined = match backend {
         DriverBackend::Router(attachments) => {
-            let joined = attachments.join(&request.endpoint, sandbox);
+            let joined = attachments.join(endpoint, sandbox);
             joined.map_err(|e| e.to_string())?
         }
-        DriverBackend::Alone(alone) => alone.join(&request.endpoint, sandbox).await?,
+        DriverBackend::Alone(alone) => alone.join(endpoint, sandbox).await?,
         DriverBackend::Reset => return Err("mesh is being reset".into()),
     };
-    let route = StaticRoute {
-        destination: "224.0.0.0/4".into(),
-        route_type: 1,
-    };
-    to_json(&JoinResponse {
-        interface_name: InterfaceName {
-            src_name: joined.peer,
-            dst_prefix: INTERFACE_PREFIX.into(),
-        },
-        static_routes: match joined.multicast {
-            true => vec![route],
-            false => Vec::new(),
-        },
-        disable_gateway_service: true,
-    })
-}
-
-async fn describe(backend: &DriverBackend, body: &[u8]) -> Reply {
-    let endpoint = endpoint_of(body)?;
-    if let DriverBackend::Router(attachments) = backend {
-        attachments.settled(&endpoint).await;
-    }
-    Ok(json!({"Value": {}}))
-}
-
-fn leave(backend: &DriverBackend, body: &[u8]) -> Reply {
-    let endpoint = endpoint_of(body)?;
-    if let DriverBackend::Router(attachments) = backend {
-        attachments.leave(&endpoint);
-    }
-    Ok(json!({}))
-}
-
-async fn delete_endpoint(backend: &DriverBackend, body: &[u8]) -> Reply {
-    let endpoint = endpoint_of(body)?;
-    match backend {
-        DriverBackend::Router(attachments) => attachments.delete_endpoint(&endpoint).await,
-        DriverBackend::Alone(alone) => alone.delete_endpoint(&endpoint).await,
-        DriverBackend::Reset => {}
-    }
-    Ok(json!({}))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Reply {
-    serde_json::to_value(value).map_err(|e| e.to_string())
+    Ok(call::joined(joined))
 }

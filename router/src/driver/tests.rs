@@ -2,17 +2,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use mesh_engine::network::NetworkEndpoint;
 use mesh_proto::api::Runtime;
-use mesh_proto::ids::Mac;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use super::messages::EndpointInterface;
 use super::*;
 use crate::attach::fake::FakeKernel;
 use crate::engine::Engines;
-use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;
 use crate::state::Store;
@@ -308,19 +307,4 @@ async fn the_socket_is_taken_over_only_from_the_dead_and_goes_at_the_end() {
             .unwrap(),
     );
     assert!(!s.socket.exists());
-}
-
-#[test]
-fn only_empty_fields_are_filled_in() {
-    let given = EndpointInterface {
-        address: "10.2.1.9/24".into(),
-        ..EndpointInterface::default()
-    };
-    let filled = filled_in(
-        &given,
-        Some("10.2.1.1/24".parse().unwrap()),
-        Mac([2, 0, 0, 0, 0, 1]),
-    );
-    assert_eq!(filled.address, "");
-    assert_eq!(filled.mac_address, "02:00:00:00:00:01");
 }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use mesh_engine::container::EngineContainer;
+use mesh_engine::error::EngineError;
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 use mesh_proto::api::Runtime;
 
-use super::{Engine, EngineAnswer, EngineContainer, EngineError, NetworkEndpoint, OwnNetwork};
+use super::{Engine, EngineAnswer};
 
 #[derive(Default)]
 pub(crate) struct World {

@@ -8,163 +8,22 @@ mod podman;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use mesh_engine::container::{EngineContainer, NetworkConnection};
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
+use mesh_engine::network::{DRIVER, NetworkEndpoint, OwnNetwork};
+use mesh_engine::search::ContainerSearch;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
-pub(crate) use mesh_host::endpoint::SHORT_ID;
 pub use podman::Podman;
 
 /// Pending answer of an engine.
 pub type EngineAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
-
-/// Name of the Docker network driver, and of the first network with it.
-pub const DRIVER: &str = "mesh";
-
-/// True if the text shown as a name is the beginning of the container's id. A short name may begin it by chance: `db`, `a`.
-pub(crate) fn is_part_of_id(name: &str, id: &str) -> bool {
-    name.len() >= SHORT_ID && id.starts_with(name)
-}
-
-/// Error of an engine, ready to print.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// No engine on this host has the container.
-    #[error("no container named {0} on this host")]
-    NoContainer(String),
-    /// The engine is unreachable or not installed.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The engine is there but does not answer in time.
-    #[error("{0}")]
-    Silent(String),
-    /// The engine refused the request.
-    #[error("{engine}: {message}")]
-    Refused {
-        /// `Docker` or `podman`.
-        engine: &'static str,
-        /// Message of the engine.
-        message: String,
-    },
-    /// The container has no process, and thus no network namespace.
-    #[error("container {0} is not running; start it first")]
-    NotRunning(String),
-    /// The container uses the host's network namespace.
-    #[error("container {0} uses the host's network; it cannot be attached")]
-    HostNetwork(String),
-}
-
-/// A container, as its engine describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EngineContainer {
-    /// Full id (64 hexadecimal digits).
-    pub id: String,
-    /// Name without a leading slash.
-    pub name: String,
-    /// Pid of its first process in the router's pid namespace; 0 if it is not running.
-    pub pid: u32,
-    /// True if it runs.
-    pub running: bool,
-    /// `host`, `none`, `container:<id>`, `default`, or the name of a network.
-    pub network_mode: String,
-    /// `no`, `always`, `unless-stopped`, `on-failure`, or empty.
-    pub restart_policy: String,
-    /// Error of the last attempt to start it; empty if it started.
-    pub error: String,
-    /// Path of its network namespace; empty if unknown.
-    pub sandbox: String,
-    /// Driver options of each of its connections to Docker networks.
-    pub connections: Vec<BTreeMap<String, String>>,
-    /// Its connections to Docker networks, including networks that do not exist any more.
-    pub networks: Vec<Connection>,
-    /// Host name, with or without a domain.
-    pub hostname: String,
-    /// Its aliases on networks of the engine.
-    pub aliases: Vec<String>,
-    /// Exposed ports, like `80/tcp`.
-    pub exposed: Vec<String>,
-    /// DNS servers that it was given (`--dns`).
-    pub dns: Vec<IpAddr>,
-    /// DNS search domains that it was given (`--dns-search`).
-    pub dns_search: Vec<String>,
-    /// Path of its `/etc/hosts` on this host; empty if unknown.
-    pub hosts_file: String,
-    /// True if its `/etc/hosts` must not be changed ([`LEAVE_HOSTS`]).
-    pub leave_hosts: bool,
-}
-
-/// Connection of a container to a Docker network; the container need not run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// Name of the network.
-    pub network: String,
-    /// Id of the network.
-    pub network_id: String,
-    /// Id of the endpoint; empty while the container does not run.
-    pub endpoint: String,
-    /// Driver options.
-    pub options: BTreeMap<String, String>,
-    /// Aliases of the container on this network.
-    pub aliases: Vec<String>,
-}
-
-/// Label and value of containers whose `/etc/hosts` must not be changed.
-pub const LEAVE_HOSTS: (&str, &str) = ("mesh.rewrite-hosts", "false");
-
-/// Notification from an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineEvent {
-    /// The engine is connected (again): earlier changes must be looked up.
-    Connected,
-    /// The container (full id) has changed.
-    Changed(String),
-    /// The container (full id) has a new name.
-    Renamed(String, String),
-    /// The container (full id) was removed.
-    Removed(String),
-}
-
-impl EngineContainer {
-    /// Returns the pid whose network namespace the container may be attached through.
-    ///
-    /// # Errors
-    /// [`EngineError::NotRunning`], [`EngineError::HostNetwork`].
-    pub fn attachable(&self) -> Result<u32, EngineError> {
-        if self.network_mode == "host" {
-            return Err(EngineError::HostNetwork(self.name.clone()));
-        }
-        if !self.running || self.pid == 0 {
-            return Err(EngineError::NotRunning(self.name.clone()));
-        }
-        Ok(self.pid)
-    }
-}
-
-/// A Docker network with our driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnNetwork {
-    /// Full id.
-    pub id: String,
-    /// Name; networks of other drivers may have the same one.
-    pub name: String,
-    /// True if the router created it, false if a user did.
-    pub made_by_us: bool,
-}
-
-/// Endpoint of a container on a Docker network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkEndpoint {
-    /// Endpoint id, as Docker passes it to the driver.
-    pub endpoint: String,
-    /// Full container id.
-    pub container: String,
-    /// Container name.
-    pub name: String,
-}
 
 /// An engine on this host. Names are validated before they are sent; an impossible name is
 /// [`EngineError::NoContainer`].
@@ -228,7 +87,11 @@ pub trait Engine: Send + Sync {
 
     /// Creates the network of a connection again, and connects a stopped container to it with the same options. The
     /// network gets another name if its own is taken by now.
-    fn reconnect<'a>(&'a self, container: &'a str, _: &'a Connection) -> EngineAnswer<'a, ()> {
+    fn reconnect<'a>(
+        &'a self,
+        container: &'a str,
+        _: &'a NetworkConnection,
+    ) -> EngineAnswer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))
@@ -278,41 +141,18 @@ impl Engines {
         runtime: Option<Runtime>,
         name: &str,
     ) -> Result<(Arc<dyn Engine>, EngineContainer), EngineError> {
-        let mut unavailable = None;
-        let mut silent = None;
-        let mut asked = false;
+        let mut search = ContainerSearch::default();
         for engine in &self.0 {
             if runtime.is_some_and(|r| r != engine.runtime()) {
                 continue;
             }
             match engine.inspect(name).await {
                 Ok(container) => return Ok((engine.clone(), container)),
-                Err(EngineError::NoContainer(_)) => asked = true,
-                Err(e @ EngineError::Unavailable(_)) => {
-                    unavailable.get_or_insert(e);
-                }
-                // The other engine may have the container; if not, this one may.
-                Err(e @ EngineError::Silent(_)) => silent = Some(e),
-                Err(e) => return Err(e),
+                Err(error) => search.note(error)?,
             }
         }
-        if let Some(silent) = silent {
-            return Err(silent);
-        }
-        match unavailable {
-            Some(e) if !asked => Err(e),
-            _ => Err(EngineError::NoContainer(name.to_owned())),
-        }
+        Err(search.error(name))
     }
-}
-
-/// True if `name` is possible as a container name or id in Docker and podman. Keeps paths, queries and flags out of
-/// requests and command lines.
-fn is_container_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        && name.len() <= 255
 }
 
 #[cfg(test)]
@@ -357,34 +197,5 @@ mod tests {
             error.to_string().starts_with("Docker is not running"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn what_cannot_be_attached_says_why() {
-        let mut container = EngineContainer {
-            name: "web".into(),
-            ..EngineContainer::default()
-        };
-        let message = container.attachable().unwrap_err().to_string();
-        assert_eq!(message, "container web is not running; start it first");
-        container.running = true;
-        container.pid = 7;
-        assert_eq!(container.attachable(), Ok(7));
-        container.network_mode = "host".into();
-        let message = container.attachable().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "container web uses the host's network; it cannot be attached"
-        );
-    }
-
-    #[test]
-    fn names_that_are_paths_or_flags_are_not_names() {
-        for yes in ["web", "a_b.c-d", "0123abc"] {
-            assert!(is_container_name(yes), "{yes}");
-        }
-        for no in ["", "-f", "../x", "a/b", "a?b", "a b", ".x", "ä"] {
-            assert!(!is_container_name(no), "{no}");
-        }
     }
 }

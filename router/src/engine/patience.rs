@@ -1,32 +1,28 @@
-//! Timeouts of requests to an engine.
-//!
-//! A dockerd that hangs accepts connections and never answers. Callers get an error after a bounded time. While the
-//! engine is known to be silent, the timeout is shorter, so that queued requests do not add up their waits.
+//! Timeouts of requests to an engine; [`PendingQueries`] decides how long each may take.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
+use mesh_engine::deadlines::{PendingQueries, QueryId, timed_out};
+use mesh_engine::error::EngineError;
 use mesh_proto::api::EngineWaiting;
 
-use super::EngineError;
-
-/// Timeout of a query that needs only dockerd itself.
-const QUESTION: Duration = Duration::from_secs(15);
-/// Timeout while another query is unanswered.
-const WHILE_SILENT: Duration = Duration::from_secs(5);
+use crate::clock::Clock;
 
 /// Pending requests.
-#[derive(Debug, Default)]
-pub(super) struct Patience(Mutex<PendingRequests>);
+#[derive(Debug)]
+pub(super) struct Patience {
+    pending: Mutex<PendingQueries>,
+    clock: Clock,
+}
 
-#[derive(Debug, Default)]
-struct PendingRequests {
-    next: u64,
-    /// Start and deadline of each request.
-    asked: BTreeMap<u64, (Instant, Instant)>,
-    is_silent: bool,
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            pending: Mutex::default(),
+            clock: Clock::start(),
+        }
+    }
 }
 
 impl Patience {
@@ -35,85 +31,62 @@ impl Patience {
         &self,
         answer: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let question = self.ask();
-        let limit = question.limit;
+        let (id, limit) = self.lock().begin(self.clock.now());
+        let query = PendingQuery { patience: self, id };
         let done = tokio::time::timeout(limit, answer).await;
-        self.lock().is_silent = done.is_err();
-        drop(question);
-        done.unwrap_or_else(|_| {
-            let seconds = limit.as_secs();
-            Err(EngineError::Silent(format!(
-                "Docker does not answer (dockerd runs, and said nothing for {seconds} s); see its log, or restart it"
-            )))
-        })
+        self.lock().set_silent(done.is_err());
+        drop(query);
+        done.unwrap_or_else(|_| Err(timed_out(limit)))
     }
 
     /// Returns the oldest pending request, if any.
     pub(super) fn waiting(&self) -> Option<EngineWaiting> {
-        let pending = self.lock();
-        let (since, until) = pending.asked.values().min()?;
-        Some(EngineWaiting {
-            engine: "Docker".into(),
-            since: since.elapsed().as_secs_f64(),
-            limit: (*until - *since).as_secs_f64(),
-        })
+        self.lock().oldest(self.clock.now())
     }
 
-    fn ask(&self) -> Question<'_> {
-        let mut pending = self.lock();
-        let limit = match pending.is_silent {
-            true => WHILE_SILENT,
-            false => QUESTION,
-        };
-        let id = pending.next;
-        pending.next += 1;
-        let now = Instant::now();
-        pending.asked.insert(id, (now, now + limit));
-        Question {
-            patience: self,
-            id,
-            limit,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PendingRequests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PendingQueries> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A pending request. Dropping it ends it, even if the caller was cancelled.
-struct Question<'a> {
+struct PendingQuery<'a> {
     patience: &'a Patience,
-    id: u64,
-    limit: Duration,
+    id: QueryId,
 }
 
-impl Drop for Question<'_> {
+impl Drop for PendingQuery<'_> {
     fn drop(&mut self) {
-        self.patience.lock().asked.remove(&self.id);
+        self.patience.lock().end(self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use mesh_engine::deadlines::{QUERY_TIMEOUT, SILENT_TIMEOUT};
+
     use super::*;
 
     #[tokio::test]
     async fn a_silent_engine_is_given_up_sooner_the_second_time() {
         let patience = Patience::default();
         let silent = || std::future::pending::<Result<(), EngineError>>();
-        patience.lock().is_silent = true;
+        patience.lock().set_silent(true);
         let began = Instant::now();
         let (first, seen) = tokio::join!(patience.within(silent()), async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             patience.waiting()
         });
         assert!(matches!(first, Err(EngineError::Silent(_))), "{first:?}");
-        assert!(began.elapsed() < QUESTION);
-        assert!(seen.is_some_and(|w| w.since > 0.0 && w.limit == WHILE_SILENT.as_secs_f64()));
+        assert!(began.elapsed() < QUERY_TIMEOUT);
+        assert!(seen.is_some_and(|w| w.since > 0.0 && w.limit == SILENT_TIMEOUT.as_secs_f64()));
         assert_eq!(patience.waiting(), None);
         patience.within(async { Ok(()) }).await.unwrap();
-        assert!(!patience.lock().is_silent);
+        let (id, limit) = patience.lock().begin(patience.clock.now());
+        patience.lock().end(id);
+        assert_eq!(limit, QUERY_TIMEOUT, "it is not silent any more");
         drop(tokio::time::timeout(Duration::ZERO, patience.within(silent())).await);
         assert_eq!(
             patience.waiting(),

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mesh_options::RouterSettings;
 use mesh_proto::control::Control;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::fastpath::{Beat, FastPeers, Local};
@@ -31,7 +32,6 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, OsEntropy};
 use crate::command::ControlCommand;
-use crate::config::Settings;
 use kernel::Kernel;
 
 /// VXLAN network identifier of every mesh: meshes on one host differ by UDP port.
@@ -104,7 +104,7 @@ pub struct Wiring {
 /// # Errors
 /// The thread cannot be started, or netlink cannot be opened.
 pub fn begin(
-    settings: &Settings,
+    settings: &RouterSettings,
     control: &mut Control,
     wiring: Wiring,
 ) -> anyhow::Result<Option<FastPath>> {

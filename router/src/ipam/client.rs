@@ -5,29 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use mesh_allocator::call::{Acquire, ContainerLease, NotGiven};
+use mesh_host::container_names::ContainerNames;
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
-use mesh_proto::ipam::AddressRequest;
+use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::{mpsc, oneshot};
-
-use super::ContainerNames;
 
 /// Requests that may wait for the control thread.
 pub(crate) const REQUESTS: usize = 1_024;
-
-/// An address for a container: any of a subnet, or this very one.
-#[derive(Clone, Debug)]
-pub(crate) struct Acquire {
-    /// The lease owner that it is for.
-    pub(crate) owner: String,
-    /// The subnet or the address.
-    pub(crate) request: AddressRequest,
-    /// Prefix length of the subnet.
-    pub(crate) prefix: u8,
-    /// The time it may take.
-    pub(crate) patience: Duration,
-    /// The process that asked; 0 if it is not known.
-    pub(crate) caller: u32,
-}
 
 /// A request to [`super::IpamShell`]. Errors are one line, ready to print.
 #[derive(Debug)]
@@ -72,44 +57,10 @@ pub(crate) enum AllocatorRequest {
     Leave(oneshot::Sender<Left>),
 }
 
-/// An address of this host, with its lease owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContainerLease {
-    pub(crate) addr: Ipv4Addr,
-    pub(crate) owner: String,
-}
-
-/// The reason no address is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotGiven {
-    /// A container has the address that was requested.
-    pub(crate) is_in_use: bool,
-    /// One line that says why, and what to do.
-    pub(crate) text: String,
-}
-
-impl From<String> for NotGiven {
-    fn from(text: String) -> Self {
-        Self {
-            is_in_use: false,
-            text,
-        }
-    }
-}
-
-/// The range and the default subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// The range that routers share.
-    pub range: Ipv4Net,
-    /// The subnet of `net:default`.
-    pub default_subnet: Ipv4Net,
-}
-
 /// A handle. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Allocator {
-    pool: Result<Pool, String>,
+    pool: Result<AddressPool, String>,
     /// The reason no address is to be chosen at this moment.
     hindrance: Arc<Mutex<Option<String>>>,
     requests: mpsc::Sender<AllocatorRequest>,
@@ -121,7 +72,7 @@ const STOPPING: &str = "the router is stopping";
 impl Allocator {
     /// Makes a handle that asks by `requests`.
     pub(crate) fn new(
-        pool: Pool,
+        pool: AddressPool,
         requests: mpsc::Sender<AllocatorRequest>,
         names: ContainerNames,
     ) -> Self {
@@ -160,7 +111,7 @@ impl Allocator {
     ///
     /// # Errors
     /// The reason no address is to be chosen.
-    pub(crate) fn pool(&self) -> Result<Pool, String> {
+    pub(crate) fn pool(&self) -> Result<AddressPool, String> {
         let hindrance = self.lock().clone();
         hindrance.map_or_else(|| self.pool.clone(), Err)
     }

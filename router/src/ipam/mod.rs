@@ -1,59 +1,36 @@
-//! Addresses that routers allocate: [`Ipam`] on the control thread, its journal on a thread of its own.
+//! Addresses that routers allocate: [`AddressDesk`] on the control thread, its journal on a thread of its own.
 //!
-//! [`IpamShell`] moves the outputs of the state machine: entries to the disk, statements and messages to the control plane,
-//! answers to the callers of an [`Allocator`]. It decides nothing.
+//! [`IpamShell`] moves the outputs of the desk: entries to the disk, statements and messages to the control plane, answers to
+//! the callers of an [`Allocator`]. It decides nothing.
 
+mod callers;
 mod client;
-mod container_names;
-pub(crate) mod holder;
+mod collision;
 mod journal;
-mod names;
 mod open;
-mod pending;
-mod report;
-mod requests;
-mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
+use mesh_allocator::desk::{AddressDesk, DeskOutput, TOPIC};
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::feed;
-use mesh_proto::ipam::{Ipam, IpamOutput};
 use mesh_proto::time::Instant;
-use mesh_proto::wire::topic::Topic;
 use tokio::sync::mpsc;
 
-pub(crate) use client::{Acquire, AllocatorRequest, ContainerLease, NotGiven};
-pub use client::{Allocator, Pool};
-pub(crate) use container_names::ContainerNames;
-pub use journal::JournalDamage;
+pub use client::Allocator;
+pub(crate) use client::AllocatorRequest;
+pub use collision::colliding;
 pub use open::open;
-pub use settings::{Ipalloc, IpallocPlan};
 
+use callers::{CallerAnswer, Callers};
 use journal::JournalKeeper;
-use names::RouterNames;
-use pending::PendingCalls;
 
-/// The topic that statements and messages are about.
-const TOPIC: Topic = Topic::ADDRESSES;
-/// Time between two looks at callers that hung up, and at ranges to be primed.
-const TICK: Duration = Duration::from_secs(1);
-
-/// The state machine, wired to disk, control plane and callers.
+/// The desk, wired to disk, control plane and callers.
 #[derive(Debug)]
 pub struct IpamShell {
-    ipam: Ipam,
-    pool: Pool,
+    desk: AddressDesk,
     journal: JournalKeeper,
     requests: mpsc::Receiver<AllocatorRequest>,
-    pending: PendingCalls,
-    routers: RouterNames,
-    containers: ContainerNames,
-    /// A fact about this start that operators should know.
-    notice: Option<String>,
-    next_tick: Instant,
+    callers: Callers,
 }
 
 /// The reason for which [`IpamShell::event`] returned.
@@ -65,24 +42,6 @@ enum EventKind {
     Request(Box<AllocatorRequest>),
     /// The disk went on.
     Written,
-}
-
-/// Reads the entries of a journal's file.
-///
-/// # Errors
-/// [`JournalDamage`], for anything but a sound file or one whose end a crash cut short.
-pub fn entries(file: &[u8]) -> Result<Vec<Vec<u8>>, JournalDamage> {
-    Ok(journal::read(file)?.entries)
-}
-
-/// Returns a file with these entries.
-pub fn file(entries: &[Vec<u8>]) -> Vec<u8> {
-    journal::file(entries)
-}
-
-/// Returns the bytes that one sync appends to a file of `offset` bytes.
-pub fn frame(offset: usize, entries: &[Vec<u8>]) -> Vec<u8> {
-    journal::frame(offset, entries)
 }
 
 impl IpamShell {
@@ -106,89 +65,116 @@ impl IpamShell {
 
     /// Takes an effect of the control plane.
     pub fn on_control_output(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        let has_names = match output {
-            ControlOutput::Announcement(key) => {
-                key.topic == TOPIC && !self.routers.know(&key.origin)
-            }
-            ControlOutput::Reach => true,
-            _ => false,
-        };
-        if has_names {
-            self.routers.learn(control);
-        }
-        feed::addresses(&mut self.ipam, output, control, now);
+        self.desk.on_control_output(output, control, now);
     }
 
     /// Returns when [`IpamShell::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Instant {
-        let deadline = self.ipam.next_deadline();
-        match self.pending.is_empty() && !self.journal.is_broken() {
-            true => deadline,
-            false => deadline.min(self.next_tick),
-        }
+        self.desk.next_deadline(self.journal.is_broken())
     }
 
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.ipam.next_deadline() <= now {
-            self.ipam.handle_timeout(now);
-        }
-        if self.next_tick <= now {
-            self.next_tick = now + TICK;
-            self.cancel_abandoned(now);
-            self.continue_primes(now);
+        self.desk.handle_timeout(now);
+        if self.desk.begin_tick(now) {
+            for call in self.callers.abandoned() {
+                self.desk.cancel(call, now);
+            }
+            self.desk.tick(now);
             self.journal.retry();
         }
     }
 
-    /// Carries out the outputs of the state machine. Returns whether there were any.
+    /// Carries out the outputs of the desk. Returns whether there were any.
     pub fn carry_out(&mut self, control: &mut Control, now: Instant) -> bool {
-        control.settle_contests(|addr| self.ipam.rightful(addr), now);
-        let mut any = false;
-        while let Some(output) = self.ipam.poll_output() {
-            any = true;
-            self.carry_out_one(output, control, now);
-        }
+        self.desk.settle_contests(control, now);
+        let any = self.drain(control, now);
         if self.journal.is_due() {
             // All entries are handed to the disk, and the snapshot says them, too.
-            self.journal
-                .compact(self.ipam.position(), self.ipam.snapshot());
+            let (position, snapshot) = self.desk.snapshot();
+            self.journal.compact(position, snapshot);
         }
-        self.finish_leave(control, now);
+        if self.desk.is_leaving() {
+            let told = control.announcement(control.me(), TOPIC);
+            self.desk.finish_leave(told.map(|told| told.body), now);
+            self.drain(control, now);
+        }
         any
     }
 
-    fn carry_out_one(&mut self, output: IpamOutput, control: &mut Control, now: Instant) {
+    fn drain(&mut self, control: &mut Control, now: Instant) -> bool {
+        let mut any = false;
+        let error = self.journal.error();
+        while let Some(output) = self.desk.poll_output(error.as_deref()) {
+            any = true;
+            self.carry_out_one(output, control, now);
+        }
+        any
+    }
+
+    fn carry_out_one(&mut self, output: DeskOutput, control: &mut Control, now: Instant) {
         match output {
-            IpamOutput::Persist { position, entry } => self.journal.push(position, entry),
-            IpamOutput::Statement(bytes) => {
+            DeskOutput::Persist { position, entry } => self.journal.push(position, entry),
+            DeskOutput::Statement(bytes) => {
                 if let Err(error) = control.announce(TOPIC, bytes, now) {
                     tracing::error!(%error, "the statement of this router about addresses is not told");
                 }
             }
-            IpamOutput::Send { to, bytes } => {
+            DeskOutput::Send { to, bytes } => {
                 if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                     tracing::error!(%error, "a message about addresses is not sent");
                 }
             }
-            IpamOutput::Allocated {
-                request,
-                addr,
-                prefix,
-            } => self.allocated(request, addr, prefix, now),
-            IpamOutput::Failed { request, why } => self.failed(request, &why),
-            IpamOutput::Left { orphaned } => self.pending.note_left(orphaned),
+            DeskOutput::Answer(call, answer) => {
+                if let Some((owner, addr)) = self.callers.answer(call, answer) {
+                    self.desk.release(&owner, addr, now);
+                }
+            }
         }
     }
 
     fn handle_written(&mut self, now: Instant) {
         match self.journal.durable() {
-            Ok(position) => self.ipam.persisted(position, now),
+            Ok(position) => self.desk.persisted(position, now),
             Err(error) => {
                 tracing::error!(
                     "the journal of addresses cannot be written, trying again: {error}"
                 );
-                self.next_tick = self.next_tick.max(now + TICK);
+                self.desk.delay_tick(now);
+            }
+        }
+    }
+
+    /// Does what a caller wants, or begins to.
+    fn handle_request(&mut self, request: AllocatorRequest, control: &Control, now: Instant) {
+        let error = self.journal.error();
+        // A caller that hung up does not need its answer.
+        match request {
+            AllocatorRequest::Acquire { acquire, answer } => {
+                let call = self.callers.add(CallerAnswer::Acquire(answer));
+                self.desk.acquire(call, acquire, now);
+            }
+            AllocatorRequest::Release { addr, owner } => self.desk.release(&owner, addr, now),
+            AllocatorRequest::Leases(answer) => drop(answer.send(self.desk.leases())),
+            AllocatorRequest::Report(answer) => {
+                let report = self.desk.report(control.me(), error.as_deref(), now);
+                drop(answer.send(report));
+            }
+            AllocatorRequest::Waiting(answer) => {
+                drop(answer.send(self.desk.waiting(error.as_deref(), now)));
+            }
+            AllocatorRequest::Prime { patience, answer } => {
+                let call = self.callers.add(CallerAnswer::Prime(answer));
+                self.desk.prime(call, patience, now);
+            }
+            AllocatorRequest::Remove {
+                peer,
+                force,
+                answer,
+            } => drop(answer.send(self.desk.remove(&peer, force, now))),
+            AllocatorRequest::Leave(answer) => {
+                let call = self.callers.add(CallerAnswer::Leave(answer));
+                self.desk.leave(call, now);
             }
         }
     }

@@ -3,18 +3,20 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use mesh_allocator::desk::AddressDesk;
+use mesh_allocator::journal::file::Journal;
+use mesh_host::container_names::ContainerNames;
+use mesh_options::ipalloc::IpallocPlan;
 use mesh_proto::control::Control;
 use mesh_proto::ipam::{Ipam, IpamConfig, JournalError, Slicing};
 use mesh_proto::time::Instant;
+use mesh_state::files::ADDRESSES;
 use tokio::sync::mpsc;
 
+use super::IpamShell;
+use super::callers::Callers;
 use super::client::{Allocator, REQUESTS};
-use super::journal::{self, Journal, JournalKeeper};
-use super::names::RouterNames;
-use super::pending::PendingCalls;
-use super::settings::IpallocPlan;
-use super::{ContainerNames, IpamShell, TICK};
-use crate::state::ADDRESSES;
+use super::journal::{self, JournalKeeper};
 
 /// Opens the addresses of this router with the journal in `dir`. A journal that cannot be used is set aside, and
 /// operators are told.
@@ -40,19 +42,14 @@ pub fn open(
     ipam.set_expecting(expecting, now);
     let journal = JournalKeeper::start(dir).context("cannot start a thread")?;
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let mut shell = IpamShell {
-        ipam,
-        pool: plan.pool,
+    let containers = ContainerNames::default();
+    let allocator = Allocator::new(plan.pool, sender, containers.clone());
+    let shell = IpamShell {
+        desk: AddressDesk::new(ipam, plan.pool, containers, notice, control, now),
         journal,
         requests,
-        pending: PendingCalls::default(),
-        routers: RouterNames::default(),
-        containers: ContainerNames::default(),
-        notice,
-        next_tick: now + TICK,
+        callers: Callers::default(),
     };
-    shell.routers.learn(control);
-    let allocator = Allocator::new(plan.pool, sender, shell.containers.clone());
     Ok((shell, allocator))
 }
 

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use mesh_allocator::call::Acquire;
+use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::Config as ControlConfig;
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
@@ -17,7 +20,7 @@ use mesh_proto::topology::record::Ed25519;
 
 use super::*;
 use crate::clock::{Clock, OsEntropy};
-use crate::state::{ADDRESSES, ADDRESSES_SET_ASIDE};
+use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
 
 fn control(clock: Clock) -> Control {
     let config = ControlConfig {
@@ -170,13 +173,13 @@ async fn a_caller_that_hung_up_leaves_nothing_held() {
     let dir = tempfile::tempdir().unwrap();
     let router = Router::start(dir.path(), 1).unwrap();
     for n in 0..50 {
-        let holder = format!("docker::{n}");
-        let acquired = router.acquire(&holder, NET);
+        let owner = format!("docker::{n}");
+        let acquired = router.acquire(&owner, NET);
         let _ = tokio::time::timeout(Duration::from_micros(n * 20), acquired).await;
         // Granted or not in that time: an address that was given is released.
         router
             .allocator
-            .release([10, 32, 5, 1].into(), &holder)
+            .release([10, 32, 5, 1].into(), &owner)
             .await;
     }
     let mut held = router.allocator.leases().await;
@@ -209,10 +212,14 @@ async fn a_damaged_journal_is_set_aside_and_a_foreign_range_left_alone() {
             let plan = plan("10.32.0.0/16");
             let opened = open(&plan, dir.path(), 2, &control, false, clock.now());
             let (addresses, _) = opened.unwrap();
-            let held = addresses.ipam.allocations().count();
+            let held = addresses.desk.leases().len();
             let aside = dir.path().join(format!("{ADDRESSES_SET_ASIDE}2"));
             assert!(held <= 1);
-            assert_eq!(addresses.notice.is_some(), aside.exists(), "byte {n}");
+            assert_eq!(
+                addresses.desk.notice().is_some(),
+                aside.exists(),
+                "byte {n}"
+            );
             drop(addresses);
             let _ = fs::remove_file(aside);
         }
@@ -241,11 +248,11 @@ async fn a_journal_that_grows_is_compacted_and_loses_nothing() {
     let path = dir.path().join(ADDRESSES);
     let (mut longest, mut compacted) = (0, false);
     for n in 0..20_000 {
-        let holder = format!("docker:{n}:{long}");
-        router.acquire(&holder, NET).await.unwrap();
+        let owner = format!("docker:{n}:{long}");
+        router.acquire(&owner, NET).await.unwrap();
         router
             .allocator
-            .release([10, 32, 5, 2].into(), &holder)
+            .release([10, 32, 5, 2].into(), &owner)
             .await;
         let length = fs::metadata(&path).unwrap().len();
         compacted |= length < longest;
@@ -285,8 +292,8 @@ async fn granted_in_a_second() {
                 let mut took = Vec::new();
                 for n in 0..EACH {
                     let asked = OsInstant::now();
-                    let holder = format!("docker:c{client}:{n}");
-                    router.acquire(&holder, "net:10.32.0.0/16").await.unwrap();
+                    let owner = format!("docker:c{client}:{n}");
+                    router.acquire(&owner, "net:10.32.0.0/16").await.unwrap();
                     took.push(asked.elapsed());
                 }
                 took

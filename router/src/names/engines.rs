@@ -1,14 +1,16 @@
 //! Queries to engines about containers, and their event streams.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use mesh_dns::container::{ContainerNaming, Services};
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
 use mesh_proto::api::Runtime;
 use mesh_proto::names::Domain;
 use tokio::sync::mpsc;
 
-use super::details::Details;
-use crate::engine::{Engine, EngineError, EngineEvent};
+use crate::engine::Engine;
 
 /// Capacity of an engine's event channel.
 const EVENTS: usize = 256;
@@ -19,18 +21,21 @@ pub(super) const PODMAN_AGAIN: Duration = Duration::from_secs(30);
 /// Failed queries about one container after which it is left alone until its next event.
 const TRIES: usize = 5;
 
+/// System file with the names of services.
+const SERVICES: &str = "/etc/services";
+
 /// Message from an engine.
-pub(super) enum Word {
+pub(super) enum EngineMessage {
     Event(Runtime, EngineEvent),
-    /// Details of a container; `None` if they are unavailable.
-    Details(String, Option<Box<Details>>),
+    /// Names of a container; `None` if they are unavailable.
+    Inspected(String, Option<Box<ContainerNaming>>),
 }
 
 /// Queries the engine about a container; `None` if it does not know the container, or stays silent.
-pub(super) async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Option<Details> {
+pub(super) async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Option<ContainerNaming> {
     for _ in 0..TRIES {
         match engine.inspect(id).await {
-            Ok(container) => return Some(Details::of(&container, domain)),
+            Ok(container) => return Some(ContainerNaming::of(&container, domain, services())),
             Err(EngineError::NoContainer(_)) => return None,
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
@@ -38,13 +43,28 @@ pub(super) async fn ask(engine: &dyn Engine, id: &str, domain: &Domain) -> Optio
     None
 }
 
+/// Returns the names of services on this host, as of the first call.
+fn services() -> &'static Services {
+    static KNOWN: LazyLock<Services> =
+        LazyLock::new(|| Services::parse(&std::fs::read_to_string(SERVICES).unwrap_or_default()));
+    &KNOWN
+}
+
 /// Forwards the events of an engine, and reconnects when it was away. Ends with the receiving task.
-pub(super) async fn follow(engine: Arc<dyn Engine>, words: mpsc::Sender<Word>, again: Duration) {
+pub(super) async fn follow(
+    engine: Arc<dyn Engine>,
+    messages: mpsc::Sender<EngineMessage>,
+    again: Duration,
+) {
     let runtime = engine.runtime();
     let (sender, mut events) = mpsc::channel(EVENTS);
     let pass = async {
         while let Some(event) = events.recv().await {
-            if words.send(Word::Event(runtime, event)).await.is_err() {
+            if messages
+                .send(EngineMessage::Event(runtime, event))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

@@ -4,12 +4,14 @@
 //! The server listens on the same loopback address in each. Namespaces are checked whenever containers come and go, and
 //! every 3 s, so that sockets are opened again after a restart of the router, and once a port becomes free.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mesh_dns::namespaces::{NamespaceCheck, ServedNamespaces};
 use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
+use mesh_options::DNS_PORT;
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
 use mesh_sys::netns::{Netns, NetnsId};
@@ -17,7 +19,6 @@ use mesh_sys::process::start_time;
 use mesh_sys::socket::loopback::listen_in;
 use tokio::sync::watch;
 
-use crate::config::DNS_PORT;
 use crate::dns::Dns;
 
 /// Listening address in each namespace: neither Docker's (.11) nor systemd-resolved's (.53, .54), which may run in a
@@ -27,32 +28,21 @@ pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 12));
 const PERIOD: Duration = Duration::from_secs(3);
 
 /// Maintains the server in the namespaces of containers.
-pub(super) struct Inside {
+pub(super) struct NetnsResolvers {
     dns: Arc<Dns>,
     wanted: watch::Receiver<Vec<ResolverSite>>,
     /// Namespaces in which it answers now; locked during a look.
-    serving: Mutex<BTreeSet<NetnsId>>,
-    told: Mutex<Told>,
+    serving: Mutex<ServedNamespaces<NetnsId>>,
+    check: Mutex<NamespaceCheck>,
 }
 
-/// Results of the last check; one line per problem.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
-    /// Containers with a DNS server of their own on that port.
-    taken: Vec<String>,
-    /// Failures.
-    errors: Vec<String>,
-    /// Keys of the containers with a server.
-    served: BTreeSet<String>,
-}
-
-impl Inside {
+impl NetnsResolvers {
     pub(super) fn new(dns: Arc<Dns>, wanted: watch::Receiver<Vec<ResolverSite>>) -> Self {
         Self {
             dns,
             wanted,
             serving: Mutex::default(),
-            told: Mutex::default(),
+            check: Mutex::default(),
         }
     }
 
@@ -69,25 +59,24 @@ impl Inside {
         }
     }
 
-    /// True if the container had a server in its namespace at the last check.
+    /// Returns true if the container had a server in its namespace at the last check.
     pub(super) fn serves(&self, key: &str) -> bool {
-        lock(&self.told).served.contains(key)
+        lock(&self.check).served.contains(key)
     }
 
     /// Returns the number of containers with a server.
     pub(super) fn count(&self) -> usize {
-        lock(&self.told).served.len()
+        lock(&self.check).served.len()
     }
 
     /// Returns all problems, one line each.
     pub(super) fn problems(&self) -> Vec<String> {
-        let told = lock(&self.told);
-        told.errors.iter().chain(&told.taken).cloned().collect()
+        lock(&self.check).problems()
     }
 
     /// Returns the failures, without the containers that have a server of their own.
     pub(super) fn errors(&self) -> Vec<String> {
-        lock(&self.told).errors.clone()
+        lock(&self.check).errors.clone()
     }
 
     /// Checks now.
@@ -103,30 +92,29 @@ impl Inside {
     fn look_now(&self) {
         let mut serving = lock(&self.serving);
         let wanted = self.wanted.borrow().clone();
-        let mut told = Told::default();
+        let mut check = NamespaceCheck::default();
         // The server may have dropped a namespace: start it there again.
-        serving.retain(|id| self.dns.is_inside(*id));
-        let found = find(&wanted, &mut told);
-        for gone in leave(&mut serving, &found) {
+        serving.retain(|id| self.dns.is_inside(id));
+        let found = find(&wanted, &mut check);
+        for gone in serving.leave(&found) {
             self.dns.leave(gone);
         }
-        let left_out = join(&mut serving, &found, MAX_DNS_NAMESPACES, |id, container| {
+        let left_out = serving.join(&found, MAX_DNS_NAMESPACES, |id, container| {
             match self.enter(id, &container.place) {
                 Ok(entered) => return entered,
-                Err(error) if error.is_in_use() => told.taken.push(taken(&container.name)),
-                Err(error) => told.errors.push(unanswered(&container.name, &error)),
+                Err(error) if error.is_in_use() => check.note_taken(&container.name),
+                Err(error) => check.note_error(&container.name, &error),
             }
             false
         });
-        if left_out > 0 {
-            told.errors.push(format!(
-                "names are not answered within {left_out} more containers: {MAX_DNS_NAMESPACES} are as many as can be; \
-                 run those that ask for no names --without-dns"
-            ));
+        check.note_left_out(left_out);
+        let served = found.iter().filter(|(id, _)| serving.contains(**id));
+        check.served = served.flat_map(|(_, c)| c.keys.iter().cloned()).collect();
+        let mut known = lock(&self.check);
+        for line in check.news(&known) {
+            tracing::warn!("{line}");
         }
-        let served = found.iter().filter(|(id, _)| serving.contains(id));
-        told.served = served.flat_map(|(_, c)| c.keys.iter().cloned()).collect();
-        self.tell(told);
+        *known = check;
     }
 
     /// Begins to answer in a namespace; not if it is gone by then.
@@ -140,43 +128,32 @@ impl Inside {
         served.map_err(|e| SysError::new(format!("answer on {address}"), e))?;
         Ok(true)
     }
-
-    /// Stores the results, and logs each new problem.
-    fn tell(&self, told: Told) {
-        let mut known = lock(&self.told);
-        let lines = |told: &Told| [told.errors.clone(), told.taken.clone()].concat();
-        let before = lines(&known);
-        for line in lines(&told).iter().filter(|line| !before.contains(line)) {
-            tracing::warn!("{line}");
-        }
-        *known = told;
-    }
 }
 
 /// A namespace and the containers in it: those of a pod share one. None is kept open, since there may be thousands.
-struct Container {
+struct SharedNamespace {
     place: NetnsPlace,
     name: String,
     keys: Vec<String>,
 }
 
 /// The namespaces there are, each once; the router's own is none of a container.
-fn find(wanted: &[ResolverSite], told: &mut Told) -> BTreeMap<NetnsId, Container> {
+fn find(wanted: &[ResolverSite], check: &mut NamespaceCheck) -> BTreeMap<NetnsId, SharedNamespace> {
     let own = Netns::current().and_then(|netns| netns.id()).ok();
-    let mut found: BTreeMap<NetnsId, Container> = BTreeMap::new();
+    let mut found: BTreeMap<NetnsId, SharedNamespace> = BTreeMap::new();
     for container in wanted {
         let id = match open(&container.netns) {
             Ok(Some((id, _))) => id,
             Ok(None) => continue,
             Err(error) => {
-                told.errors.push(unanswered(&container.name, &error));
+                check.note_error(&container.name, &error);
                 continue;
             }
         };
         if Some(id) == own {
             continue;
         }
-        let entry = found.entry(id).or_insert_with(|| Container {
+        let entry = found.entry(id).or_insert_with(|| SharedNamespace {
             place: container.netns.clone(),
             name: container.name.clone(),
             keys: Vec::new(),
@@ -210,50 +187,9 @@ fn open(place: &NetnsPlace) -> Result<Option<(NetnsId, Netns)>, SysError> {
     }
 }
 
-/// True if the namespace is missing: its name is a plain file during creation and after removal.
+/// Returns true if the namespace is missing: its name is a plain file during creation and after removal.
 fn is_gone(error: &SysError) -> bool {
     error.is_not_found() || error.raw().is_none()
-}
-
-/// Removes namespaces that are gone, and returns them.
-fn leave<K: Ord + Copy, V>(serving: &mut BTreeSet<K>, found: &BTreeMap<K, V>) -> Vec<K> {
-    let gone = |id: &&K| !found.contains_key(id);
-    let gone: Vec<K> = serving.iter().filter(gone).copied().collect();
-    serving.retain(|id| !gone.contains(id));
-    gone
-}
-
-/// Enters new namespaces up to the limit, and returns the number left out. Existing ones are never displaced, and one
-/// that cannot be entered does not count.
-fn join<K: Ord + Copy, V>(
-    serving: &mut BTreeSet<K>,
-    found: &BTreeMap<K, V>,
-    most: usize,
-    mut enter: impl FnMut(K, &V) -> bool,
-) -> usize {
-    let mut left_out = 0;
-    for (id, container) in found {
-        if serving.contains(id) {
-            continue;
-        }
-        if serving.len() >= most {
-            left_out += 1;
-        } else if enter(*id, container) {
-            serving.insert(*id);
-        }
-    }
-    left_out
-}
-
-fn taken(name: &str) -> String {
-    format!(
-        "names are not answered within container {name}: it has a DNS server of its own on port {DNS_PORT}; \
-         if that is to be so, run it --without-dns"
-    )
-}
-
-fn unanswered(name: &str, error: &SysError) -> String {
-    format!("names are not answered within container {name}: {error}")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -263,32 +199,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Returns the removed namespaces, those served afterwards, and the number left out; 9 cannot be entered.
-    fn looked(serving: &[u8], found: &[u8], most: usize) -> (Vec<u8>, Vec<u8>, usize) {
-        let mut serving = serving.iter().copied().collect();
-        let found = found.iter().map(|id| (*id, ())).collect();
-        let gone = leave(&mut serving, &found);
-        let left_out = join(&mut serving, &found, most, |id, ()| id != 9);
-        (gone, serving.into_iter().collect(), left_out)
-    }
-
-    #[test]
-    fn who_comes_is_served_and_who_goes_is_not() {
-        assert_eq!(looked(&[], &[], 4), (vec![], vec![], 0));
-        assert_eq!(looked(&[1, 2], &[2, 3], 4), (vec![1], vec![2, 3], 0));
-        assert_eq!(looked(&[1, 2], &[], 4), (vec![1, 2], vec![], 0));
-    }
-
-    #[test]
-    fn no_more_than_the_bound_and_none_gives_way() {
-        assert_eq!(looked(&[], &[1, 2, 3], 2), (vec![], vec![1, 2], 1));
-        assert_eq!(looked(&[2, 3], &[1, 2, 3], 2), (vec![], vec![2, 3], 1));
-        // A slot that becomes free is used in the same check.
-        assert_eq!(looked(&[2, 3], &[1, 3, 4], 2), (vec![2], vec![1, 3], 1));
-        // A namespace that cannot be entered blocks no other.
-        assert_eq!(looked(&[], &[9, 10, 11], 2), (vec![], vec![10, 11], 0));
-    }
 
     #[test]
     fn a_namespace_that_is_not_there_is_no_error() {
@@ -318,8 +228,8 @@ mod tests {
             name: "n".to_owned(),
             netns,
         };
-        let mut told = Told::default();
-        assert!(find(&[wanted], &mut told).is_empty());
-        assert_eq!(told, Told::default());
+        let mut check = NamespaceCheck::default();
+        assert!(find(&[wanted], &mut check).is_empty());
+        assert_eq!(check, NamespaceCheck::default());
     }
 }

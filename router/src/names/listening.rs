@@ -1,32 +1,32 @@
-//! Listening addresses of the DNS server. Docker's bridge may be created after the router starts, be removed, or change
+//! HostListeners addresses of the DNS server. Docker's bridge may be created after the router starts, be removed, or change
 //! its address.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::clients::{Clients, DOCKER_BRIDGE, docker_address};
-use super::doors::Doors;
+use super::clients::{DOCKER_BRIDGE, DnsClients, docker_address};
+use super::firewall::DnsFirewall;
 use crate::dns::Dns;
 
 /// Interval of checks of the host's addresses.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Keeps the server on the right addresses.
-pub(super) struct Listening {
+pub(super) struct HostListeners {
     dns: Arc<Dns>,
-    clients: Arc<Clients>,
+    clients: Arc<DnsClients>,
     /// Addresses from the operator; empty for Docker's bridge.
     explicit: Vec<SocketAddr>,
-    doors: Doors,
+    firewall: DnsFirewall,
     problems: Mutex<Vec<String>>,
 }
 
-impl Listening {
+impl HostListeners {
     /// Returns the state for a bridge of the mesh.
     pub(super) fn new(
         dns: Arc<Dns>,
-        clients: Arc<Clients>,
+        clients: Arc<DnsClients>,
         explicit: Vec<SocketAddr>,
         bridge: &str,
     ) -> Self {
@@ -34,7 +34,7 @@ impl Listening {
             dns,
             clients,
             explicit,
-            doors: Doors::new(bridge),
+            firewall: DnsFirewall::new(bridge),
             problems: Mutex::default(),
         }
     }
@@ -59,7 +59,8 @@ impl Listening {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let bridges = this.clients.look()?;
-            this.doors.keep_if_changed(&bridges, &this.dns.listening());
+            this.firewall
+                .keep_if_changed(&bridges, &this.dns.listening());
             Ok::<(), mesh_sys::error::SysError>(())
         });
         if let Ok(Err(error)) = looked.await {
@@ -94,14 +95,14 @@ impl Listening {
 
     /// Returns the failures only.
     pub(super) fn errors(&self) -> Vec<String> {
-        [self.lock().clone(), self.doors.problems()].concat()
+        [self.lock().clone(), self.firewall.problems()].concat()
     }
 
     fn look(&self) -> Result<(), mesh_sys::error::SysError> {
         let bridges = self.clients.look()?;
         let wanted = self.wanted()?;
         let errors = self.dns.listen(&wanted);
-        self.doors.keep(&bridges, &self.dns.listening());
+        self.firewall.keep(&bridges, &self.dns.listening());
         self.note(errors.iter().map(ToString::to_string).collect());
         Ok(())
     }

@@ -5,21 +5,22 @@
 //! | [`host`] (a task) | names of this host's containers, from attachments, engines and the operator |
 //! | [`NamesFeed`] | announcements and reachability of other routers, from the control plane to the server |
 //! | [`crate::dns`] (a thread) | view of all names; answers |
-//! | [`listening`] (a task) | listening addresses of the server; [`doors`]: firewall rules for them |
-//! | [`guests`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
+//! | [`listening`] (a task) | listening addresses of the server; [`firewall`]: rules for them |
+//! | [`docker_dns`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
 //! | [`inside`] (a task) | server inside containers that may have no route to the host |
+//!
+//! The decisions are in [`mesh_dns`].
 
 mod clients;
-mod details;
-mod doors;
+mod docker_dns;
 mod engines;
-mod expected;
 mod feed;
-mod guests;
+mod firewall;
 mod host;
 mod hosts_file;
 mod inside;
 mod listening;
+mod starting;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -27,26 +28,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mesh_dns::host_names::NameChangeError;
+use mesh_dns::resolv_conf::client_configuration;
+use mesh_dns::update::KnownNames;
+use mesh_engine::error::EngineError;
+use mesh_options::DnsSettings;
 use mesh_proto::api::{DnsChange, DnsClient, Runtime};
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{
-    AddError, AnswerSettings, MeshName, NameError, Names, options, search_domains,
-};
+use mesh_proto::names::{AnswerSettings, MeshName, NameError, Names};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Attachments;
 use crate::clock::Clock;
 use crate::command::ControlCommand;
-use crate::config::{DNS_PORT, DnsSettings};
-use crate::dns::{Config, Dns, Shown, Told, Upstreams, read_resolv_conf};
-use crate::engine::{EngineError, Engines};
+use crate::dns::{Dns, DnsCommand, DnsConfig, UpstreamSource, read_resolv_conf};
+use crate::engine::Engines;
 use crate::state::{StateError, Store};
-use clients::Clients;
-use expected::Expected;
-use guests::Guests;
-use host::{Host, Request};
-use inside::Inside;
-use listening::Listening;
+use clients::DnsClients;
+use docker_dns::DockerDns;
+use host::{NamesRequest, NamesTask};
+use inside::NetnsResolvers;
+use listening::HostListeners;
+use starting::StartingFiles;
 
 pub use feed::NamesFeed;
 
@@ -64,17 +67,9 @@ pub enum NamesError {
     /// Not a valid name in the mesh.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The name cannot be added.
+    /// The name cannot be changed.
     #[error(transparent)]
-    Add(#[from] AddError),
-    /// The request has neither a container nor an address with a name.
-    #[error(
-        "nothing to go by: give a container, or an address and -h NAME, like `mesh dns-add 10.2.1.1 -h web`"
-    )]
-    Nothing,
-    /// The name to remove does not exist.
-    #[error("{0} has no such name; `mesh status dns` lists what there is")]
-    NotThere(String),
+    Change(#[from] NameChangeError),
     /// The name does not exist.
     #[error("{0} is not known; `mesh status dns` lists the names of the mesh")]
     Unknown(String),
@@ -93,7 +88,7 @@ pub enum NamesError {
 }
 
 impl NamesError {
-    /// True if the caller can fix it (HTTP 4xx), false if the operator of the host must (5xx).
+    /// Returns true if the caller can fix it (HTTP 4xx), false if the operator of the host must (5xx).
     pub fn is_callers(&self) -> bool {
         !matches!(
             self,
@@ -108,25 +103,25 @@ impl NamesError {
 #[derive(Clone)]
 pub struct Naming {
     settings: DnsSettings,
-    server: Option<Server>,
-    inside: Option<Arc<Inside>>,
-    guests: Arc<Guests>,
-    expected: Arc<Expected>,
+    server: Option<NameServer>,
+    inside: Option<Arc<NetnsResolvers>>,
+    docker_dns: Arc<DockerDns>,
+    starting: Arc<StartingFiles>,
     engines: Engines,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<NamesRequest>,
 }
 
 #[derive(Clone)]
-struct Server {
+struct NameServer {
     dns: Arc<Dns>,
-    told: mpsc::Sender<Told>,
-    listening: Arc<Listening>,
+    commands: mpsc::Sender<DnsCommand>,
+    listening: Arc<HostListeners>,
 }
 
 /// View of names on this host, and of the server.
-pub struct NamesView {
+pub struct HostNamesView {
     /// All answered names; `None` without a server.
-    pub shown: Option<Shown>,
+    pub shown: Option<KnownNames>,
     /// Number of names of this host that do not fit into its announcement.
     pub left_out: usize,
     /// Names of containers on this host that are not valid in the mesh, one line each.
@@ -134,12 +129,12 @@ pub struct NamesView {
 }
 
 /// The server, before anything on the host is changed.
-pub struct Prepared {
+pub struct PreparedNames {
     settings: DnsSettings,
-    server: Option<Server>,
+    server: Option<NameServer>,
 }
 
-impl Prepared {
+impl PreparedNames {
     /// Starts the server and listens. Reverse queries for addresses in `ranges` are not forwarded: they are the mesh's.
     ///
     /// # Errors
@@ -163,10 +158,10 @@ impl Prepared {
         if is_alone {
             names.settle();
         }
-        let clients = Arc::new(Clients::new(bridge));
+        let clients = Arc::new(DnsClients::new(bridge));
         clients.look()?;
         let who = clients.clone();
-        let dns = Arc::new(Dns::start(Config {
+        let dns = Arc::new(Dns::start(DnsConfig {
             names,
             settings: AnswerSettings {
                 domain: settings.domain.clone(),
@@ -174,13 +169,13 @@ impl Prepared {
                 ranges,
             },
             clients: Arc::new(move |ip| who.allows(ip)),
-            upstreams: Upstreams::file(RESOLV_CONF),
+            upstreams: UpstreamSource::file(RESOLV_CONF),
             clock,
         })?);
-        let listening = Listening::new(dns.clone(), clients, settings.listen.clone(), bridge);
+        let listening = HostListeners::new(dns.clone(), clients, settings.listen.clone(), bridge);
         listening.begin(settings.by_hand)?;
-        prepared.server = Some(Server {
-            told: dns.told(),
+        prepared.server = Some(NameServer {
+            commands: dns.commands(),
             dns,
             listening: Arc::new(listening),
         });
@@ -189,7 +184,7 @@ impl Prepared {
 
     /// Returns the control plane's end of the feed.
     pub fn feed(&self) -> NamesFeed {
-        NamesFeed::new(self.server.as_ref().map(|s| s.told.clone()))
+        NamesFeed::new(self.server.as_ref().map(|s| s.commands.clone()))
     }
 
     /// Starts to announce the names of this host.
@@ -203,10 +198,10 @@ impl Prepared {
         commands: mpsc::Sender<ControlCommand>,
     ) -> Result<Naming, StateError> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
-        let told = self.server.as_ref().map(|s| s.told.clone());
+        let server = self.server.as_ref().map(|s| s.commands.clone());
         let domain = self.settings.domain.clone();
         let inside = self.server.as_ref().map(|server| {
-            let inside = Arc::new(Inside::new(
+            let inside = Arc::new(NetnsResolvers::new(
                 server.dns.clone(),
                 attachments.resolver_sites(),
             ));
@@ -216,21 +211,21 @@ impl Prepared {
         });
         let (known, wanted) = watch::channel(Vec::new());
         let dns = self.server.as_ref().map(|server| server.dns.clone());
-        let guests = Arc::new(Guests::new(dns, wanted));
-        let expected = Arc::new(Expected::default());
+        let docker_dns = Arc::new(DockerDns::new(dns, wanted));
+        let starting = Arc::new(StartingFiles::default());
         let engines = attachments.engines().clone();
-        let starting = expected.clone();
-        attachments.before_start(move |joined| starting.before_start(joined));
-        let looked_after = (known, expected.clone());
-        let host = Host::new(attachments, store, commands, told, domain, looked_after)?;
-        tokio::spawn(host.run(receiver));
-        tokio::spawn(guests.clone().run());
+        let files = starting.clone();
+        attachments.before_start(move |joined| files.before_start(joined));
+        let looked_after = (known, starting.clone());
+        let task = NamesTask::new(attachments, store, commands, server, domain, looked_after)?;
+        tokio::spawn(task.run(receiver));
+        tokio::spawn(docker_dns.clone().run());
         Ok(Naming {
             settings: self.settings,
             server: self.server,
             inside,
-            guests,
-            expected,
+            docker_dns,
+            starting,
             engines,
             requests,
         })
@@ -253,7 +248,7 @@ impl Naming {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.problems()).unwrap_or_default();
         let inside = self.inside.as_ref().map(|i| i.problems());
-        [host, inside.unwrap_or_default(), self.guests.errors()].concat()
+        [host, inside.unwrap_or_default(), self.docker_dns.errors()].concat()
     }
 
     /// Returns the failures only.
@@ -261,7 +256,7 @@ impl Naming {
         let server = self.server.as_ref();
         let host = server.map(|s| s.listening.errors()).unwrap_or_default();
         let inside = self.inside.as_ref().map(|i| i.errors());
-        [host, inside.unwrap_or_default(), self.guests.errors()].concat()
+        [host, inside.unwrap_or_default(), self.docker_dns.errors()].concat()
     }
 
     /// Returns the number of containers with a server in their own namespace.
@@ -274,7 +269,7 @@ impl Naming {
         if let Some(docker) = self.engines.of(Runtime::Docker)
             && let Ok(container) = docker.inspect(container).await
         {
-            self.expected.learn(&container);
+            self.starting.learn(&container);
         }
     }
 
@@ -282,7 +277,7 @@ impl Naming {
     /// for at most [`GUEST_WAIT`].
     pub async fn settle(&self, container: &str) {
         let deadline = tokio::time::Instant::now() + GUEST_WAIT;
-        while !self.guests.is_done(container) && tokio::time::Instant::now() < deadline {
+        while !self.docker_dns.is_done(container) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(GUEST_POLL).await;
         }
     }
@@ -316,34 +311,26 @@ impl Naming {
         let Some(dns) = self.dns() else {
             return DnsClient::default();
         };
-        // Loopback addresses and ports other than 53 are useless to containers.
-        let listening = dns.listening().into_iter();
-        let usable = listening.filter(|a| a.port() == DNS_PORT && !a.ip().is_loopback());
-        let search = self.settings.domain.to_string();
-        // Names that the host resolves must resolve in containers, too.
         let text = read_resolv_conf(Path::new(RESOLV_CONF)).unwrap_or_default();
-        let mut also = search_domains(&text);
-        also.retain(|domain| *domain != search);
-        DnsClient {
-            servers: usable.map(|a| a.ip()).collect(),
-            inside: Some(inside::ADDRESS),
-            search,
-            also,
-            options: options(&text),
-        }
+        client_configuration(
+            &dns.listening(),
+            inside::ADDRESS,
+            &self.settings.domain,
+            &text,
+        )
     }
 
     /// Returns all names.
     ///
     /// # Errors
     /// [`NamesError::Stopping`].
-    pub async fn view(&self) -> Result<NamesView, NamesError> {
-        let (left_out, unusable) = self.ask(Request::LeftOut).await?;
+    pub async fn view(&self) -> Result<HostNamesView, NamesError> {
+        let (left_out, unusable) = self.ask(NamesRequest::LeftOut).await?;
         let shown = match &self.server {
-            Some(_) => Some(self.look(Told::Show).await?),
+            Some(_) => Some(self.look(DnsCommand::Show).await?),
             None => None,
         };
-        Ok(NamesView {
+        Ok(HostNamesView {
             shown,
             left_out,
             unusable,
@@ -357,18 +344,18 @@ impl Naming {
     pub async fn lookup(&self, question: &str) -> Result<Vec<String>, NamesError> {
         let domain = &self.settings.domain;
         let found: Vec<String> = if let Ok(ip) = question.parse::<IpAddr>() {
-            let names = self.look(|answer| Told::Reverse(ip, answer)).await?;
+            let names = self.look(|answer| DnsCommand::Reverse(ip, answer)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
             // As `status dns` lists it: without the domain, with any number of labels.
             let listed = MeshName::relative(question).ok();
             let mut ips = match listed {
-                Some(name) => self.look(|answer| Told::Lookup(name, answer)).await?,
+                Some(name) => self.look(|answer| DnsCommand::Lookup(name, answer)).await?,
                 None => Vec::new(),
             };
             if ips.is_empty() {
                 let name = MeshName::parse(question, domain)?;
-                ips = self.look(|answer| Told::Lookup(name, answer)).await?;
+                ips = self.look(|answer| DnsCommand::Lookup(name, answer)).await?;
             }
             ips.iter().map(ToString::to_string).collect()
         };
@@ -383,7 +370,7 @@ impl Naming {
     /// # Errors
     /// The request is invalid, or the result cannot be stored; nothing is changed.
     pub async fn add(&self, change: DnsChange) -> Result<(), NamesError> {
-        self.ask(|done| Request::Add(change, done)).await?
+        self.ask(|done| NamesRequest::Add(change, done)).await?
     }
 
     /// Handles `mesh dns-remove`.
@@ -391,12 +378,12 @@ impl Naming {
     /// # Errors
     /// [`NamesError::NotThere`], the request is invalid, or the result cannot be stored; nothing is changed.
     pub async fn remove(&self, change: DnsChange) -> Result<(), NamesError> {
-        self.ask(|done| Request::Remove(change, done)).await?
+        self.ask(|done| NamesRequest::Remove(change, done)).await?
     }
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+        request: impl FnOnce(oneshot::Sender<T>) -> NamesRequest,
     ) -> Result<T, NamesError> {
         let (sender, answer) = oneshot::channel();
         let sent = self.requests.send(request(sender)).await;
@@ -406,11 +393,11 @@ impl Naming {
 
     async fn look<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Told,
+        question: impl FnOnce(oneshot::Sender<T>) -> DnsCommand,
     ) -> Result<T, NamesError> {
         let server = self.server.as_ref().ok_or(NamesError::Off)?;
         let (sender, answer) = oneshot::channel();
-        let sent = server.told.send(question(sender)).await;
+        let sent = server.commands.send(question(sender)).await;
         sent.map_err(|_| NamesError::Stopping)?;
         answer.await.map_err(|_| NamesError::Stopping)
     }

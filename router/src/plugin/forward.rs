@@ -12,30 +12,25 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use mesh_engine::plugin::ALIVE;
+use mesh_engine::plugin::process::{CallWait, PATIENCE, SENT};
 use mesh_sys::process;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::ROUTER_PATH;
-use crate::driver::{MAX_REQUEST, SENT};
+use crate::driver::MAX_REQUEST;
 
-/// Time that a router may take for a call before it is asked if it lives.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Timeout of the sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(400);
-/// Timeout of a call to a live router; claiming an address from another router takes seconds.
-const LONGEST: Duration = Duration::from_secs(10);
 /// Interval of checks of a router that hung.
 const PROBE: Duration = Duration::from_millis(250);
 /// Timeout of one such check. There is one at a time, since each takes a place in the router's queue.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
-/// Call that asks for a sign of life; the router then checks Docker and the kernel again.
-const ALIVE: &str = "Mesh.Alive";
-
 /// Connection to the router.
-pub(super) struct Forward(Arc<Way>);
+pub(super) struct Forward(Arc<RouterLink>);
 
-struct Way {
+struct RouterLink {
     socket: PathBuf,
     /// True after the router hung, until it shows a sign of life; no calls are forwarded then.
     hangs: AtomicBool,
@@ -43,7 +38,7 @@ struct Way {
 
 impl Forward {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self(Arc::new(Way {
+        Self(Arc::new(RouterLink {
             socket,
             hangs: AtomicBool::new(false),
         }))
@@ -55,15 +50,15 @@ impl Forward {
             return None;
         }
         let mut asked = std::pin::pin!(self.0.ask(call, body));
-        let mut waited = PATIENCE;
+        let mut wait = CallWait::default();
         loop {
             if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut asked).await {
                 return answer.ok();
             }
-            if waited >= LONGEST || !self.0.lives().await {
+            if wait.is_over() || !self.0.lives().await {
                 break;
             }
-            waited += PATIENCE;
+            wait.extend();
         }
         tracing::warn!(
             call,
@@ -76,9 +71,9 @@ impl Forward {
     }
 }
 
-impl Way {
+impl RouterLink {
     async fn ask(&self, call: &str, body: Bytes) -> io::Result<Value> {
-        let peer = Peer::connect(&self.socket).await?;
+        let peer = PluginConnection::connect(&self.socket).await?;
         peer.ask(&format!("{ROUTER_PATH}/{call}"), body).await
     }
 
@@ -108,9 +103,9 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// One connection, for one request.
-pub(super) struct Peer(SendRequest<Full<Bytes>>);
+pub(super) struct PluginConnection(SendRequest<Full<Bytes>>);
 
-impl Peer {
+impl PluginConnection {
     pub(super) async fn connect(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))

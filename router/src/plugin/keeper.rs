@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use mesh_engine::plugin::DESCRIBE;
+use mesh_options::PluginSettings;
 use tokio::net::UnixStream;
 
-use super::forward::Peer;
-use super::{DESCRIBE, Described, PluginSettings, program};
+use super::forward::PluginConnection;
+use super::{Described, program};
 
 /// Interval of checks.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -88,20 +90,9 @@ impl Keeper {
 
     fn start(&self) -> Result<(), String> {
         let failed = |e: std::io::Error| format!("cannot start the plugin process for Docker: {e}");
-        let settings = &self.wanted.settings;
         let mut command = Command::new(executable().map_err(failed)?);
-        command.arg0(super::NAME).arg("plugin");
-        for (name, value) in [
-            ("--plugin-socket", settings.plugin_socket.as_os_str()),
-            ("--socket", settings.socket.as_os_str()),
-            ("--bridge", settings.bridge.as_ref()),
-            ("--mtu", settings.mtu.to_string().as_ref()),
-        ] {
-            command.arg(name).arg(value);
-        }
-        if settings.offloads_off {
-            command.arg("--offloads-off");
-        }
+        command.arg0(super::NAME);
+        command.args(self.wanted.settings.arguments());
         // The environment is not passed on: it may hold the password of the mesh.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let spawned = command
@@ -138,7 +129,7 @@ fn executable() -> std::io::Result<PathBuf> {
 /// Returns the description of the process on the socket, if it is a plugin process that answers.
 pub(super) async fn describe(path: &Path) -> Option<Described> {
     let asked = async {
-        let peer = Peer::connect(path).await.ok()?;
+        let peer = PluginConnection::connect(path).await.ok()?;
         let answer = peer.ask(DESCRIBE, Bytes::new()).await.ok()?;
         serde_json::from_value(answer).ok()
     };
@@ -148,7 +139,7 @@ pub(super) async fn describe(path: &Path) -> Option<Described> {
 /// True if another program answers on the socket.
 async fn is_of_another(path: &Path) -> bool {
     let asked = async {
-        let peer = Peer::connect(path).await.ok()?;
+        let peer = PluginConnection::connect(path).await.ok()?;
         peer.ask("Plugin.Activate", Bytes::new()).await.ok()
     };
     matches!(tokio::time::timeout(ANSWER, asked).await, Ok(Some(_)))

@@ -21,14 +21,16 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::Uri;
 use axum::response::Response;
+use mesh_engine::plugin::process::{Answerer, RouterAnswer};
+use mesh_engine::plugin::{END, call};
+use mesh_options::PluginSettings;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
-use crate::config::PluginSettings;
 use crate::driver::{self, Alone, DriverBackend, MAX_REQUEST, PluginSocket};
 use crate::process::log;
 
@@ -38,10 +40,6 @@ use forward::Forward;
 pub(crate) const ROUTER_PATH: &str = "/driver";
 /// Process name, at most 15 bytes.
 const NAME: &str = "mesh-plugin";
-/// Call that returns a description of the process.
-const DESCRIBE: &str = "Mesh.Describe";
-/// Call that ends the process.
-const END: &str = "Mesh.End";
 /// Time for which a replaced process still accepts connections that were made before.
 const LAST_CALLERS: Duration = Duration::from_millis(100);
 /// Time limit of pending calls at the end.
@@ -99,7 +97,7 @@ async fn serve(settings: PluginSettings) -> anyhow::Result<()> {
     let plugin = Plugin::new(settings, Arc::new(kernel));
     let end = plugin.end.clone();
     // Connect before the socket is replaced: afterwards the old process is unreachable.
-    let before = forward::Peer::connect(&path).await;
+    let before = forward::PluginConnection::connect(&path).await;
     let socket = PluginSocket::bind_over(&path)?;
     if let Ok(before) = before {
         let _ = tokio::time::timeout(Duration::from_secs(1), before.ask(END, Bytes::new())).await;
@@ -153,20 +151,14 @@ impl Plugin {
     }
 
     async fn answer(&self, call: &str, body: Bytes) -> Response {
-        let answer = match call {
-            DESCRIBE => serde_json::to_value(&self.described).unwrap_or(Value::Null),
-            END => {
+        let answer = match Answerer::of(call) {
+            Answerer::Description => serde_json::to_value(&self.described).unwrap_or(Value::Null),
+            Answerer::End => {
                 self.end_soon();
-                json!({})
+                call::done()
             }
-            "NetworkDriver.CreateEndpoint"
-            | "NetworkDriver.Join"
-            | "NetworkDriver.EndpointOperInfo"
-            | "NetworkDriver.Leave"
-            | "NetworkDriver.DeleteEndpoint"
-            | "NetworkDriver.DeleteNetwork" => self.ask(call, body).await,
-            // Independent of the router.
-            _ => driver::answer(&self.backend, call, &body).await,
+            Answerer::Router => self.ask(call, body).await,
+            Answerer::Process => driver::answer(&self.backend, call, &body).await,
         };
         driver::respond(&answer)
     }
@@ -176,19 +168,14 @@ impl Plugin {
         let Some(answer) = self.forward.ask(call, body.clone()).await else {
             return without_router.await;
         };
-        let endpoint = driver::endpoint_of(&body).unwrap_or_default();
-        let is_refused = answer.get("Err").is_some();
-        match call {
-            // A router that has been restarted since, or lost its table, does not know the endpoint.
-            "NetworkDriver.Join" if is_refused && self.alone.knows(&endpoint) => {
-                return without_router.await;
-            }
-            "NetworkDriver.DeleteEndpoint" if self.alone.made(&endpoint) => {
+        match self.alone.take_answer(call, &body, &answer) {
+            RouterAnswer::Use => answer,
+            RouterAnswer::Remove(endpoint) => {
                 self.alone.delete_endpoint(&endpoint).await;
+                answer
             }
-            _ => self.alone.note(call, &body, &answer),
+            RouterAnswer::Replace => without_router.await,
         }
-        answer
     }
 
     fn end_soon(&self) {
@@ -215,7 +202,7 @@ pub(crate) async fn end(path: &Path) -> anyhow::Result<bool> {
     if keeper::describe(path).await.is_none() {
         return Ok(false);
     }
-    let peer = forward::Peer::connect(path).await?;
+    let peer = forward::PluginConnection::connect(path).await?;
     drop(peer.ask(END, Bytes::new()).await);
     let gone = async {
         while path.exists() {

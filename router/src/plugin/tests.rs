@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use mesh_engine::container::EngineContainer;
+use mesh_engine::network::NetworkEndpoint;
+use mesh_engine::plugin::DESCRIBE;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use super::forward::Peer;
+use super::forward::PluginConnection;
 use super::*;
 use crate::attach::Attachments;
 use crate::attach::fake::FakeKernel;
+use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
-use crate::engine::{EngineContainer, Engines, NetworkEndpoint};
 use crate::ipam::Allocator;
 use crate::state::Store;
 use mesh_proto::api::Runtime;
@@ -67,7 +70,7 @@ impl Setup {
     }
 
     async fn call(&self, call: &str, body: &Value) -> Value {
-        let peer = Peer::connect(&self.path).await.unwrap();
+        let peer = PluginConnection::connect(&self.path).await.unwrap();
         let body = Bytes::from(body.to_string());
         peer.ask(call, body).await.unwrap()
     }
@@ -268,13 +271,15 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
 #[tokio::test]
 async fn another_takes_its_place_without_a_gap() {
     let s = setup();
-    let before = Peer::connect(&s.path).await.unwrap();
+    let before = PluginConnection::connect(&s.path).await.unwrap();
     let endless = s.path.clone();
     let (stop, mut stopped) = oneshot::channel::<()>();
     let asking = tokio::spawn(async move {
         let mut answers = 0;
         while stopped.try_recv().is_err() {
-            let peer = Peer::connect(&endless).await.expect("somebody listens");
+            let peer = PluginConnection::connect(&endless)
+                .await
+                .expect("somebody listens");
             let answer = peer.ask("NetworkDriver.Leave", Bytes::from(endpoint().to_string()));
             assert_eq!(answer.await.expect("an answer"), json!({}));
             answers += 1;

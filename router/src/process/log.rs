@@ -9,10 +9,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use mesh_state::files::{LOG, OLD_LOG};
 use mesh_sys::process;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-
-use crate::state::{LOG, OLD_LOG};
 
 /// Size in bytes at which the log is rotated; together with the old one twice as much is kept.
 const MAX_LOG: u64 = 10 << 20;

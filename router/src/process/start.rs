@@ -1,6 +1,6 @@
 //! The way in which this router was started, and the restart policy after a crash.
 
-use crate::config::Args;
+use mesh_options::RouterArgs;
 
 /// Way in which this router was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Restart {
 
 impl StartMode {
     /// Returns the way that the command line tells.
-    pub fn of(args: &Args) -> Self {
+    pub fn of(args: &RouterArgs) -> Self {
         Self {
             daemon: args.daemon,
             resume: args.resume,

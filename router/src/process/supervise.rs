@@ -15,13 +15,13 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mesh_options::RouterSettings;
+use mesh_state::files::LOG;
 use mesh_sys::process::{self, LockFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Settings;
 use crate::crypto::secret::{PASSWORD_VARIABLE, Password};
 use crate::process::log::{self, open_log};
-use crate::state::LOG;
 
 /// Process name, at most 15 bytes.
 const NAME: &str = "mesh-supervisor";
@@ -47,7 +47,7 @@ pub fn lock_path(socket: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Another supervisor runs already, or the router cannot be started at all.
-pub fn run(settings: &Settings, password: Option<Password>) -> anyhow::Result<ExitCode> {
+pub fn run(settings: &RouterSettings, password: Option<Password>) -> anyhow::Result<ExitCode> {
     process::setsid()?;
     process::set_name(NAME)?;
     let lock = Lock::take(&lock_path(&settings.socket))?;

@@ -8,13 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mesh_engine::error::EngineError;
+use mesh_engine::network::OwnNetwork;
 use mesh_proto::api::Runtime;
 use tokio::sync::oneshot;
 
 use crate::attach::kernel::KernelApi;
 use crate::attach::{netns_prefix, stored_exposure};
 use crate::driver::{self, DriverBackend, PluginSocket};
-use crate::engine::{Engine, EngineError, Engines, OwnNetwork};
+use crate::engine::{Engine, Engines};
 use crate::plugin;
 use crate::process::supervise::lock_path;
 use crate::state::{StateError, Store, erase};
@@ -195,7 +197,8 @@ fn remove_file(path: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::attach::fake::FakeKernel;
-    use crate::engine::NetworkEndpoint;
+    use mesh_engine::network::NetworkEndpoint;
+
     use crate::engine::fake::FakeEngine;
 
     fn leftovers(dir: &Path, kernel: &Arc<FakeKernel>, docker: &Arc<FakeEngine>) -> Leftovers {

@@ -11,9 +11,9 @@ use mesh_proto::limits::DEFAULT_MTU;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 
 use crate::attach::HostKernel;
-use crate::config::DEFAULT_PLUGIN_SOCKET;
 use crate::engine::Engines;
 use mesh_options::DEFAULT_BRIDGE;
+use mesh_options::DEFAULT_PLUGIN_SOCKET;
 
 use self::cleanup::Leftovers;
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mesh_options::RouterSettings;
+use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Forwarder;
@@ -12,9 +14,8 @@ use mesh_proto::wire::topic::Topic;
 use super::opened::StartResources;
 use super::{targets, watch};
 use crate::clock::{Clock, OsEntropy};
-use crate::config::Settings;
 use crate::crypto::cipher;
-use crate::ipam::{self, Allocator, Ipalloc, IpallocPlan, IpamShell};
+use crate::ipam::{self, Allocator, IpamShell};
 use crate::names;
 use crate::process::start::StartMode;
 use crate::warnings::Warnings;
@@ -29,13 +30,13 @@ pub(super) struct ControlSide {
     pub(super) addresses: Option<IpamShell>,
     pub(super) allocator: Allocator,
     pub(super) range: watch::Range,
-    pub(super) names: names::Prepared,
+    pub(super) names: names::PreparedNames,
 }
 
 impl ControlSide {
     /// Opens sockets and state, and makes the parts.
     pub(super) async fn open(
-        settings: &Settings,
+        settings: &RouterSettings,
         manner: StartMode,
         secret: MeshSecret,
         warnings: &Warnings,
@@ -46,13 +47,15 @@ impl ControlSide {
         let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
         let plan = settings
             .ipalloc
-            .settle(&settings.bridge, manner.is_by_hand())?;
+            .settle(manner.is_by_hand(), |range| {
+                ipam::colliding(range, &settings.bridge)
+            })?;
         let control = build_control(settings, manner, secret, &opened, &forwarder, clock)?;
         let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
         let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
         let range = watch::Range::new(settings, allocator.clone(), warnings.clone());
         range.look();
-        let names = names::Prepared::start(
+        let names = names::PreparedNames::start(
             &settings.dns,
             &settings.bridge,
             control.me(),
@@ -74,7 +77,7 @@ impl ControlSide {
 }
 
 fn build_control(
-    settings: &Settings,
+    settings: &RouterSettings,
     manner: StartMode,
     secret: MeshSecret,
     opened: &StartResources,
@@ -124,7 +127,7 @@ fn build_control(
 }
 
 /// Returns the settings that must be the same on all routers.
-fn said_settings(settings: &Settings) -> shared::Settings {
+fn said_settings(settings: &RouterSettings) -> shared::Settings {
     let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
     if settings.dns.enabled {
         said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());

@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use mesh_options::RouterSettings;
 use mesh_proto::control::{Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
+use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
@@ -29,7 +31,6 @@ use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
 use crate::command::ControlCommand;
-use crate::config::Settings;
 use crate::crypto::cipher;
 use crate::crypto::secret;
 use crate::crypto::secret::Password;
@@ -43,7 +44,7 @@ use crate::lanes::{ControlSender, LANE_EVENTS, LaneContext, Lanes, Reported, Spa
 use crate::process::log;
 use crate::process::start::StartMode;
 use crate::shell::{Accepts, Shell};
-use crate::state::{Change, StateWriter, Store};
+use crate::state::{StateWriter, Store};
 use crate::warnings::Warnings;
 
 /// Time limit for pending kernel operations at the end.
@@ -58,7 +59,7 @@ const KEPT_DESCRIPTORS: u64 = 1_024;
 /// # Errors
 /// One line with the cause and the remedy.
 pub fn run(
-    mut settings: Settings,
+    mut settings: RouterSettings,
     manner: StartMode,
     password: Option<Password>,
 ) -> anyhow::Result<()> {
@@ -93,7 +94,7 @@ fn for_links() -> u64 {
 }
 
 async fn start(
-    settings: Settings,
+    settings: RouterSettings,
     manner: StartMode,
     secret: MeshSecret,
     warnings: Warnings,
@@ -152,7 +153,7 @@ async fn start(
 }
 
 /// Notifies the log, and a service manager that waits for readiness.
-fn ready(settings: &Settings, name: PeerName) {
+fn ready(settings: &RouterSettings, name: PeerName) {
     tracing::info!(
         "mesh router {name} ({}) listens on port {}; ciphers of data, in order of preference: {}",
         settings.nickname,
@@ -172,7 +173,7 @@ struct OpenedPort {
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
 fn build_host(
-    settings: &Settings,
+    settings: &RouterSettings,
     warnings: &Warnings,
 ) -> anyhow::Result<(HostKernel, OpenedPort)> {
     let chosen = port::choose(
@@ -200,7 +201,7 @@ fn build_host(
 
 /// Returns the state that the lanes share with the control plane.
 fn share(
-    settings: &Settings,
+    settings: &RouterSettings,
     side: &mut ControlSide,
 ) -> anyhow::Result<(LaneContext, mpsc::Receiver<Reported>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
@@ -232,7 +233,7 @@ fn share(
 
 /// Starts the fast path, if the operator consents to it.
 fn begin_fast_path(
-    settings: &Settings,
+    settings: &RouterSettings,
     control: &mut Control,
     shared: &LaneContext,
     commands: &mpsc::Sender<ControlCommand>,
@@ -247,7 +248,7 @@ fn begin_fast_path(
 
 /// Opens the table of attachments, and starts the tasks that keep the host in agreement with it.
 fn open_attachments(
-    settings: &Settings,
+    settings: &RouterSettings,
     side: &ControlSide,
     kernel: HostKernel,
     held: Arc<Mutex<RemoteAddresses>>,
@@ -270,7 +271,7 @@ fn open_attachments(
 
 /// Starts the checks of the host. Returns the receiver of the endpoints of this router.
 fn watch_host(
-    settings: &Settings,
+    settings: &RouterSettings,
     warnings: &Warnings,
     opened: &StartResources,
     shared: &LaneContext,
@@ -290,7 +291,7 @@ fn watch_host(
 
 /// Returns the host side of reports.
 fn view(
-    settings: &Settings,
+    settings: &RouterSettings,
     manner: StartMode,
     warnings: &Warnings,
     shared: &LaneContext,
@@ -319,6 +320,6 @@ fn view(
 /// Starts the thread that writes state files.
 fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    StateWriter::start(warnings.clone(), move |change: &Change| change.store(&disk))
+    StateWriter::start(warnings.clone(), move |change: &StateChange| disk.apply(change))
         .context("cannot start a thread")
 }

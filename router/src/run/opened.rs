@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use mesh_options::RouterSettings;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::PeerName;
@@ -13,7 +14,6 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::api::{self, SocketFile, targets};
 use crate::clock::OsEntropy;
-use crate::config::Settings;
 use crate::host;
 use crate::run::watch;
 use crate::state::Store;
@@ -36,7 +36,7 @@ pub(super) struct StartResources {
 }
 
 impl StartResources {
-    pub(super) async fn open(settings: &Settings, warnings: &Warnings) -> anyhow::Result<Self> {
+    pub(super) async fn open(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<Self> {
         let given = settings.peers.iter().chain(&settings.configured);
         targets::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;
@@ -73,7 +73,7 @@ fn stored_pins(store: &Store) -> anyhow::Result<BTreeMap<PeerName, [u8; 32]>> {
     store.pins()?.into_iter().map(parse).collect()
 }
 
-fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+fn listen(settings: &RouterSettings) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use crate::api::{self, Api};
 use crate::attach::Attachments;
 use crate::command::ControlCommand;
-use crate::config::{DEFAULT_PLUGIN_SOCKET, PluginSettings, Settings};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
 use crate::plugin::keeper;
+use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 
 /// Serves the API, and stops the router on request or on a signal.
 pub(super) fn serve_api(
@@ -57,7 +57,7 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Cont
 }
 
 /// Supervises the plugin process for Docker. Failures are not fatal: Docker may be using another router of this host.
-pub(super) async fn keep_plugin(settings: &Settings, offloads_off: bool) {
+pub(super) async fn keep_plugin(settings: &RouterSettings, offloads_off: bool) {
     let keeping = keeper::keep(PluginSettings {
         plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
         socket: settings.socket.clone(),

@@ -1,8 +1,8 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
-use crate::config::Settings;
+use mesh_options::RouterSettings;
+use mesh_state::content::GivenPeers;
 use crate::process::start::StartMode;
-use crate::state::GivenPeers;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {
@@ -14,7 +14,7 @@ pub(super) struct Settled {
 /// same command line and file at each start: of these, only changes since the last start count, so that `mesh connect`
 /// and `mesh forget` stay in effect.
 pub(super) fn settle(
-    settings: &Settings,
+    settings: &RouterSettings,
     manner: StartMode,
     stored: Vec<String>,
     last: GivenPeers,
@@ -88,10 +88,10 @@ mod tests {
 
     impl Host {
         fn start(&mut self, manner: StartMode, command: &str, file: &str) -> String {
-            let settings = Settings {
+            let settings = RouterSettings {
                 peers: words(command),
                 configured: words(file),
-                ..Settings::of(Options::default()).unwrap()
+                ..crate::config::settings(Options::default()).unwrap()
             };
             let settled = settle(&settings, manner, self.stored.clone(), self.given.clone());
             self.given = settled.given;

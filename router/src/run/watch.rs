@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use mesh_options::RouterSettings;
+use mesh_options::ipalloc::Ipalloc;
 use mesh_proto::forward::Forwarder;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::host;
 use crate::host_routes::MeshInterfaces;
-use crate::ipam::{Allocator, Ipalloc};
+use crate::ipam::{self, Allocator};
 use crate::state::Store;
 use crate::warnings::Warnings;
 
@@ -33,7 +34,7 @@ const SPARE: u32 = 100;
 
 /// Checks of the host, and the receivers of their results.
 pub(super) struct HostWatch {
-    pub(super) settings: Settings,
+    pub(super) settings: RouterSettings,
     pub(super) warnings: Warnings,
     pub(super) store: Arc<Store>,
     pub(super) forwarder: Arc<Forwarder>,
@@ -110,7 +111,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    pub(super) fn new(settings: &Settings, allocator: Allocator, warnings: Warnings) -> Self {
+    pub(super) fn new(settings: &RouterSettings, allocator: Allocator, warnings: Warnings) -> Self {
         Self {
             ipalloc: settings.ipalloc.clone(),
             bridge: settings.bridge.clone(),
@@ -136,12 +137,16 @@ impl Range {
 
     /// Checks once, and stops or resumes allocation.
     pub(super) fn look(&self) {
-        match self.ipalloc.collision(&self.bridge) {
+        let Some(range) = self.ipalloc.range() else {
+            return;
+        };
+        match ipam::colliding(range, &self.bridge) {
             Ok(None) => {
                 self.warnings.clear(RANGE);
                 self.allocator.hinder(None);
             }
-            Ok(Some(why)) => {
+            Ok(Some(other)) => {
+                let why = self.ipalloc.hindrance(&other).unwrap_or(other);
                 self.warnings.set(RANGE, why.clone());
                 self.allocator.hinder(Some(why));
             }

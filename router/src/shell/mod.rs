@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_host::table::Announced;
+use mesh_state::changes::StateChange;
 use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
@@ -27,7 +28,7 @@ use crate::host_routes::HostRoutes;
 use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
-use crate::state::{Change, StateWriter};
+use crate::state::StateWriter;
 
 use self::accept::Accepted;
 pub use self::accept::Accepts;
@@ -167,7 +168,7 @@ impl Shell {
                     self.snapshot.store(snapshot.clone());
                     self.sender.flush_waiting(&snapshot, self.clock.now());
                 }
-                Output::Epoch(epoch) => self.state.put(Change::Epoch(epoch)),
+                Output::Epoch(epoch) => self.state.put(StateChange::Epoch(epoch)),
                 Output::Pin(name, key) => {
                     self.pins.insert(name, key);
                     self.save_pins();
@@ -176,9 +177,9 @@ impl Shell {
                     self.pins.remove(&name);
                     self.save_pins();
                 }
-                Output::Targets(targets) => self.state.put(Change::Targets(targets)),
-                Output::Forgotten(all) => self.state.put(Change::Forgotten(all)),
-                Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
+                Output::Targets(targets) => self.state.put(StateChange::Targets(targets)),
+                Output::Forgotten(all) => self.state.put(StateChange::Forgotten(all)),
+                Output::Neighbours(all) => self.state.put(StateChange::Neighbours(all)),
                 Output::RemoteAttached(holder) => {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                     held.set(holder);
@@ -211,7 +212,7 @@ impl Shell {
             .iter()
             .map(|(name, key)| (name.to_string(), *key))
             .collect();
-        self.state.put(Change::Pins(pins));
+        self.state.put(StateChange::Pins(pins));
     }
 
     fn handle_command(&mut self, command: ControlCommand) {

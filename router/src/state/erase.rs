@@ -5,43 +5,18 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mesh_state::files::{FILES, is_journal, is_state, temporary};
 use mesh_sys::process::is_trusted;
 
-use super::{
-    ADDRESSES, ADDRESSES_SET_ASIDE, ATTACHMENTS, FORGOTTEN, GIVEN, IDENTITY, LOCK, LOG, NAMES,
-    NEIGHBOURS, OLD_LOG, PINS, TARGETS,
-};
-
-/// State files, except the journal of addresses.
-const FILES: [&str; 11] = [
-    IDENTITY,
-    TARGETS,
-    GIVEN,
-    FORGOTTEN,
-    NEIGHBOURS,
-    PINS,
-    ATTACHMENTS,
-    NAMES,
-    LOCK,
-    LOG,
-    OLD_LOG,
-];
-
-/// True if the directory contains only files of a router, with trusted owners.
+/// Returns true if the directory contains only files of a router, with trusted owners.
 pub(super) fn holds_only_state(dir: &Path) -> io::Result<bool> {
-    let addresses = addresses(dir)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let (path, meta) = (entry.path(), entry.metadata()?);
+        let meta = entry.metadata()?;
         if !meta.is_file() || !is_trusted(meta.uid()) {
             return Ok(false);
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = name
-            .strip_prefix('.')
-            .and_then(|n| n.strip_suffix(".tmp"))
-            .unwrap_or(&name);
-        if !FILES.contains(&name) && !addresses.contains(&path) {
+        if !is_state(&entry.file_name().to_string_lossy()) {
             return Ok(false);
         }
     }
@@ -56,7 +31,7 @@ pub(super) fn holds_only_state(dir: &Path) -> io::Result<bool> {
 pub fn erase(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for name in FILES {
-        for path in [dir.join(name), dir.join(format!(".{name}.tmp"))] {
+        for path in [dir.join(name), dir.join(temporary(name))] {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -86,9 +61,7 @@ fn addresses(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let temporary = format!(".{ADDRESSES}.tmp");
-        if name == ADDRESSES || name == temporary.as_str() || name.starts_with(ADDRESSES_SET_ASIDE)
-        {
+        if is_journal(&name) {
             found.push(dir.join(&*name));
         }
     }

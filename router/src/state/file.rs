@@ -1,53 +1,14 @@
-//! A small file with a checksum: a first line with the checksum, then text.
+//! A small file with a checksum, replaced as a whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use mesh_state::files::temporary;
+use mesh_state::sealed::{MAX_FILE, seal, unseal};
 
 use super::StateError;
-
-/// Start of the first line, with the version of the format.
-const MAGIC: &str = "mesh-state 1 ";
-/// Largest file read, in bytes; real ones are far smaller, and a foreign file must not exhaust memory.
-pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
-
-/// Returns `body` with the checksum line in front.
-pub(super) fn seal(body: &str) -> Vec<u8> {
-    let mut out = format!("{MAGIC}{}\n", digest(body.as_bytes())).into_bytes();
-    out.extend_from_slice(body.as_bytes());
-    out
-}
-
-/// Returns the body of a sealed file, or the problem with it.
-pub(super) fn unseal(bytes: &[u8]) -> Result<&str, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
-    let (head, body) = text.split_once('\n').ok_or("its first line is cut off")?;
-    let Some(sum) = head.strip_prefix(MAGIC) else {
-        return Err(if head.starts_with("mesh-state ") {
-            "it was written by another version of mesh"
-        } else {
-            "it is not a state file of mesh"
-        });
-    };
-    if sum == digest(body.as_bytes()) {
-        Ok(body)
-    } else {
-        Err("its checksum does not match")
-    }
-}
-
-fn digest(body: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(body) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
 
 /// Reads the body of `path`; `None` if the file does not exist.
 pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, StateError> {
@@ -81,7 +42,7 @@ pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = dir.join(format!(".{name}.tmp"));
+    let temporary = dir.join(temporary(&name));
     let written = write_new(&temporary, bytes).and_then(|file| {
         fs::rename(&temporary, path)?;
         Ok(file)

@@ -8,7 +8,6 @@ pub(crate) mod background;
 mod erase;
 mod error;
 pub(crate) mod file;
-mod given;
 mod identity;
 #[cfg(test)]
 mod tests;
@@ -21,37 +20,19 @@ use std::path::{Path, PathBuf};
 
 use mesh_proto::control::{Forgotten, StoredNeighbour};
 use mesh_proto::names::ManualNames;
+use mesh_state::content::{GivenPeers, parse_pins, pins_text, to_json};
+use mesh_state::files::{ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, PINS, TARGETS};
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::erase::erase;
 pub use self::error::StateError;
-pub use self::given::GivenPeers;
-pub use self::identity::IdentitySeeds;
-pub use self::writer::{Change, StateWriter};
+pub use self::writer::StateWriter;
 
-const IDENTITY: &str = "identity";
-const TARGETS: &str = "targets";
-/// Peers given to the last start.
-const GIVEN: &str = "given";
-/// Targets that must not be dialled.
-const FORGOTTEN: &str = "forgotten";
-const NEIGHBOURS: &str = "neighbours";
-const PINS: &str = "pins";
-/// Journal of addresses.
-pub(crate) const ADDRESSES: &str = "addresses";
-/// Journal that could not be used, from then on; the boot epoch follows.
-pub(crate) const ADDRESSES_SET_ASIDE: &str = "addresses.bad-";
-const ATTACHMENTS: &str = "attachments";
-const NAMES: &str = "names";
-const LOCK: &str = "lock";
 /// Mode bit of a directory in which users may remove their own files only.
 const STICKY: u32 = 0o1000;
-/// Log file, created by `mesh launch`.
-pub(crate) const LOG: &str = "router.log";
-/// Previous log file after rotation.
-pub(crate) const OLD_LOG: &str = "router.log.1";
+
 /// The state directory, locked while this lives.
 #[derive(Debug)]
 pub struct Store {
@@ -178,17 +159,7 @@ impl Store {
     pub fn pins(&self) -> Result<BTreeMap<String, [u8; 32]>, StateError> {
         const REMEDY: &str = "remove it; names are then bound to the first keys seen";
         let hexed: BTreeMap<String, String> = self.load(PINS, REMEDY)?;
-        hexed
-            .into_iter()
-            .map(|(name, key)| match unhex(&key) {
-                Some(key) => Ok((name, key)),
-                None => Err(StateError::corrupt(
-                    &self.dir.join(PINS),
-                    format!("the key of {name} is not 64 hexadecimal digits"),
-                    REMEDY,
-                )),
-            })
-            .collect()
+        parse_pins(hexed).map_err(|why| StateError::corrupt(&self.dir.join(PINS), why, REMEDY))
     }
 
     /// Replaces the pins.
@@ -196,9 +167,7 @@ impl Store {
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
     pub fn set_pins(&self, pins: &BTreeMap<String, [u8; 32]>) -> Result<(), StateError> {
-        let hexed: BTreeMap<&String, String> =
-            pins.iter().map(|(name, key)| (name, hex(key))).collect();
-        self.save(PINS, &hexed)
+        self.save(PINS, &pins_text(pins))
     }
 
     /// Returns the attachments of this host; the default if none are stored.
@@ -287,31 +256,4 @@ fn check_directory(dir: &Path) -> Result<(), StateError> {
         return Err(unsafe_because(why));
     }
     Ok(())
-}
-
-/// Cannot fail for our types: maps have string keys.
-fn to_json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(64), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut out = [0; 32];
-    for (i, byte) in out.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(out)
 }

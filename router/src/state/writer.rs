@@ -4,12 +4,10 @@
 //! retried while the router runs, with a warning to the operator: a failure costs state at the next start, never
 //! forwarding.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::mem::discriminant;
 use std::time::Duration;
 
-use mesh_proto::control::{Forgotten, StoredNeighbour};
+use mesh_state::changes::{PendingChanges, StateChange};
 use tokio::sync::oneshot;
 
 use super::{StateError, Store};
@@ -21,144 +19,83 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Subject of the warning about failed writes.
 const STATE: &str = "state";
 
-/// New content of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Boot epoch, raised during a run.
-    Epoch(u64),
-    /// Targets as typed.
-    Targets(Vec<String>),
-    /// Targets that must not be dialled.
-    Forgotten(Vec<Forgotten>),
-    /// Neighbours to reconnect to.
-    Neighbours(Vec<StoredNeighbour>),
-    /// Signing key that each peer name is bound to.
-    Pins(BTreeMap<String, [u8; 32]>),
-}
-
-impl Change {
-    /// Writes the file.
-    ///
-    /// # Errors
-    /// [`StateError::Io`]; the old content stays.
-    pub fn store(&self, store: &Store) -> Result<(), StateError> {
-        match self {
-            Self::Epoch(epoch) => store.raise_epoch(*epoch),
-            Self::Targets(targets) => store.set_targets(targets),
-            Self::Forgotten(all) => store.set_forgotten(all),
-            Self::Neighbours(all) => store.set_neighbours(all),
-            Self::Pins(pins) => store.set_pins(pins),
-        }
-    }
-
-    fn what(&self) -> &'static str {
-        match self {
-            Self::Epoch(_) => "the epoch",
-            Self::Targets(_) => "the targets",
-            Self::Forgotten(_) => "what was forgotten",
-            Self::Neighbours(_) => "the neighbours",
-            Self::Pins(_) => "a peer's key",
-        }
-    }
-}
-
 /// The thread that writes. When this is dropped, what waits is still written.
 #[derive(Debug)]
 pub struct StateWriter(BackgroundThread<StateBacklog>);
 
-/// At most one change of each kind.
+/// Changes that wait, and those who wait for them.
 #[derive(Debug)]
 struct StateBacklog {
-    changes: VecDeque<Change>,
-    /// Changes that could not be written.
-    failed: Vec<Change>,
-    /// The reason for the last of them.
-    error: Option<String>,
+    changes: PendingChanges,
     /// Callers that wait until everything was tried.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     warnings: Warnings,
 }
 
-impl StateBacklog {
-    fn new(warnings: Warnings) -> Self {
-        Self {
-            changes: VecDeque::new(),
-            failed: Vec::new(),
-            error: None,
-            waiting: Vec::new(),
-            warnings,
-        }
-    }
+impl Backlog for StateBacklog {
+    type Work = StateChange;
+    type Outcome = Result<(), String>;
 
-    /// Takes a newer value in place of one of the same kind.
-    fn put(&mut self, change: Change) {
-        let same = |c: &Change| discriminant(c) == discriminant(&change);
-        self.failed.retain(|c| !same(c));
-        match self.changes.iter_mut().find(|c| same(c)) {
-            Some(waiting) => *waiting = change,
-            None => self.changes.push_back(change),
+    fn take(&mut self) -> Result<StateChange, Option<Duration>> {
+        if let Some(change) = self.changes.next_change() {
+            return Ok(change);
         }
-    }
-
-    /// Everything was tried once: tells those who wait.
-    fn tell(&mut self) {
-        if self.failed.is_empty() {
-            self.error = None;
-        }
-        let result = self.error.clone().map_or(Ok(()), Err);
+        let result = self.changes.result();
         for waiting in self.waiting.drain(..) {
             // A caller that hung up does not need it.
             let _ = waiting.send(result.clone());
         }
-    }
-}
-
-impl Backlog for StateBacklog {
-    type Work = Change;
-    type Outcome = Result<(), String>;
-
-    fn take(&mut self) -> Result<Change, Option<Duration>> {
-        if let Some(change) = self.changes.pop_front() {
-            return Ok(change);
+        if self.changes.has_failed() {
+            return Err(Some(RETRY));
         }
-        self.tell();
-        if self.failed.is_empty() {
-            self.warnings.clear(STATE);
-            return Err(None);
-        }
-        Err(Some(RETRY))
+        self.warnings.clear(STATE);
+        Err(None)
     }
 
-    /// Keeps a change that could not be written, unless there is a newer value.
-    fn finish(&mut self, change: Change, outcome: Result<(), String>) {
+    fn finish(&mut self, change: StateChange, outcome: Result<(), String>) {
         if let Err(error) = outcome {
-            let same = |c: &Change| discriminant(c) == discriminant(&change);
-            if !self.changes.iter().any(same) {
-                self.failed.push(change);
-            }
-            self.error = Some(error);
+            self.changes.fail(change, error);
         }
     }
 
     fn retry(&mut self) {
-        let failed = std::mem::take(&mut self.failed);
-        self.changes.extend(failed);
+        self.changes.retry();
+    }
+}
+
+impl Store {
+    /// Writes the file of a change.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old content stays.
+    pub fn apply(&self, change: &StateChange) -> Result<(), StateError> {
+        match change {
+            StateChange::Epoch(epoch) => self.raise_epoch(*epoch),
+            StateChange::Targets(targets) => self.set_targets(targets),
+            StateChange::Forgotten(all) => self.set_forgotten(all),
+            StateChange::Neighbours(all) => self.set_neighbours(all),
+            StateChange::Pins(pins) => self.set_pins(pins),
+        }
     }
 }
 
 impl StateWriter {
-    /// Starts the thread; `write` stores one change ([`Change::store`]).
+    /// Starts the thread; `write` stores one change ([`Store::apply`]).
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start(
         warnings: Warnings,
-        mut write: impl FnMut(&Change) -> Result<(), StateError> + Send + 'static,
+        mut write: impl FnMut(&StateChange) -> Result<(), StateError> + Send + 'static,
     ) -> io::Result<Self> {
-        let backlog = StateBacklog::new(warnings.clone());
+        let backlog = StateBacklog {
+            changes: PendingChanges::default(),
+            waiting: Vec::new(),
+            warnings: warnings.clone(),
+        };
         let thread = BackgroundThread::start("state", backlog, move |change| {
             write(change).map_err(|error| {
-                let what = change.what();
+                let what = change.subject();
                 warnings.set(
                     STATE,
                     format!("cannot store {what}: {error}; it is tried again, and forgotten at the next start until then"),
@@ -170,15 +107,15 @@ impl StateWriter {
     }
 
     /// Queues a change, in place of a pending one of the same kind. Returns at once.
-    pub fn put(&self, change: Change) {
-        self.0.change(|backlog| backlog.put(change));
+    pub fn put(&self, change: StateChange) {
+        self.0.change(|backlog| backlog.changes.put(change));
     }
 
     /// Sends the result to `waiting` once every change queued so far was attempted. Returns at once.
     pub fn confirm(&self, waiting: oneshot::Sender<Result<(), String>>) {
         self.0.change(|backlog| {
             // What failed before is tried for them, too.
-            backlog.retry();
+            backlog.changes.retry();
             backlog.waiting.push(waiting);
         });
     }
@@ -186,12 +123,13 @@ impl StateWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
 
-    fn targets(n: u64) -> Change {
-        Change::Targets(vec![n.to_string()])
+    fn targets(n: u64) -> StateChange {
+        StateChange::Targets(vec![n.to_string()])
     }
 
     #[test]
@@ -210,9 +148,9 @@ mod tests {
         writer.put(targets(0));
         begun.recv().unwrap();
         for n in 1..=1_000 {
-            writer.put(Change::Epoch(n));
+            writer.put(StateChange::Epoch(n));
             writer.put(targets(n));
-            writer.put(Change::Pins(BTreeMap::from([(
+            writer.put(StateChange::Pins(BTreeMap::from([(
                 "a".to_owned(),
                 [u8::from(n == 1_000); 32],
             )])));
@@ -222,8 +160,8 @@ mod tests {
             release.send(()).unwrap();
         }
         drop(writer);
-        let pins = Change::Pins(BTreeMap::from([("a".to_owned(), [1; 32])]));
-        let expected = [targets(0), Change::Epoch(1_000), targets(1_000), pins];
+        let pins = StateChange::Pins(BTreeMap::from([("a".to_owned(), [1; 32])]));
+        let expected = [targets(0), StateChange::Epoch(1_000), targets(1_000), pins];
         assert_eq!(*written.lock().unwrap(), expected);
     }
 
@@ -239,7 +177,7 @@ mod tests {
                 let full = io::Error::from(io::ErrorKind::StorageFull);
                 return Err(StateError::io("cannot write", disk.dir(), full));
             }
-            change.store(&disk)
+            disk.apply(change)
         })
         .unwrap();
         writer.put(targets(1));
@@ -248,7 +186,7 @@ mod tests {
             std::thread::yield_now();
         }
         writer.put(targets(2));
-        writer.put(Change::Epoch(5));
+        writer.put(StateChange::Epoch(5));
         drop(writer);
         assert_eq!(store.targets().unwrap(), ["2"]);
         assert_eq!(store.identity().unwrap().unwrap().epoch, 5);
@@ -279,7 +217,7 @@ mod tests {
         assert!(told.contains("cannot store the targets"), "{told}");
         *full.lock().unwrap() = false;
         // The old change is retried as well.
-        writer.put(Change::Epoch(2));
+        writer.put(StateChange::Epoch(2));
         assert_eq!(confirmed(), Ok(()));
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while !warnings.lines().is_empty() {

@@ -2,7 +2,7 @@
 
 use mesh_options::Options;
 use mesh_proto::limits::{MAX_NICKNAME, MTU_RANGE};
-use mesh_router::config::Settings;
+use mesh_router::config;
 
 use super::scratch;
 
@@ -15,7 +15,7 @@ pub(super) fn target(data: &[u8]) {
             config: Some(path),
             ..Options::default()
         };
-        match Settings::of(options) {
+        match config::settings(options) {
             Ok(settings) => {
                 assert!(MTU_RANGE.contains(&settings.mtu) && settings.port != 0);
                 assert!((1..=MAX_NICKNAME).contains(&settings.nickname.len()));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use mesh_router::ipam::{entries, file, frame};
+use mesh_allocator::journal::file::{entries, file, frame};
 
 use super::invariants::{Check, Violation};
 use super::rng::Rng;

@@ -11,7 +11,7 @@ use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
 use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{DockerEndpoint, EndpointTable};
+use crate::endpoint::{DockerEndpoint, DockerEndpointTable};
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
 use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};
@@ -61,7 +61,7 @@ pub struct AttachmentTable {
     /// Containers and processes that the router plugs itself.
     pub members: MemberTable,
     /// Endpoints that Docker plugs through the network driver.
-    pub endpoints: EndpointTable,
+    pub endpoints: DockerEndpointTable,
     /// Addresses of the host itself.
     #[serde(default, skip_serializing_if = "ExposureTable::is_empty")]
     pub exposed: ExposureTable,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use mesh_engine::error::EngineError;
+use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::{AddressBinding, AttachTo, AttachedTo};
 use mesh_proto::address::AddressArg;
@@ -12,15 +14,12 @@ use super::find::{AttachSubject, Finder};
 use super::members::warn_of_loss;
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{
-    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
-};
 use crate::attach::docker::DockerEndpoints;
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{EngineError, Engines};
+use crate::engine::Engines;
 
 /// The parts that commands about containers act through.
 pub(crate) struct ContainerCommands {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use mesh_engine::error::EngineError;
 use mesh_host::driver_options;
+use mesh_host::lease_owner::lease_owner;
 use mesh_host::member::ProcessIdentity;
 use mesh_host::table::AddressBinding;
 use mesh_proto::api::Runtime;
@@ -11,8 +13,7 @@ use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelHandle, NetnsRef};
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{EngineError, Engines};
-use crate::ipam::holder::holder;
+use crate::engine::Engines;
 
 /// A running container or process that addresses are attached to.
 pub(super) struct AttachSubject {
@@ -35,7 +36,7 @@ impl AttachSubject {
             Some((runtime, _)) => *runtime,
             None => Runtime::Process,
         };
-        holder(runtime, "", &self.owner)
+        lease_owner(runtime, "", &self.owner)
     }
 }
 

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use mesh_engine::error::EngineError;
+use mesh_host::arguments::{parse_addresses, patience, texts};
 use mesh_host::driver_options;
 use mesh_host::endpoint::EndpointOptions;
 use mesh_host::interface::is_first_ipv4;
+use mesh_host::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
 use mesh_host::network_plan;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{parse_addresses, patience, texts};
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
-use crate::engine::{EngineError, Engines};
-use crate::ipam::holder::holder;
+use crate::engine::Engines;
 
 /// Networks of Docker, or namespaces of ours, for containers that are not there yet.
 pub(crate) struct Preparations {
@@ -66,7 +67,7 @@ impl Preparations {
         let args = parse_addresses(&request.addresses)?;
         let id = fresh_id()?;
         let lease = LeaseRequest {
-            owner: holder(request.runtime, &request.name, &id),
+            owner: lease_owner(request.runtime, &request.name, &id),
             patience: patience(request.timeout)?,
             caller: request.caller_pid,
         };

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mesh_engine::error::EngineError;
 use mesh_host::member::{PluggedMember, Tenant};
 use mesh_host::reconcile::{EngineListings, TenantState, listed_state};
 use mesh_proto::address::AddressArg;
@@ -15,7 +16,7 @@ use crate::attach::kernel::KernelHandle;
 use crate::attach::leases::LeaseCollector;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{EngineError, Engines};
+use crate::engine::Engines;
 
 /// Knows who lives in namespaces of ours.
 pub(crate) struct Tenants {

@@ -5,42 +5,33 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use mesh_host::driver_options;
+use mesh_engine::container::EngineContainer;
+use mesh_engine::docker::recovery::is_bare;
+use mesh_engine::error::EngineError;
+use mesh_engine::plugin::call::JoinedEndpoint;
+use mesh_host::deferral::{AddressSetting, FINISH_WAIT};
 use mesh_host::endpoint::{ContainerRef, DeferredAddress, DockerEndpoint, EndpointOptions};
+use mesh_host::lease_owner::lease_owner;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::Mac;
 
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
-use crate::attach::kernel::{AddressSetting, KernelApi, KernelError, KernelHandle, NetnsRef};
-use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
+use crate::attach::kernel::{KernelApi, KernelError, KernelHandle, NetnsRef};
+use crate::attach::leases::{LeaseSource, LeaseCollector, LeaseRequest};
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
-use crate::engine::{EngineContainer, EngineError, Engines};
-use crate::ipam::holder::holder;
+use crate::engine::Engines;
 
 /// Longest time that the start of a container waits for what Docker does not do.
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
 const SETTLE_POLL: Duration = Duration::from_millis(2);
-/// Longest time for Docker from Join until the interface is in the container.
-const FINISH_WAIT: Duration = Duration::from_secs(30);
-/// Longest time for Docker from one interface of a container to the last.
-const COVER_WAIT: Duration = Duration::from_secs(10);
 /// Longest time for an address that nobody claimed before: another router may own its space.
 const CLAIM_WAIT: Duration = Duration::from_secs(5);
 
 /// Called with the addresses of a container of Docker, each with the owner of its lease.
 type BeforeStart = dyn Fn(&[(String, IpNet)]) + Send + Sync;
-
-/// An interface that Docker is about to move.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct JoinedEndpoint {
-    /// Its name on the host; empty when the container starts without.
-    pub(crate) peer: String,
-    /// True if 224.0.0.0/4 goes to it.
-    pub(crate) multicast: bool,
-}
 
 /// An endpoint as Docker knows it.
 pub(crate) struct KnownEndpoint {
@@ -100,7 +91,7 @@ impl DockerEndpoints {
 
     /// Acquires an address for an endpoint that was given none.
     async fn choose(&self, id: &str) -> Result<EndpointOptions, AttachmentError> {
-        let lease = lease_request(holder(Runtime::Docker, "", id));
+        let lease = lease_request(lease_owner(Runtime::Docker, "", id));
         let acquired = self.source.acquire(&lease, &[AddressArg::Default]).await;
         let without = |error: AttachmentError| {
             AttachmentError::Allocation(format!(
@@ -128,7 +119,7 @@ impl DockerEndpoints {
         self.drop_stale(wanted.address, id).await?;
         let lease = lease_request(match wanted.lease_owner.is_empty() {
             // The same again for the same connection.
-            true => holder(Runtime::Docker, "", network),
+            true => lease_owner(Runtime::Docker, "", network),
             false => wanted.lease_owner.clone(),
         });
         // Held already, when the container was prepared or ran before.
@@ -204,11 +195,7 @@ impl DockerEndpoints {
         // The container may fail to start for reasons of its own; it leaves the network then.
         while let Some(end) = self.joined_to(id, &sandbox) {
             let waited = began.elapsed();
-            let setting = match end.deferred {
-                false => AddressSetting::Never,
-                true if waited < COVER_WAIT => AddressSetting::OnceCovered,
-                true => AddressSetting::Now,
-            };
+            let setting = AddressSetting::after(waited, end.deferred);
             let (place, interface) = (sandbox.clone(), end.interface(id));
             let step =
                 move |kernel: &dyn KernelApi| kernel.finish_endpoint(&place, &interface, setting);
@@ -425,12 +412,6 @@ impl DockerEndpoints {
         self.table
             .read(|table| table.endpoints.sandbox(id).is_some())
     }
-}
-
-/// Returns whether a container's endpoint has no address by the options that Docker keeps.
-fn is_bare(container: &EngineContainer, endpoint: &str) -> bool {
-    let mut connections = container.networks.iter();
-    connections.any(|c| c.endpoint == endpoint && driver_options::kept(&c.options).is_none())
 }
 
 fn lease_request(owner: String) -> LeaseRequest {

@@ -6,6 +6,5 @@ mod networks;
 mod revival;
 
 pub(super) use endpoints::DockerEndpoints;
-pub(crate) use endpoints::JoinedEndpoint;
 pub(super) use networks::DockerNetworks;
 pub(super) use revival::Revival;

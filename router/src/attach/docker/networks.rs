@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_host::driver_options;
+use mesh_engine::container::EngineContainer;
+use mesh_engine::docker::stranded::lost_connections;
+use mesh_engine::error::EngineError;
 use mesh_proto::api::Runtime;
 
 use crate::attach::foundation::Foundation;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{Connection, Engine, EngineContainer, EngineError, Engines, OwnNetwork};
+use crate::engine::{Engine, Engines};
 
 /// Number of looks for a network that Docker was about to delete and still shows, and the time between two of them.
 const LOOKS: u32 = 20;
@@ -107,18 +109,8 @@ async fn reconnect(
     ours: &BTreeSet<String>,
 ) -> Result<usize, EngineError> {
     let existing = docker.networks().await?;
-    let is_lost = |c: &&Connection| {
-        let was_ours =
-            ours.contains(&c.network_id) || driver_options::promise(&c.options).is_some();
-        let leads_to = |network: &OwnNetwork| match c.network_id.is_empty() {
-            // It never ran.
-            true => network.name == c.network,
-            false => network.id == c.network_id,
-        };
-        was_ours && !existing.iter().any(leads_to)
-    };
     let mut count = 0;
-    for connection in container.networks.iter().filter(is_lost) {
+    for connection in lost_connections(container, &existing, ours) {
         docker.reconnect(&container.id, connection).await?;
         count += 1;
     }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mesh_engine::docker::recovery::was_given_up;
 use mesh_proto::api::Runtime;
 
 use crate::attach::foundation::Foundation;
-use crate::engine::{EngineContainer, Engines};
+use crate::engine::Engines;
 
 /// Time after its start in which the router looks for such containers: dockerd tries for 15 s itself when a host boots.
 const LOOK_FOR: Duration = Duration::from_secs(120);
@@ -53,53 +54,5 @@ impl Revival {
                     "a container that Docker had given up on could not be started"),
             }
         }
-    }
-}
-
-/// Returns whether dockerd gave a container up for want of the driver: it says so in the container's last error, in one
-/// of two ways (seen with 20.10).
-fn was_given_up(container: &EngineContainer) -> bool {
-    let always = matches!(
-        container.restart_policy.as_str(),
-        "always" | "unless-stopped"
-    );
-    let no_driver = container.error.contains("plugin \"mesh\" not found")
-        || container.error.contains("plugins%2Fmesh.sock")
-        || container.error.contains("plugins/mesh.sock");
-    always && !container.running && no_driver
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_should_run_and_missed_the_driver_is_started() {
-        let mut container = EngineContainer {
-            restart_policy: "always".into(),
-            error: "failed to add endpoint: plugin \"mesh\" not found".into(),
-            ..EngineContainer::default()
-        };
-        assert!(was_given_up(&container));
-        container.running = true;
-        assert!(!was_given_up(&container));
-        container.running = false;
-        container.restart_policy = "no".into();
-        assert!(!was_given_up(&container));
-        container.restart_policy = "unless-stopped".into();
-        container.error = "failed to create endpoint multi on network mesh: Post \
-            \"http://%2Frun%2Fdocker%2Fplugins%2Fmesh.sock/NetworkDriver.CreateEndpoint\": dial unix \
-            /run/docker/plugins/mesh.sock: connect: connection refused"
-            .into();
-        assert!(was_given_up(&container));
-        container.error = "failed to create endpoint web on network mesh: NetworkDriver.CreateEndpoint: 10.2.1.1 is \
-            already used by container db on this host"
-            .into();
-        assert!(
-            !was_given_up(&container),
-            "trying again would not mend that"
-        );
-        container.error = "exec: \"nope\": executable file not found in $PATH".into();
-        assert!(!was_given_up(&container));
     }
 }

@@ -6,22 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
 use mesh_host::exposure::ExposureTable;
+use mesh_host::lease_owner::HOST;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::{ExposeRequest, Exposed, ExposedAddress, Hidden, HideRequest, HostReport};
 use mesh_proto::names::MeshName;
 use tokio::sync::Notify;
 
 use crate::attach::AttachmentError;
-use crate::attach::arguments::{
-    ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted,
-};
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{ExposureOutcome, ExposurePlan, KernelHandle};
 use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::ipam::holder::HOST;
 
 /// Time between two looks at addresses and rules: what somebody flushed is back within 5 s, however busy the host is.
 const PERIOD: Duration = Duration::from_secs(2);

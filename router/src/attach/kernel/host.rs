@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use mesh_host::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
@@ -27,8 +28,7 @@ use tokio::io::unix::AsyncFd;
 use crate::warnings::Warnings;
 
 use super::{
-    AddressSetting, BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError,
-    KernelResult, NetnsRef,
+    BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
 };
 
 /// Subjects of warnings.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use ipnet::IpNet;
+use mesh_host::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 
@@ -31,18 +32,6 @@ pub enum NetnsRef {
     Pid(u32),
     /// The one mounted at a path.
     Path(PathBuf),
-}
-
-/// The time at which the router sets the address of an interface that Docker plugged, because Docker was not told of it,
-/// or of its subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressSetting {
-    /// Never: Docker sets it.
-    Never,
-    /// Once another address of the container brings the route of the subnet.
-    OnceCovered,
-    /// Now, since no other address does so.
-    Now,
 }
 
 /// Repairs by [`KernelApi::ensure_bridge`].

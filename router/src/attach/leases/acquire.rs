@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use mesh_allocator::call::{Acquire, ContainerLease};
 use mesh_host::table::AttachRefusal;
 use mesh_proto::address::AddressArg;
-use mesh_proto::ipam::AddressRequest;
+use mesh_proto::ipam::{AddressPool, AddressRequest};
 
 use crate::attach::AttachmentError;
 use crate::attach::operations::Operations;
-use crate::ipam::{Acquire, Allocator, ContainerLease, Pool};
+use crate::ipam::Allocator;
 
 /// Time that an address which is held elsewhere has to be given up.
 const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
@@ -105,7 +106,7 @@ impl LeaseSource {
         self.allocator.release(address, owner).await;
     }
 
-    fn pool(&self) -> Result<Pool, AttachmentError> {
+    fn pool(&self) -> Result<AddressPool, AttachmentError> {
         self.allocator.pool().map_err(|why| {
             AttachmentError::Allocation(format!("{why}; give an address like 10.2.1.1/24"))
         })

@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use mesh_engine::container::EngineContainer;
 use mesh_host::driver_options;
 use mesh_host::endpoint::ContainerRef;
 use mesh_host::lease_gc::{DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners};
+use mesh_host::lease_owner::{HOST, id, is_of_docker, lease_owner};
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
 
-use super::{LeaseRequest, LeaseSource};
+use super::{LeaseSource, LeaseRequest};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::clock::Clock;
-use crate::engine::{EngineContainer, Engines};
-use crate::ipam::holder::{HOST, holder, id, is_dockers};
+use crate::engine::Engines;
 
 /// Longest time for the claim of an address in use; tried again by the next look.
 const MEND_WAIT: Duration = Duration::from_secs(2);
@@ -145,7 +146,7 @@ impl LeaseCollector {
         let held = self.source.leases().await.into_iter();
         held.map(|held| {
             let kind = match &held.owner {
-                owner if is_dockers(owner) => LeaseKind::Docker,
+                owner if is_of_docker(owner) => LeaseKind::Docker,
                 owner if owner == HOST => LeaseKind::Host,
                 _ => LeaseKind::Other,
             };
@@ -244,7 +245,7 @@ impl LeaseCollector {
 /// Returns the owner of a lease, as the allocator knows it.
 fn owner_of(subject: &LeaseSubject<'_>) -> String {
     match subject {
-        LeaseSubject::Container(runtime, id) => holder(*runtime, "", id),
+        LeaseSubject::Container(runtime, id) => lease_owner(*runtime, "", id),
         LeaseSubject::Stored(owner) => (*owner).to_owned(),
         LeaseSubject::Host => HOST.to_owned(),
     }

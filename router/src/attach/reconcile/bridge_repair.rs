@@ -1,15 +1,16 @@
 //! The bridge, its ports and its firewall rule: made or mended by each look.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mesh_host::interference::Interference;
 use tokio::sync::watch;
 
-use super::interference::Interference;
 use crate::attach::foundation::Foundation;
 use crate::attach::host::{HostExposer, Uplinks};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::stored_table::StoredTable;
+use crate::clock::Clock;
 
 /// Mends the bridge, and tells of it.
 pub(crate) struct BridgeRepair {
@@ -18,7 +19,8 @@ pub(crate) struct BridgeRepair {
     exposer: Arc<HostExposer>,
     uplinks: Arc<Uplinks>,
     port_generation: watch::Sender<u64>,
-    interference: Interference,
+    interference: Mutex<Interference>,
+    clock: Clock,
 }
 
 impl BridgeRepair {
@@ -29,7 +31,8 @@ impl BridgeRepair {
             exposer,
             uplinks,
             port_generation: watch::Sender::default(),
-            interference: Interference::default(),
+            interference: Mutex::default(),
+            clock: Clock::start(),
         }
     }
 
@@ -43,7 +46,10 @@ impl BridgeRepair {
             .run(move |kernel| kernel.ensure_bridge(&resting));
         match ensured.await {
             Ok(done) => {
-                self.interference.note(&done.changed);
+                let line = self.interfered().note(&done.changed, self.clock.now());
+                if let Some(line) = line {
+                    tracing::warn!("{line}");
+                }
                 if done.anything {
                     tracing::info!(
                         "the bridge, its ports or its firewall rule were made or mended"
@@ -69,6 +75,12 @@ impl BridgeRepair {
 
     /// Returns the changes of late at ports of `bridge` by somebody else, as a warning.
     pub(super) fn interference(&self, bridge: &str) -> Option<String> {
-        self.interference.warning(bridge)
+        self.interfered().warning(bridge, self.clock.now())
+    }
+
+    fn interfered(&self) -> MutexGuard<'_, Interference> {
+        self.interference
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,13 +3,13 @@
 
 mod bridge_repair;
 mod endpoint_repair;
-mod interference;
 mod member_repair;
 mod orphans;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_engine::error::EngineError;
 use mesh_host::reconcile::{EngineListing, EngineListings, needs_listing};
 use mesh_proto::api::Runtime;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use super::leases::LeaseCollector;
 use super::operations::Operations;
 use super::stored_table::StoredTable;
 use super::wakeups::Wakeups;
-use crate::engine::{EngineError, Engines};
+use crate::engine::Engines;
 
 pub(super) use bridge_repair::BridgeRepair;
 pub(super) use endpoint_repair::EndpointRepair;

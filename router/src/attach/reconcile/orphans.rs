@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_host::driver_options;
 use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember};
 use mesh_host::orphan::{self, OrphanVerdict};
 use mesh_host::table::AttachmentTable;
@@ -17,7 +18,6 @@ use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelError, KernelHandle};
 use crate::attach::stored_table::StoredTable;
 use crate::engine::Engines;
-use crate::ipam::holder::holder;
 
 /// Enters orphans of running containers into the table, and removes all others.
 pub(crate) struct Orphans {
@@ -87,7 +87,7 @@ impl Orphans {
                 address,
                 multicast: false,
                 deferred: DeferredAddress::No,
-                lease_owner: holder(Runtime::Docker, "", id),
+                lease_owner: lease_owner(Runtime::Docker, "", id),
             });
             self.endpoints.enter(id, &known.network, container, &wanted);
         }

@@ -4,19 +4,21 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use ipnet::Ipv4Net;
+use mesh_allocator::call::{ContainerLease, NotGiven};
+use mesh_host::container_names::ContainerNames;
 use mesh_host::driver_options;
-use mesh_proto::ipam::AddressRequest;
+use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::ipam::{AllocatorRequest, ContainerLease, ContainerNames, NotGiven, Pool};
+use crate::ipam::AllocatorRequest;
 
 /// Addresses and their holders, as the allocator has them; 10.32.7.7 is held elsewhere.
 pub(super) type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
 
 /// An allocator in memory.
 pub(super) fn pool() -> (Allocator, Book) {
-    let pool = Pool {
+    let pool = AddressPool {
         range: "10.32.0.0/16".parse().unwrap(),
         default_subnet: "10.32.0.0/24".parse().unwrap(),
     };

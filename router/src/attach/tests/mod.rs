@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mesh_engine::network::NetworkEndpoint;
 use mesh_host::endpoint::DeferredAddress;
 
 use super::fake::FakeKernel;
 use super::*;
-use crate::engine::NetworkEndpoint;
 use crate::engine::fake::FakeEngine;
 
 mod docker;

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::errors::Error;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::ListContainersOptions;
 use bollard::{ClientVersion, Docker as Client};
-
-use crate::engine::EngineError;
+use mesh_engine::docker::{DockerAddress, refused, response_error};
+use mesh_engine::error::EngineError;
 
 /// Timeout of dockerd's operations in seconds: they may wait for other operations on the container. Queries have
 /// shorter timeouts, see [`patience`](crate::engine::patience).
@@ -24,7 +26,7 @@ const VERSIONS: [ClientVersion; 2] = [
 
 /// Connection to dockerd at one address.
 pub(super) struct DockerClient {
-    address: String,
+    address: DockerAddress,
     client: Mutex<Option<Arc<Client>>>,
     root: Mutex<Option<String>>,
 }
@@ -33,7 +35,7 @@ impl DockerClient {
     /// Returns the connection to a socket path, with or without `unix://`.
     pub(super) fn new(address: String) -> Self {
         Self {
-            address,
+            address: DockerAddress::new(address),
             client: Mutex::new(None),
             root: Mutex::new(None),
         }
@@ -44,8 +46,8 @@ impl DockerClient {
         if let Some(client) = self.lock().clone() {
             return Ok(client);
         }
-        let path = self.socket_path()?;
-        let mut last = EngineError::Unavailable(self.not_running());
+        let path = self.address.path()?;
+        let mut last = self.address.not_running();
         for version in &VERSIONS {
             let client = Client::connect_with_unix(path, TIMEOUT, version)
                 .map_err(|e| self.error(e, None))?;
@@ -65,41 +67,13 @@ impl DockerClient {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn socket_path(&self) -> Result<&str, EngineError> {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        if path.contains("://") {
-            return Err(EngineError::Unavailable(format!(
-                "DOCKER_HOST is {}, but only a Docker Engine of this host (unix://…) can be attached to",
-                self.address
-            )));
-        }
-        Ok(path)
-    }
-
-    fn not_running(&self) -> String {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        format!("Docker is not running (cannot connect to {path})")
-    }
-
     /// Converts an error of a request, about `container` if it is given. Drops a connection that broke.
     pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
         match error {
             Error::DockerResponseServerError {
-                status_code: 404,
+                status_code,
                 message,
-            } => match container {
-                Some(name) if message.to_ascii_lowercase().contains("no such container") => {
-                    EngineError::NoContainer(name.to_owned())
-                }
-                _ => refused(message),
-            },
-            Error::DockerResponseServerError { message, .. } => refused(message),
+            } => response_error(status_code, message, container),
             Error::RequestTimeoutError => {
                 EngineError::Unavailable(format!("Docker did not answer within {TIMEOUT} s"))
             }
@@ -108,10 +82,21 @@ impl DockerClient {
             | Error::HyperResponseError { .. }
             | Error::IOError { .. } => {
                 *self.lock() = None;
-                EngineError::Unavailable(self.not_running())
+                self.address.not_running()
             }
             other => refused(other.to_string()),
         }
+    }
+
+    /// Returns all containers of this engine, running or not.
+    pub(super) async fn all_containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
+        let client = self.get().await?;
+        let found = client.list_containers(Some(options)).await;
+        found.map_err(|e| self.error(e, None))
     }
 
     /// Returns Docker's data directory, if reported.
@@ -123,13 +108,5 @@ impl DockerClient {
         let root = client.info().await.ok()?.docker_root_dir?;
         *lock() = Some(root.clone());
         Some(root)
-    }
-}
-
-/// Returns the error for a request that dockerd refused.
-pub(super) fn refused(message: String) -> EngineError {
-    EngineError::Refused {
-        engine: "Docker",
-        message,
     }
 }

@@ -3,7 +3,6 @@
 //! [`Docker`] implements [`Engine`]: it checks names, limits the time of queries, and leaves the rest to its parts, which
 //! share one [`DockerClient`].
 
-mod answers;
 mod client;
 mod events;
 mod networks;
@@ -12,20 +11,20 @@ mod stranded;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bollard::query_parameters::ListContainersOptions;
+use mesh_engine::container::{EngineContainer, NetworkConnection, is_container_name};
+use mesh_engine::docker::{container, hosts_file, plugs_by_name};
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
-use self::answers::{container, has_process, plugs_by_name};
 use self::client::DockerClient;
 use self::events::EventStream;
 use self::networks::DriverNetworks;
 use self::stranded::StrandedContainers;
 use super::patience::Patience;
-use super::{
-    Connection, Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint,
-    OwnNetwork, is_container_name,
-};
+use super::{Engine, EngineAnswer};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -64,13 +63,12 @@ impl Docker {
         let client = self.client.get().await?;
         let answer = client.inspect_container(name, None).await;
         let mut found = answer
-            .map(container)
+            .map(container::container)
             .map_err(|e| self.client.error(e, Some(name)))?;
-        // Docker reports the path only once a container has run, but it is the same before.
         if found.hosts_file.is_empty()
             && let Some(root) = self.client.root(&client).await
         {
-            found.hosts_file = format!("{root}/containers/{}/hosts", found.id);
+            found.hosts_file = hosts_file(&root, &found.id);
         }
         Ok(found)
     }
@@ -95,22 +93,10 @@ impl Engine for Docker {
     }
 
     fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
-        Box::pin(self.patience.within(async move {
-            let options = ListContainersOptions {
-                all: true,
-                ..ListContainersOptions::default()
-            };
-            let client = self.client.get().await?;
-            let found = client.list_containers(Some(options)).await;
-            let found = found.map_err(|e| self.client.error(e, None))?;
-            Ok(found
-                .into_iter()
-                .filter_map(|c| {
-                    let runs = has_process(&c);
-                    Some((c.id?, runs))
-                })
-                .collect())
-        }))
+        Box::pin(
+            self.patience
+                .within(async move { Ok(container::listing(self.client.all_containers().await?)) }),
+        )
     }
 
     fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
@@ -151,7 +137,7 @@ impl Engine for Docker {
     fn reconnect<'a>(
         &'a self,
         container: &'a str,
-        connection: &'a Connection,
+        connection: &'a NetworkConnection,
     ) -> EngineAnswer<'a, ()> {
         Box::pin(self.stranded.connect_again(container, connection))
     }

@@ -2,27 +2,25 @@
 
 use std::process::{Command as StdCommand, Stdio};
 
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
+use mesh_engine::podman::{EVENTS, event, refused};
 use mesh_sys::process::end_with_parent;
-use serde::Deserialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::{Podman, refused};
-use crate::engine::{EngineError, EngineEvent};
+use super::Podman;
 
 /// Longest line in bytes; it includes image names and labels. A longer one ends the stream, which is then restarted.
 const MAX_LINE: u64 = 256 * 1024;
-/// Event types to subscribe to.
-const STATES: [&str; 6] = ["start", "restart", "died", "stop", "rename", "remove"];
 
 impl Podman {
     /// Sends events to `events`, until podman ends or the receiver is dropped.
     pub(super) async fn tell(&self, events: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
         let mut command = StdCommand::new(&self.program);
         command
-            .args(["events", "--stream", "--format", "json"])
-            .args(["--filter", "type=container"])
+            .args(EVENTS)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -61,58 +59,11 @@ async fn line(lines: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Engine
     }
 }
 
-#[derive(Deserialize)]
-struct PodmanEvent {
-    #[serde(rename = "ID", alias = "Id", alias = "id")]
-    id: String,
-    #[serde(rename = "Name", alias = "name", default)]
-    name: String,
-    #[serde(rename = "Status", alias = "status")]
-    status: String,
-}
-
-/// Converts one line; `None` if it is not about a container.
-fn event(line: &[u8]) -> Option<EngineEvent> {
-    let told: PodmanEvent = serde_json::from_slice(line).ok()?;
-    if !STATES.contains(&told.status.as_str()) || told.id.is_empty() {
-        return None;
-    }
-    Some(match told.status.as_str() {
-        "remove" => EngineEvent::Removed(told.id),
-        "rename" if !told.name.is_empty() => EngineEvent::Renamed(told.id, told.name),
-        _ => EngineEvent::Changed(told.id),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::fake;
     use super::*;
     use crate::engine::Engine as _;
-
-    /// Lines in the format of podman 4.3.1.
-    #[test]
-    fn events_are_read() {
-        let read = |status: &str| {
-            let line = format!(
-                r#"{{"ContainerExitCode":137,"ID":"ab","Image":"localhost/ubuntu:latest","Name":"r","Status":"{status}",
-                "Time":"2026-11-30T00:43:19.104266301Z","Type":"container","Attributes":{{}}}}"#
-            );
-            event(line.as_bytes())
-        };
-        for status in ["start", "restart", "died"] {
-            assert_eq!(read(status), Some(EngineEvent::Changed("ab".into())));
-        }
-        let renamed = EngineEvent::Renamed("ab".into(), "r".into());
-        assert_eq!(read("rename"), Some(renamed));
-        assert_eq!(read("remove"), Some(EngineEvent::Removed("ab".into())));
-        for status in ["exec", "health_status", "cleanup", "mount", ""] {
-            assert_eq!(read(status), None, "{status}");
-        }
-        for line in ["", "x", "{}", r#"{"ID":"","Status":"died"}"#, r#"{"ID":7}"#] {
-            assert_eq!(event(line.as_bytes()), None, "{line}");
-        }
-    }
 
     async fn all(script: &str) -> (Vec<EngineEvent>, Result<(), EngineError>) {
         let (_dir, podman) = fake(script);

@@ -8,15 +8,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mesh_engine::container::{EngineContainer, is_container_name};
+use mesh_engine::error::EngineError;
+use mesh_engine::event::EngineEvent;
+use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
+use mesh_engine::podman::{INSPECT, LIST, container, failure, is_missing, listing, refused};
 use mesh_proto::api::Runtime;
-use serde::Deserialize;
-
 use tokio::sync::mpsc;
 
-use super::{
-    Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
-    is_container_name,
-};
+use super::{Engine, EngineAnswer};
 
 /// Timeout of one command, after which it is killed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ impl Podman {
         let done = result.map_err(|e| refused(e.to_string()))?;
         match done {
             Ok(done) if done.status.success() => Ok(done.stdout),
-            Ok(done) => Err(refused(last_line(&done.stderr))),
+            Ok(done) => Err(failure(&done.stderr)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(EngineError::Unavailable(
                 format!("{} is not installed", self.program),
             )),
@@ -59,14 +59,12 @@ impl Podman {
         if !is_container_name(name) {
             return Err(missing());
         }
-        let args = ["container", "inspect", "--format", "json", name];
-        let text = match self.run(&args).await {
-            Err(EngineError::Refused { message, .. }) if message.contains("no such container") => {
-                return Err(missing());
-            }
-            other => other?,
-        };
-        parse(&text)?.ok_or_else(missing)
+        let args = [&INSPECT[..], &[name]].concat();
+        match self.run(&args).await {
+            Ok(text) => container(&text)?.ok_or_else(missing),
+            Err(error) if is_missing(&error) => Err(missing()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -89,10 +87,7 @@ impl Engine for Podman {
     }
 
     fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
-        Box::pin(async move {
-            let args = ["ps", "--all", "--no-trunc", "--format", "json"];
-            parse_list(&self.run(&args).await?)
-        })
+        Box::pin(async move { listing(&self.run(&LIST).await?) })
     }
 
     fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
@@ -128,113 +123,6 @@ impl Engine for Podman {
     fn remove_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Inspected {
-    id: String,
-    name: String,
-    state: InspectedState,
-    host_config: InspectedHostConfig,
-    #[serde(default)]
-    config: InspectedConfig,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedConfig {
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedState {
-    #[serde(default)]
-    pid: u32,
-    #[serde(default)]
-    running: bool,
-    #[serde(default)]
-    paused: bool,
-    #[serde(default)]
-    error: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedHostConfig {
-    #[serde(default)]
-    network_mode: String,
-    #[serde(default)]
-    restart_policy: InspectedPolicy,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
-    state: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedPolicy {
-    #[serde(default)]
-    name: String,
-}
-
-fn parse(text: &str) -> Result<Option<EngineContainer>, EngineError> {
-    let found: Vec<Inspected> = serde_json::from_str(text)
-        .map_err(|e| refused(format!("cannot read the output of `inspect`: {e}")))?;
-    Ok(found.into_iter().next().map(|c| EngineContainer {
-        id: c.id,
-        name: c.name,
-        pid: c.state.pid,
-        // A paused container keeps its process and addresses.
-        running: c.state.running || c.state.paused,
-        network_mode: c.host_config.network_mode,
-        restart_policy: c.host_config.restart_policy.name,
-        error: c.state.error,
-        sandbox: String::new(),
-        connections: Vec::new(),
-        networks: Vec::new(),
-        hostname: c.config.hostname,
-        aliases: Vec::new(),
-        exposed: c
-            .config
-            .exposed_ports
-            .unwrap_or_default()
-            .into_keys()
-            .collect(),
-        ..EngineContainer::default()
-    }))
-}
-
-fn parse_list(text: &str) -> Result<BTreeMap<String, bool>, EngineError> {
-    // JSON, since the words of a template differ between versions.
-    let found: Vec<Listed> = serde_json::from_str(text)
-        .map_err(|e| refused(format!("cannot read the output of `ps`: {e}")))?;
-    let runs = |state: &str| matches!(state, "running" | "paused" | "stopping");
-    Ok(found.into_iter().map(|c| (c.id, runs(&c.state))).collect())
-}
-
-fn refused(message: String) -> EngineError {
-    EngineError::Refused {
-        engine: "podman",
-        message,
-    }
-}
-
-fn last_line(text: &str) -> String {
-    let line = text
-        .lines()
-        .rev()
-        .find(|l| !l.trim().is_empty())
-        .unwrap_or("it failed");
-    line.trim().trim_start_matches("Error: ").to_owned()
 }
 
 struct PodmanOutput {

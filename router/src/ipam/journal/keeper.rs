@@ -3,23 +3,18 @@
 use std::io;
 use std::path::Path;
 
+use mesh_allocator::journal::backlog::SyncProgress;
+use mesh_allocator::journal::compaction::Compaction;
 use tokio::sync::watch;
 
-use super::writer::{JournalWriter, SyncProgress};
-
-/// A journal shorter than this is not compacted.
-const COMPACT_FROM: usize = 1024 * 1024;
-/// A journal this many times as long as it was after the last compaction is compacted.
-const COMPACT_AT: usize = 4;
+use super::writer::JournalWriter;
 
 /// The journal that is being written.
 #[derive(Debug)]
 pub(crate) struct JournalKeeper {
     writer: JournalWriter,
     progress: watch::Receiver<SyncProgress>,
-    /// Bytes of the journal after it was last compacted; none while that is under way.
-    compact: Option<usize>,
-    is_due: bool,
+    compaction: Compaction,
 }
 
 impl JournalKeeper {
@@ -32,15 +27,15 @@ impl JournalKeeper {
         Ok(Self {
             writer,
             progress,
-            compact: None,
-            // Also cuts off what a crash left at the end.
-            is_due: true,
+            compaction: Compaction::default(),
         })
     }
 
     /// Has an entry written.
     pub(crate) fn push(&mut self, position: u64, entry: Vec<u8>) {
-        self.is_due |= !self.writer.push(position, entry);
+        if !self.writer.push(position, entry) {
+            self.compaction.demand();
+        }
     }
 
     /// Waits until the disk went on.
@@ -60,8 +55,7 @@ impl JournalKeeper {
         if let Some(error) = progress.error {
             return Err(error);
         }
-        let compact = *self.compact.get_or_insert(progress.length);
-        self.is_due |= progress.length > COMPACT_FROM.max(COMPACT_AT * compact);
+        self.compaction.note_length(progress.length);
         Ok(progress.durable)
     }
 
@@ -77,19 +71,20 @@ impl JournalKeeper {
 
     /// Tries again if nothing is written any more.
     pub(crate) fn retry(&mut self) {
-        self.is_due |= self.is_broken();
+        if self.is_broken() {
+            self.compaction.demand();
+        }
     }
 
     /// Returns whether the journal is to be compacted now.
     pub(crate) fn is_due(&self) -> bool {
-        self.is_due
+        self.compaction.is_due()
     }
 
     /// Has the journal written from a snapshot, which says all that entries up to `position` said. All of these must have
     /// been pushed.
     pub(crate) fn compact(&mut self, position: u64, snapshot: Vec<Vec<u8>>) {
-        self.is_due = false;
-        self.compact = None;
+        self.compaction.begin();
         self.writer.replace(position, snapshot);
     }
 }

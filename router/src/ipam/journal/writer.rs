@@ -4,64 +4,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh_allocator::journal::backlog::{JournalBacklog, SyncProgress};
+use mesh_state::files::ADDRESSES;
 use tokio::sync::watch;
 
 use super::JournalFile;
-use crate::state::ADDRESSES;
 use crate::state::background::{BackgroundThread, Backlog};
-
-/// Entries that may wait for the disk; with more of them the caller has to send a snapshot instead.
-pub(crate) const MAX_BACKLOG: usize = 16_384;
-
-/// The state of the file on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SyncProgress {
-    /// All entries up to this one are synced.
-    pub(crate) durable: u64,
-    /// Bytes of the file.
-    pub(crate) length: usize,
-    /// The reason nothing is written any more; a snapshot is needed to go on.
-    pub(crate) error: Option<String>,
-}
 
 /// The thread that writes. When this is dropped, what waits is still written.
 #[derive(Debug)]
 pub(crate) struct JournalWriter(BackgroundThread<JournalBacklog>);
 
-/// The work that waits: perhaps all of the file from a snapshot, then these entries.
-#[derive(Debug, Default)]
-struct JournalBacklog {
-    snapshot: Option<Vec<Vec<u8>>>,
-    entries: Vec<Vec<u8>>,
-    /// The number of the last of them.
-    position: u64,
-}
-
-impl JournalBacklog {
-    fn push(&mut self, position: u64, entry: Vec<u8>) -> bool {
-        let has_room = self.entries.len() < MAX_BACKLOG;
-        if has_room {
-            self.entries.push(entry);
-            self.position = position;
-        }
-        has_room
-    }
-}
-
 impl Backlog for JournalBacklog {
-    /// All that waits goes with one sync.
     type Work = JournalBacklog;
     type Outcome = ();
 
     fn take(&mut self) -> Result<JournalBacklog, Option<Duration>> {
-        if self.snapshot.is_none() && self.entries.is_empty() {
-            return Err(None);
-        }
-        Ok(JournalBacklog {
-            snapshot: self.snapshot.take(),
-            entries: std::mem::take(&mut self.entries),
-            position: self.position,
-        })
+        self.take().ok_or(None)
     }
 
     fn finish(&mut self, _: JournalBacklog, (): ()) {}
@@ -81,7 +40,8 @@ impl JournalWriter {
         let backlog = JournalBacklog::default();
         let thread = BackgroundThread::start("addresses", backlog, move |work| {
             let done = tail.write(work);
-            sender.send_modify(|progress| note(progress, work, done));
+            let done = done.map_err(|error| error.to_string());
+            sender.send_modify(|progress| progress.note(work, done));
         })?;
         Ok((Self(thread), progress))
     }
@@ -93,11 +53,7 @@ impl JournalWriter {
 
     /// Has the file written from a snapshot, which says all that entries up to `position` said.
     pub(crate) fn replace(&self, position: u64, snapshot: Vec<Vec<u8>>) {
-        self.0.change(|backlog| {
-            backlog.snapshot = Some(snapshot);
-            backlog.entries.clear();
-            backlog.position = position;
-        });
+        self.0.change(|backlog| backlog.replace(position, snapshot));
     }
 }
 
@@ -112,31 +68,17 @@ impl JournalTail {
     /// Returns the file's length, once all of it is synced; nothing for entries that come while there is no file.
     fn write(&mut self, work: &JournalBacklog) -> io::Result<Option<usize>> {
         let file = self.file.take();
-        let mut file = match (&work.snapshot, file) {
+        let mut file = match (work.snapshot(), file) {
             (Some(snapshot), _) => JournalFile::create(&self.path, snapshot)?,
             (None, Some(file)) => file,
             (None, None) => return Ok(None),
         };
-        if !work.entries.is_empty() {
-            file.append(&work.entries)?;
+        if !work.entries().is_empty() {
+            file.append(work.entries())?;
         }
         let length = file.length();
         self.file = Some(file);
         Ok(Some(length))
-    }
-}
-
-fn note(progress: &mut SyncProgress, work: &JournalBacklog, done: io::Result<Option<usize>>) {
-    match done {
-        Ok(Some(length)) => {
-            *progress = SyncProgress {
-                durable: work.position,
-                length,
-                error: None,
-            }
-        }
-        Ok(None) => {}
-        Err(error) => progress.error = Some(error.to_string()),
     }
 }
 
@@ -215,13 +157,5 @@ mod tests {
             .unwrap()
             .permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_waits_is_bounded() {
-        let mut backlog = JournalBacklog::default();
-        let push = |n: &u64| backlog.push(*n, Vec::new());
-        let taken = (0..20_000).filter(push).count();
-        assert_eq!(taken, MAX_BACKLOG);
     }
 }

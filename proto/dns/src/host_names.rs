@@ -1,0 +1,583 @@
+//! Names of this host's containers, and changes by the operator.
+//!
+//! The container name comes with its attachment. Host name, aliases and ports come from the engine, which may take
+//! longer: until it answers, the container name is announced alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use mesh_engine::container::is_part_of_id;
+use mesh_engine::event::EngineEvent;
+use mesh_host::exposure::ExposedName;
+use mesh_host::hosts::HostsWish;
+use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
+use mesh_proto::names::{
+    AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
+};
+
+use crate::container::ContainerNaming;
+use crate::docker::DockerContainer;
+use crate::hosts_file::{HostsLines, path_of};
+use crate::update::OwnNames;
+
+/// Reason why a name is not changed; one line, ready to print.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameChangeError {
+    /// Not a valid name in the mesh.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The name cannot be added.
+    #[error(transparent)]
+    Add(#[from] AddError),
+    /// The request has neither a container nor an address with a name.
+    #[error(
+        "nothing to go by: give a container, or an address and -h NAME, like `mesh dns-add 10.2.1.1 -h web`"
+    )]
+    Nothing,
+    /// The name to remove does not exist.
+    #[error("{0} has no such name; `mesh status dns` lists what there is")]
+    NotThere(String),
+}
+
+/// A container of this host, as the target of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeTarget {
+    /// Full id.
+    pub id: String,
+    /// Name, as it is shown.
+    pub name: String,
+}
+
+/// All that is on the mesh on this host now.
+#[derive(Debug)]
+pub struct AttachedNow<'a> {
+    /// All containers, and the host itself.
+    pub rows: &'a [AttachedContainer],
+    /// Names of the host itself.
+    pub exposed: Vec<ExposedName>,
+    /// Wishes of users about `/etc/hosts`, by container.
+    pub wishes: BTreeMap<String, HostsWish>,
+}
+
+/// Effects of a look at the attachments.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LookEffects {
+    /// Containers that the engine is to be asked about.
+    pub inspect: Vec<String>,
+    /// Names that are not valid and were not known yet, one line each.
+    pub warnings: Vec<String>,
+    /// Docker containers on the mesh.
+    pub docker: Vec<DockerContainer>,
+    /// True if changes by the operator were forgotten, and the rest is to be stored.
+    pub is_changed: bool,
+}
+
+/// New announcement of this host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NewAnnouncement {
+    /// For the server of this host.
+    pub own: OwnNames,
+    /// For other routers, if it changed: empty if there are no names.
+    pub statement: Option<Vec<u8>>,
+}
+
+/// Effects of an event of an engine.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct EventEffects {
+    /// Containers that the engine is to be asked about.
+    pub inspect: Vec<String>,
+    /// True if an owner of an endpoint may be known now.
+    pub resolve_owners: bool,
+    /// Container with its new name.
+    pub renamed: Option<(String, String)>,
+    /// Container that was removed.
+    pub removed: Option<String>,
+    /// True if changes by the operator were forgotten, and the rest is to be stored.
+    pub is_changed: bool,
+}
+
+/// Names of this host.
+#[derive(Debug)]
+pub struct HostNames {
+    domain: Domain,
+    local: LocalNames,
+    /// Last answer of the engine, by container.
+    details: BTreeMap<String, ContainerNaming>,
+    /// Pending queries by container; true if another one must follow.
+    asked: BTreeMap<String, bool>,
+    /// Last announcement of this host.
+    own: OwnNames,
+    /// Names of containers that are not valid in the mesh, one line each.
+    unusable: Vec<String>,
+    /// Number of answers from engines so far.
+    inspections: u64,
+}
+
+impl HostNames {
+    /// Returns the names of a host with these changes by the operator.
+    pub fn new(manual: ManualNames, domain: Domain) -> Self {
+        Self {
+            domain,
+            local: LocalNames::new(manual),
+            details: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            own: OwnNames::default(),
+            unusable: Vec::new(),
+            inspections: 0,
+        }
+    }
+
+    /// Returns the changes by the operator.
+    pub fn manual(&self) -> &ManualNames {
+        self.local.manual()
+    }
+
+    /// Returns the number of names that do not fit into the announcement.
+    pub fn left_out(&self) -> usize {
+        self.local.left_out()
+    }
+
+    /// Returns the names that are not valid in the mesh, one line each.
+    pub fn unusable(&self) -> &[String] {
+        &self.unusable
+    }
+
+    /// Updates the containers to those that are attached now.
+    pub fn look(&mut self, attachments: AttachedNow<'_>) -> LookEffects {
+        let rows = attachments.rows;
+        let here: BTreeSet<&str> = rows.iter().map(|row| row.container.as_str()).collect();
+        self.details.retain(|id, _| here.contains(id.as_str()));
+        let mut inspect = Vec::new();
+        for row in rows {
+            if self.is_unknown(row) && self.begin_query(&row.container) {
+                inspect.push(row.container.clone());
+            }
+        }
+        // The host's row lets names added by the operator resolve to all addresses of the host.
+        let named = rows
+            .iter()
+            .filter(|row| row.container == EXPOSE || is_named(row));
+        let lines: BTreeSet<String> = rows.iter().flat_map(|row| self.unusable_of(row)).collect();
+        let containers = named.map(|row| self.container(row));
+        let containers = containers.chain(attachments.exposed.into_iter().map(host_name));
+        self.local.set_containers(containers.collect());
+        let is_new = |line: &&String| !self.unusable.contains(line);
+        let warnings = lines.iter().filter(is_new).cloned().collect();
+        self.unusable = lines.into_iter().collect();
+        let docker = self.docker_containers(rows, &attachments.wishes);
+        // Changes to the names of a process end with it. For containers, engines report the end.
+        let is_changed = self
+            .local
+            .retain(|id| !attached_only(id) || here.contains(id));
+        LookEffects {
+            inspect,
+            warnings,
+            docker,
+            is_changed,
+        }
+    }
+
+    /// Returns true if an engine knows more about a container than this host does.
+    fn is_unknown(&self, row: &AttachedContainer) -> bool {
+        let has_engine = matches!(row.runtime, Runtime::Docker | Runtime::Podman);
+        has_engine
+            && is_named(row)
+            && !self.details.contains_key(&row.container)
+            && !self.asked.contains_key(&row.container)
+    }
+
+    /// Notes that the engine is to be asked about a container. Returns false if it is being asked: it is asked again then.
+    fn begin_query(&mut self, id: &str) -> bool {
+        match self.asked.get_mut(id) {
+            Some(again) => {
+                *again = true;
+                false
+            }
+            None => {
+                self.asked.insert(id.to_owned(), false);
+                true
+            }
+        }
+    }
+
+    /// Takes the answer of an engine about a container; `None` if it does not know the container. Returns true if it is to be
+    /// asked again.
+    pub fn inspected(&mut self, id: &str, answer: Option<ContainerNaming>) -> bool {
+        self.inspections += 1;
+        let details = ContainerNaming {
+            heard: self.inspections,
+            ..answer.unwrap_or_default()
+        };
+        self.details.insert(id.to_owned(), details);
+        self.asked.remove(id) == Some(true) && self.begin_query(id)
+    }
+
+    /// Takes an event of an engine.
+    pub fn handle_event(&mut self, event: EngineEvent) -> EventEffects {
+        let mut effects = EventEffects::default();
+        match event {
+            EngineEvent::Connected => {
+                effects.resolve_owners = true;
+                let known: Vec<String> = self.details.keys().cloned().collect();
+                let inspect = known.into_iter().filter(|id| self.begin_query(id));
+                effects.inspect = inspect.collect();
+            }
+            EngineEvent::Changed(id) => {
+                effects.resolve_owners = true;
+                let is_known = self.details.contains_key(&id) || self.asked.contains_key(&id);
+                if is_known && self.begin_query(&id) {
+                    effects.inspect.push(id);
+                }
+            }
+            EngineEvent::Renamed(id, name) => effects.renamed = Some((id, name)),
+            EngineEvent::Removed(id) => {
+                effects.is_changed = self.local.retain(|container| container != id);
+                effects.removed = Some(id);
+            }
+        }
+        effects
+    }
+
+    /// Returns the announcement, if it changed since the last call.
+    pub fn take_announcement(&mut self) -> Option<NewAnnouncement> {
+        let own = OwnNames {
+            entries: self.local.entries().to_vec(),
+            denied: self.local.denied(),
+            addresses: self.local.addresses(),
+        };
+        if self.own == own {
+            return None;
+        }
+        let is_stated = self.own.entries == own.entries;
+        self.own = own;
+        Some(NewAnnouncement {
+            own: self.own.clone(),
+            statement: (!is_stated).then(|| self.local.statement().to_vec()),
+        })
+    }
+
+    /// Adds a name for the operator. Returns the changes from before, for [`HostNames::roll_back`].
+    ///
+    /// # Errors
+    /// The request cannot be carried out; nothing is changed.
+    pub fn add(
+        &mut self,
+        change: DnsChange,
+        target: Option<ChangeTarget>,
+    ) -> Result<ManualNames, NameChangeError> {
+        let Some(name) = self.name(&change, target.as_ref())? else {
+            return Err(NameChangeError::Nothing);
+        };
+        let added = ManualName {
+            container: target.map(|target| target.id).unwrap_or_default(),
+            name,
+            addresses: change.addresses.into_iter().collect(),
+        };
+        let before = self.local.manual().clone();
+        self.local.add(added)?;
+        Ok(before)
+    }
+
+    /// Removes names for the operator. Returns the changes from before, for [`HostNames::roll_back`].
+    ///
+    /// # Errors
+    /// The request cannot be carried out; nothing is changed.
+    pub fn remove(
+        &mut self,
+        change: &DnsChange,
+        target: Option<ChangeTarget>,
+    ) -> Result<ManualNames, NameChangeError> {
+        if target.is_none() && change.name.is_none() {
+            return Err(NameChangeError::Nothing);
+        }
+        let name = change.name.as_deref();
+        let name = name.map(|n| self.known(n)).transpose()?;
+        let addresses = change.addresses.iter().copied().collect();
+        let target = target.unwrap_or_else(|| ChangeTarget {
+            id: String::new(),
+            name: "this host".to_owned(),
+        });
+        let before = self.local.manual().clone();
+        match self.local.remove(&target.id, name.as_ref(), &addresses)? {
+            0 => Err(NameChangeError::NotThere(target.name)),
+            _ => Ok(before),
+        }
+    }
+
+    /// Undoes a change that could not be stored.
+    pub fn roll_back(&mut self, before: ManualNames) {
+        self.local.set_manual(before);
+    }
+
+    fn docker_containers(
+        &self,
+        rows: &[AttachedContainer],
+        wishes: &BTreeMap<String, HostsWish>,
+    ) -> Vec<DockerContainer> {
+        let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
+        let containers = docker.filter_map(|row| {
+            let details = self.details.get(&row.container)?;
+            let wish = wishes.get(&row.container).cloned().unwrap_or_default();
+            Some(self.docker_container(row, details, &wish))
+        });
+        containers.collect()
+    }
+
+    fn docker_container(
+        &self,
+        row: &AttachedContainer,
+        details: &ContainerNaming,
+        wish: &HostsWish,
+    ) -> DockerContainer {
+        let engine = &details.container;
+        let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
+        let is_told = engine.dns_search.iter().any(is_ours);
+        let path = path_of(&row.container, &engine.hosts_file);
+        let path = path.filter(|_| !engine.leave_hosts && !wish.leave());
+        let lines = HostsLines::new(
+            &engine.hostname,
+            addresses(row).collect(),
+            wish.added().to_vec(),
+        );
+        DockerContainer {
+            id: row.container.clone(),
+            name: row.name.clone(),
+            sandbox: PathBuf::from(&engine.sandbox),
+            asks: engine.dns.clone(),
+            is_told,
+            hosts: path.map(|path| (path, lines)),
+            heard: details.heard,
+        }
+    }
+
+    fn container(&self, row: &AttachedContainer) -> Container {
+        let details = self.details.get(&row.container);
+        // Until the engine answers, only the container name is known; processes have no other.
+        let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
+        if let Ok(name) = MeshName::given(&row.name, &self.domain)
+            && !names.contains(&name)
+        {
+            let behind_hostname = details.is_some_and(|d| d.has_hostname);
+            names.insert(usize::from(behind_hostname), name);
+        }
+        Container {
+            id: row.container.clone(),
+            names,
+            addresses: addresses(row).collect(),
+            ports: details.map(|d| d.ports.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the names of a container that are not valid in the mesh, one line each.
+    fn unusable_of(&self, row: &AttachedContainer) -> Vec<String> {
+        let mut errors = match self.details.get(&row.container) {
+            Some(details) => details.unusable.clone(),
+            None => Vec::new(),
+        };
+        if row.container != EXPOSE && is_named(row) {
+            let error = MeshName::given(&row.name, &self.domain).err();
+            let error = error.filter(|error| !errors.contains(error));
+            errors.extend(error);
+        }
+        let lines = errors.iter();
+        lines
+            .map(|error| {
+                format!(
+                    "container {} is not known by one of its names: {error}",
+                    row.name
+                )
+            })
+            .collect()
+    }
+
+    /// Returns the name in the request; by default the container's own name.
+    fn name(
+        &self,
+        change: &DnsChange,
+        target: Option<&ChangeTarget>,
+    ) -> Result<Option<MeshName>, NameChangeError> {
+        Ok(match (&change.name, target) {
+            (Some(text), _) => Some(MeshName::parse(text, &self.domain)?),
+            (None, Some(target)) => Some(MeshName::given(&target.name, &self.domain)?),
+            (None, None) => None,
+        })
+    }
+
+    /// Parses a name as users write it; names of this host also in the form of `status dns`.
+    fn known(&self, text: &str) -> Result<MeshName, NameChangeError> {
+        let listed = MeshName::relative(text).ok();
+        let listed = listed.filter(|name| self.local.entries().iter().any(|e| e.name == *name));
+        match listed {
+            Some(name) => Ok(name),
+            None => Ok(MeshName::parse(text, &self.domain)?),
+        }
+    }
+}
+
+/// Returns the attached container that a user calls `wanted`.
+pub fn attached_target(rows: &[AttachedContainer], wanted: &str) -> Option<ChangeTarget> {
+    let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
+    rows.iter().find(named).map(|row| ChangeTarget {
+        id: row.container.clone(),
+        name: row.name.clone(),
+    })
+}
+
+/// Returns one name of the host in the form of a container.
+fn host_name((name, addresses): ExposedName) -> Container {
+    Container {
+        id: EXPOSE.to_owned(),
+        names: vec![name],
+        addresses,
+        ports: Vec::new(),
+    }
+}
+
+/// Returns its mesh addresses, in the order of its interfaces.
+fn addresses(row: &AttachedContainer) -> impl Iterator<Item = IpAddr> + '_ {
+    row.interfaces.iter().filter_map(|i| {
+        let text = i.address.split('/').next().unwrap_or_default();
+        text.parse().ok()
+    })
+}
+
+/// Returns true if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
+fn is_named(row: &AttachedContainer) -> bool {
+    !is_part_of_id(&row.name, &row.container)
+}
+
+/// Returns true for ids of attachments without an engine; engines' ids have 64 digits.
+fn attached_only(id: &str) -> bool {
+    id.len() < 64
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_proto::api::AttachedInterface;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_begins_an_id_by_chance_is_a_name() {
+        let row = |name: &str| AttachedContainer {
+            container: "c7a90b1122334455".to_owned(),
+            name: name.to_owned(),
+            runtime: Runtime::Process,
+            interfaces: Vec::new(),
+        };
+        for name in ["c", "c7", "web", "c7a90b11223"] {
+            assert!(is_named(&row(name)), "{name}");
+        }
+        for id in ["c7a90b112233", "c7a90b1122334455"] {
+            assert!(!is_named(&row(id)), "{id}");
+        }
+    }
+
+    fn web() -> AttachedContainer {
+        AttachedContainer {
+            container: "0123456789abcdef".repeat(4),
+            name: "web".to_owned(),
+            runtime: Runtime::Docker,
+            interfaces: vec![AttachedInterface {
+                name: "mesh0".into(),
+                address: "10.2.1.1/24".into(),
+                mac: String::new(),
+            }],
+        }
+    }
+
+    fn host_names() -> HostNames {
+        HostNames::new(ManualNames::default(), Domain::parse("mesh.local").unwrap())
+    }
+
+    fn look(names: &mut HostNames, rows: &[AttachedContainer]) -> LookEffects {
+        names.look(AttachedNow {
+            rows,
+            exposed: Vec::new(),
+            wishes: BTreeMap::new(),
+        })
+    }
+
+    fn shown(announcement: &NewAnnouncement) -> Vec<String> {
+        let entries = announcement.own.entries.iter();
+        entries.map(|entry| entry.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_name_is_announced_before_the_engine_answers_and_the_rest_after() {
+        let mut names = host_names();
+        let rows = [web()];
+        let id = rows[0].container.clone();
+        let effects = look(&mut names, &rows);
+        assert_eq!(effects.inspect, [id.clone()]);
+        assert!(effects.docker.is_empty(), "nothing is known of it");
+        assert_eq!(shown(&names.take_announcement().unwrap()), ["web"]);
+        assert_eq!(names.take_announcement(), None);
+        assert!(
+            look(&mut names, &rows).inspect.is_empty(),
+            "it is being asked"
+        );
+        let details = ContainerNaming {
+            name: "web".into(),
+            names: vec![MeshName::given("www", &names.domain).unwrap()],
+            has_hostname: true,
+            ..ContainerNaming::default()
+        };
+        assert!(!names.inspected(&id, Some(details)));
+        let effects = look(&mut names, &rows);
+        assert_eq!((effects.docker.len(), effects.docker[0].heard), (1, 1));
+        assert_eq!(shown(&names.take_announcement().unwrap()).len(), 2);
+        look(&mut names, &[]);
+        let gone = names.take_announcement().unwrap();
+        assert_eq!(gone.statement, Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_change_during_a_query_asks_once_more() {
+        let mut names = host_names();
+        let rows = [web()];
+        let id = rows[0].container.clone();
+        look(&mut names, &rows);
+        let changed = || EngineEvent::Changed(id.clone());
+        assert!(names.handle_event(changed()).inspect.is_empty());
+        assert!(names.inspected(&id, None), "it is asked again");
+        assert!(!names.inspected(&id, None));
+        let effects = names.handle_event(changed());
+        assert_eq!(
+            (effects.inspect, effects.resolve_owners),
+            (vec![id.clone()], true)
+        );
+        let other = names.handle_event(EngineEvent::Changed("other".into()));
+        assert!(other.inspect.is_empty());
+        let renamed = names.handle_event(EngineEvent::Renamed(id, "new".into()));
+        assert!(renamed.renamed.is_some());
+    }
+
+    #[test]
+    fn the_operator_adds_and_removes_names_until_the_container_is_removed() {
+        let mut names = host_names();
+        let rows = [web()];
+        look(&mut names, &rows);
+        let change = |name: Option<&str>| DnsChange {
+            name: name.map(str::to_owned),
+            ..DnsChange::default()
+        };
+        assert_eq!(names.add(change(None), None), Err(NameChangeError::Nothing));
+        let target = attached_target(&rows, "web");
+        let before = names.add(change(Some("shop")), target.clone()).unwrap();
+        let added = names.manual().clone();
+        assert_ne!(added, before);
+        names.roll_back(before.clone());
+        assert_eq!(*names.manual(), before);
+        names.add(change(Some("shop")), target.clone()).unwrap();
+        assert!(shown(&names.take_announcement().unwrap()).contains(&"shop".to_owned()));
+        let error = names.remove(&change(Some("nope")), None).unwrap_err();
+        assert_eq!(error, NameChangeError::NotThere("this host".into()));
+        names.remove(&change(Some("shop")), target.clone()).unwrap();
+        names.add(change(Some("shop")), target.clone()).unwrap();
+        let removed = names.handle_event(EngineEvent::Removed(target.unwrap().id));
+        assert!(removed.is_changed);
+        assert_eq!(*names.manual(), before);
+    }
+}

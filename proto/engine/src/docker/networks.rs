@@ -1,0 +1,130 @@
+//! Docker networks of mesh. They are recognised by driver, label and id, since anyone may use their names.
+
+use std::collections::HashMap;
+
+use bollard_stubs::models::{Ipam, Network, NetworkCreateRequest};
+
+use super::refused;
+use crate::error::EngineError;
+use crate::network::{BASES, DRIVER, OwnNetwork, free_base, may_be_ours};
+
+/// Label of networks that the router created.
+const LABEL: &str = "mesh.network";
+
+/// Returns the networks with our driver, sorted by name.
+pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
+    let mut ours: Vec<OwnNetwork> = all
+        .into_iter()
+        .filter(has_our_driver)
+        .filter_map(own)
+        .collect();
+    ours.sort_by(|a, b| a.name.cmp(&b.name));
+    ours
+}
+
+/// Returns the prefix for names of our networks beside those that exist.
+///
+/// # Errors
+/// Networks of other drivers use all of them.
+pub fn base_beside(all: &[Network]) -> Result<&'static str, EngineError> {
+    let others = all.iter().filter(|n| !has_our_driver(n));
+    let names: Vec<&str> = others.filter_map(|n| n.name.as_deref()).collect();
+    free_base(&names).ok_or_else(|| {
+        refused(format!(
+            "networks of other drivers have all names that mesh would give to its own ({}); rename one: docker \
+             network rm, and create",
+            BASES.join(", ")
+        ))
+    })
+}
+
+/// Returns true if a network of that name exists and is ours.
+///
+/// # Errors
+/// It has another driver.
+pub fn exists(name: &str, all: &[Network]) -> Result<bool, EngineError> {
+    let mut called = all.iter().filter(|n| n.name.as_deref() == Some(name));
+    let other = called.clone().find(|n| !has_our_driver(n));
+    match other {
+        Some(other) => {
+            let driver = other.driver.as_deref().unwrap_or("another driver");
+            Err(refused(format!(
+                "there is a network {name} of the driver {driver}, which is not mesh's; rename it: docker network rm, \
+                 and create"
+            )))
+        }
+        None => Ok(called.next().is_some()),
+    }
+}
+
+/// Returns the request that creates a network of ours, without address management.
+pub fn creation(name: &str) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some(DRIVER.to_owned()),
+        ipam: Some(Ipam {
+            driver: Some("null".to_owned()),
+            ..Ipam::default()
+        }),
+        labels: Some(HashMap::from([(LABEL.to_owned(), "1".to_owned())])),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// Returns true if the network has our driver.
+pub(super) fn has_our_driver(network: &Network) -> bool {
+    network.driver.as_deref() == Some(DRIVER)
+}
+
+fn own(network: Network) -> Option<OwnNetwork> {
+    let name = network.name?;
+    let has_label = network.labels.unwrap_or_default().contains_key(LABEL);
+    Some(OwnNetwork {
+        id: network.id?,
+        // Networks of earlier versions have no label.
+        made_by_us: has_label || may_be_ours(&name),
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_are_told_by_driver_and_label() {
+        let read = |json: &str| -> Network { serde_json::from_str(json).unwrap() };
+        let labelled =
+            read(r#"{"Id":"1","Name":"any","Driver":"mesh","Labels":{"mesh.network":"1"}}"#);
+        let old = read(r#"{"Id":"2","Name":"mesh-1","Driver":"mesh"}"#);
+        let by_hand = read(r#"{"Id":"3","Name":"shop","Driver":"mesh","Labels":{}}"#);
+        let other = read(r#"{"Id":"4","Name":"mesh","Driver":"bridge"}"#);
+        assert!(!has_our_driver(&other));
+        let made = [labelled, old, by_hand].map(|n| own(n).map(|n| n.made_by_us));
+        assert_eq!(made, [Some(true), Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn a_name_of_another_driver_is_refused() {
+        let all: Vec<Network> = serde_json::from_str(
+            r#"[{"Id":"1","Name":"mesh","Driver":"bridge"},{"Id":"2","Name":"shop","Driver":"mesh"}]"#,
+        )
+        .unwrap();
+        assert!(
+            exists("mesh", &all)
+                .unwrap_err()
+                .to_string()
+                .contains("of the driver bridge")
+        );
+        assert_eq!(
+            (exists("shop", &all), exists("x", &all)),
+            (Ok(true), Ok(false))
+        );
+        assert_eq!(base_beside(&all), Ok("mesh-net"));
+        let ours = own_networks(all);
+        assert_eq!(
+            ours.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(),
+            ["shop"]
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Docker networks with our driver, and names for them.
+
+/// Name of the Docker network driver, and of the first network with it.
+pub const DRIVER: &str = "mesh";
+/// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
+pub const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
+
+/// A Docker network with our driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnNetwork {
+    /// Full id.
+    pub id: String,
+    /// Name; networks of other drivers may have the same one.
+    pub name: String,
+    /// True if the router created it, false if a user did.
+    pub made_by_us: bool,
+}
+
+/// Endpoint of a container on a Docker network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkEndpoint {
+    /// Endpoint id, as Docker passes it to the driver.
+    pub endpoint: String,
+    /// Full container id.
+    pub container: String,
+    /// Container name.
+    pub name: String,
+}
+
+/// Returns true for `base` itself and for `base-<number>`: `mesh`, `mesh-1`, ….
+fn is_of(base: &str, name: &str) -> bool {
+    let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix(base)
+        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
+}
+
+/// Returns true if the router could have chosen this network name.
+pub fn may_be_ours(name: &str) -> bool {
+    BASES.iter().any(|base| is_of(base, name))
+}
+
+/// Returns the name for a network that is created again, with the current prefix.
+pub fn renamed(name: &str, base: &str) -> String {
+    let old = BASES.iter().find(|old| is_of(old, name));
+    let number = old.and_then(|old| name.strip_prefix(old));
+    number.map_or_else(|| name.to_owned(), |number| format!("{base}{number}"))
+}
+
+/// Returns the first prefix that no network in `others` uses; `None` if all are used.
+pub fn free_base(others: &[&str]) -> Option<&'static str> {
+    let is_free = |base: &&str| !others.iter().any(|name| is_of(base, name));
+    BASES.iter().copied().find(is_free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_chosen_beside_other_peoples() {
+        for (others, base) in [
+            (
+                &["bridge", "meshed", "mesh-", "mesh-x", "my-mesh"][..],
+                Some("mesh"),
+            ),
+            (&["mesh"], Some("mesh-net")),
+            (&["mesh-1"], Some("mesh-net")),
+            (&["mesh-12", "mesh-net"], Some("mesh-own")),
+            (&["mesh", "mesh-net-3", "mesh-own", "mesh-docker"], None),
+        ] {
+            assert_eq!(free_base(others), base, "{others:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_made_again_keeps_its_number() {
+        for (name, base, want) in [
+            ("mesh", "mesh", "mesh"),
+            ("mesh-1", "mesh", "mesh-1"),
+            ("mesh", "mesh-net", "mesh-net"),
+            ("mesh-12", "mesh-net", "mesh-net-12"),
+            ("mesh-net-3", "mesh", "mesh-3"),
+            ("shop", "mesh-net", "shop"),
+        ] {
+            assert_eq!(renamed(name, base), want, "{name} on {base}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! libnetwork's remote driver protocol, and what the plugin process adds to it.
+
+pub mod call;
+pub mod endpoints;
+mod messages;
+pub mod process;
+
+pub use messages::endpoint_of;
+
+/// Call that makes an endpoint.
+pub const CREATE_ENDPOINT: &str = "NetworkDriver.CreateEndpoint";
+/// Call that joins an endpoint to a namespace.
+pub const JOIN: &str = "NetworkDriver.Join";
+/// Call that describes an endpoint.
+pub const DESCRIBE_ENDPOINT: &str = "NetworkDriver.EndpointOperInfo";
+/// Call that takes an endpoint out of its namespace.
+pub const LEAVE: &str = "NetworkDriver.Leave";
+/// Call that removes an endpoint.
+pub const DELETE_ENDPOINT: &str = "NetworkDriver.DeleteEndpoint";
+/// Call that removes a network.
+pub const DELETE_NETWORK: &str = "NetworkDriver.DeleteNetwork";
+/// Call that asks for a sign of life; the router then checks Docker and the kernel again.
+pub const ALIVE: &str = "Mesh.Alive";
+/// Call that returns a description of the plugin process.
+pub const DESCRIBE: &str = "Mesh.Describe";
+/// Call that ends the plugin process.
+pub const END: &str = "Mesh.End";

@@ -1,0 +1,70 @@
+//! A small file with a checksum: a first line with the checksum, then text.
+
+use sha2::{Digest, Sha256};
+
+/// Start of the first line, with the version of the format.
+const MAGIC: &str = "mesh-state 1 ";
+/// Largest file read, in bytes; real ones are far smaller, and a foreign file must not exhaust memory.
+pub const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// Returns `body` with the checksum line in front.
+pub fn seal(body: &str) -> Vec<u8> {
+    let mut out = format!("{MAGIC}{}\n", digest(body.as_bytes())).into_bytes();
+    out.extend_from_slice(body.as_bytes());
+    out
+}
+
+/// Returns the body of a sealed file.
+///
+/// # Errors
+/// The problem with it.
+pub fn unseal(bytes: &[u8]) -> Result<&str, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let (head, body) = text.split_once('\n').ok_or("its first line is cut off")?;
+    let Some(sum) = head.strip_prefix(MAGIC) else {
+        return Err(if head.starts_with("mesh-state ") {
+            "it was written by another version of mesh"
+        } else {
+            "it is not a state file of mesh"
+        });
+    };
+    if sum == digest(body.as_bytes()) {
+        Ok(body)
+    } else {
+        Err("its checksum does not match")
+    }
+}
+
+fn digest(body: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(body) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_byte_changed_and_any_cut_is_refused() {
+        let whole = seal("[\"host1\"]\n");
+        assert_eq!(unseal(&whole), Ok("[\"host1\"]\n"));
+        for at in 0..whole.len() {
+            assert!(unseal(&whole[..at]).is_err(), "cut at {at}");
+            for mask in [0x01, 0x20, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= mask;
+                assert!(unseal(&bytes).is_err(), "byte {at} xor {mask:#x}");
+            }
+        }
+        assert_eq!(
+            unseal(b"mesh-state 2 00\n[]"),
+            Err("it was written by another version of mesh")
+        );
+        assert_eq!(unseal(b"root:x:0\n"), Err("it is not a state file of mesh"));
+    }
+}
