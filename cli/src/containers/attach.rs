@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Done, Runtime};
+use mesh_view::ps;
 
 use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
 use crate::containers::addresses;
-use crate::containers::ps;
 use crate::engine::Engine;
 use crate::ipam;
 use crate::output;

@@ -1,10 +1,9 @@
-//! `mesh dns-…` and `status dns`.
+//! `mesh dns-…`.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::bail;
-use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, Done};
+use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, Done};
 use mesh_proto::names::{Domain, MeshName};
 
 use crate::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs, RuntimeArg};
@@ -121,62 +120,6 @@ fn own_domain(host_name: &str, search: &str) -> Option<String> {
         .strip_suffix('.')
         .is_some_and(|sub| !sub.is_empty());
     is_below.then(|| format!("--dns-search={domain}"))
-}
-
-/// `mesh status dns`: prints one line per name, address and container.
-pub(crate) fn status(client: &Client, json: bool) -> Outcome {
-    let report: DnsReport = client.get("/dns")?;
-    if json {
-        output::print_json(&report)?;
-        return Ok(0);
-    }
-    output::print(&table(&report))?;
-    let mut remarks = report.problems.clone();
-    if !report.enabled {
-        remarks.push("this router answers no names (it runs with --no-dns)".to_owned());
-    }
-    if report.inside > 0 {
-        let containers = plural(report.inside);
-        remarks.push(format!(
-            "queries are answered within {containers} of podman or --runtime process, too"
-        ));
-    }
-    if report.hidden > 0 {
-        let hidden = report.hidden;
-        remarks.push(format!(
-            "{hidden} names of routers out of reach are not answered"
-        ));
-    }
-    if report.left_out > 0 {
-        let left_out = report.left_out;
-        remarks.push(format!(
-            "{left_out} names of this host are not known elsewhere: it has too many"
-        ));
-    }
-    for remark in remarks {
-        output::complain(&remark);
-    }
-    Ok(0)
-}
-
-fn plural(containers: usize) -> String {
-    match containers {
-        1 => "1 container".to_owned(),
-        n => format!("{n} containers"),
-    }
-}
-
-fn table(report: &DnsReport) -> String {
-    let mut out = String::new();
-    for entry in &report.entries {
-        let address = entry.address.to_string();
-        let line = format!(
-            "{:<12} {address:<15} {:<12} {}",
-            entry.name, entry.container, entry.peer
-        );
-        let _ = writeln!(out, "{line}");
-    }
-    out
 }
 
 /// Parses `[address…] [container] [-h name]`.

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
+use mesh_view::ps::short_id;
 
 use self::wait::{Limits, Said};
 use crate::output;
@@ -19,8 +20,6 @@ pub(crate) enum Engine {
     Podman,
 }
 
-/// Characters of a container id that are shown.
-const SHORT_ID: usize = 12;
 /// Advice when no engine is usable.
 const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
 
@@ -210,8 +209,4 @@ pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
         .or_else(|| status.signal().map(|s| 128 + s))
         .unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
-}
-/// Returns the first 12 characters of a container id.
-pub(crate) fn short_id(id: &str) -> &str {
-    id.get(..SHORT_ID).unwrap_or(id)
 }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mesh_view::waiting::silence;
+
 use crate::output;
 
 /// Time limits of a command.
@@ -144,10 +146,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
 pub(crate) fn say_once(daemon: &str, limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
-        let limit = limit.as_secs();
-        output::complain(&format!(
-            "waiting for {daemon}, which does not answer (for {limit} s at most)"
-        ));
+        output::complain(&silence(daemon, limit.as_secs()));
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use mesh_options::{DEFAULT_SOCKET, Datapath, Options};
+use mesh_view::router_log;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -33,8 +34,6 @@ const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes at the end of the log that are read when the router ends early.
 const LOG_TAIL: u64 = 16 << 10;
-/// Lines of the log that are shown.
-const LOG_LINES: usize = 3;
 
 /// Starts the router unless it already runs.
 pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
@@ -225,20 +224,8 @@ impl Log {
             let _ = file.seek(SeekFrom::Start(from));
             let _ = file.take(LOG_TAIL).read_to_end(&mut bytes);
         }
-        pick_lines(&String::from_utf8_lossy(&bytes))
+        router_log::last_lines(&String::from_utf8_lossy(&bytes))
     }
-}
-
-fn pick_lines(log: &str) -> String {
-    let lines: Vec<&str> = log
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let is_error = |l: &&&str| l.contains("ERROR") || l.to_lowercase().starts_with("error");
-    let errors: Vec<&str> = lines.iter().filter(is_error).copied().collect();
-    let chosen = if errors.is_empty() { lines } else { errors };
-    chosen[chosen.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
@@ -357,12 +344,5 @@ mod tests {
             "host2",
         ];
         assert_eq!(words, expected);
-    }
-
-    #[test]
-    fn errors_come_before_other_lines() {
-        assert_eq!(pick_lines("a\n\nERROR b\nc\n"), "ERROR b");
-        assert_eq!(pick_lines("1\n2\n3\n4\n"), "2\n3\n4");
-        assert_eq!(pick_lines(""), "");
     }
 }

@@ -10,7 +10,7 @@ const KEYWORDS: [&str; 9] = [
 ];
 
 /// Literal text, or an action in three parts: `{{- `, body, ` -}}`.
-enum Piece<'a> {
+enum TemplatePart<'a> {
     Text(&'a str),
     Action {
         open: &'a str,
@@ -33,11 +33,11 @@ pub(crate) fn rewrite(template: &str) -> Option<String> {
     let mut blocks: Vec<Block> = Vec::new();
     for piece in pieces(template)? {
         let (open, body, close) = match piece {
-            Piece::Text(text) => {
+            TemplatePart::Text(text) => {
                 out.push(text.to_owned());
                 continue;
             }
-            Piece::Action { open, body, close } => (open, body, close),
+            TemplatePart::Action { open, body, close } => (open, body, close),
         };
         let begin = out.len();
         let mut text = format!("{open}{body}{close}");
@@ -84,17 +84,17 @@ fn guarded(range: &str, pipeline: &str) -> String {
     }
 }
 
-fn pieces(mut template: &str) -> Option<Vec<Piece<'_>>> {
+fn pieces(mut template: &str) -> Option<Vec<TemplatePart<'_>>> {
     let mut pieces = Vec::new();
     while let Some(at) = template.find("{{") {
         let (text, rest) = template.split_at(at);
         let end = action_end(rest)?;
-        pieces.push(Piece::Text(text));
+        pieces.push(TemplatePart::Text(text));
         let (action, rest) = rest.split_at(end);
         pieces.push(parts(action));
         template = rest;
     }
-    pieces.push(Piece::Text(template));
+    pieces.push(TemplatePart::Text(template));
     Some(pieces)
 }
 
@@ -121,7 +121,7 @@ fn action_end(text: &str) -> Option<usize> {
     None
 }
 
-fn parts(action: &str) -> Piece<'_> {
+fn parts(action: &str) -> TemplatePart<'_> {
     let open = if action.starts_with("{{- ") { 4 } else { 2 };
     let close = if action.len() >= open + 4 && action.ends_with(" -}}") {
         4
@@ -130,7 +130,7 @@ fn parts(action: &str) -> Piece<'_> {
     };
     let (open, rest) = action.split_at(open);
     let (body, close) = rest.split_at(rest.len() - close);
-    Piece::Action { open, body, close }
+    TemplatePart::Action { open, body, close }
 }
 
 fn first_word(body: &str) -> &str {

@@ -1,30 +1,25 @@
-//! `mesh topology`: the mesh as this router knows it, drawn as text, DOT or SVG.
-
-mod graph;
-mod picture;
-mod text;
+//! `mesh topology`.
 
 use mesh_proto::api::Report;
+use mesh_view::topology::{self, MeshGraph};
 
 use crate::args::TopologyArgs;
 use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;
 
-use graph::Graph;
-
 /// Prints the drawing in the requested format.
 pub(crate) fn topology(client: &Client, args: &TopologyArgs) -> Outcome {
     let report: Report = client.get("/report")?;
-    let graph = Graph::of(&report.router.peers);
+    let graph = MeshGraph::of(&report.router.peers);
     if args.json {
         output::print_json(&graph)?;
     } else if args.dot {
-        output::print(&picture::dot(&graph))?;
+        output::print(&topology::dot(&graph))?;
     } else if args.svg {
-        output::print(&picture::svg(&graph))?;
+        output::print(&topology::svg(&graph))?;
     } else {
-        output::print(&text::text(&graph))?;
+        output::print(&topology::text(&graph))?;
     }
     Ok(0)
 }

@@ -1,24 +1,18 @@
-//! The text of `mesh status`: stable columns, one record per line.
+//! The overview of `mesh status`: blocks of lines with right-aligned keys.
 
 use std::fmt::Write as _;
 
-use crate::ipam;
 use mesh_proto::api::{
-    BridgeReport, ConnectionReport, ConnectionState, DnsSummary, ExposedAddress, HostReport,
-    PeerReport, Report, RouterReport,
+    BridgeReport, ConnectionReport, DnsSummary, ExposedAddress, HostReport, PeerReport, Report,
+    RouterReport,
 };
 
-/// States of connections, in the order in which they are counted.
-pub(crate) const STATES: [ConnectionState; 5] = [
-    ConnectionState::Established,
-    ConnectionState::Pending,
-    ConnectionState::Retrying,
-    ConnectionState::Failed,
-    ConnectionState::Connecting,
-];
+use crate::connections::{announced_state, counted};
+use crate::ipam;
+use crate::peers::named;
 
-/// `mesh status`: returns blocks of lines with right-aligned keys.
-pub(crate) fn overview(report: &Report) -> String {
+/// Returns the overview of a report.
+pub fn text(report: &Report) -> String {
     let router = &report.router;
     let mut out = String::from("\n");
     key(&mut out, "Version", &report.version);
@@ -73,25 +67,9 @@ pub(crate) fn overview(report: &Report) -> String {
     out
 }
 
-/// `mesh status targets`.
-pub(crate) fn targets(router: &RouterReport) -> String {
+/// Returns the targets of `mesh status targets`, one per line.
+pub fn targets(router: &RouterReport) -> String {
     router.targets.iter().map(|t| format!("{t}\n")).collect()
-}
-
-/// `mesh status connections`.
-pub(crate) fn connections(rows: &[&ConnectionReport]) -> String {
-    let mut out = String::new();
-    for connection in rows {
-        let line = format!(
-            "{} {:<21} {:<11} {}",
-            arrow(connection.outbound),
-            connection.address,
-            state_name(connection.state),
-            connection_info(connection)
-        );
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
-    out
 }
 
 fn key(out: &mut String, key: &str, value: &str) {
@@ -143,10 +121,6 @@ fn protocol(router: &RouterReport) -> String {
     } else {
         format!("{} {min}..{max}", router.protocol)
     }
-}
-
-pub(crate) fn named(name: &str, nick_name: &str) -> String {
-    format!("{name}({nick_name})")
 }
 
 fn enabled(on: bool) -> &'static str {
@@ -217,18 +191,6 @@ fn peer_counts(peers: &[PeerReport]) -> String {
     format!("{} (with {counts} connections)", peers.len())
 }
 
-/// Formats counts by state, as in `5 established, 1 pending`; states without connections are left out.
-pub(crate) fn counted(states: impl Iterator<Item = ConnectionState>) -> String {
-    let states: Vec<_> = states.collect();
-    let count = |state| states.iter().filter(|s| **s == state).count();
-    let parts: Vec<_> = STATES
-        .into_iter()
-        .filter(|state| count(*state) > 0)
-        .map(|state| format!("{} {}", count(state), state_name(state)))
-        .collect();
-    parts.join(", ")
-}
-
 fn warnings(out: &mut String, warnings: &[String]) {
     let Some((first, others)) = warnings.split_first() else {
         return key(out, "Warnings", "none");
@@ -237,74 +199,4 @@ fn warnings(out: &mut String, warnings: &[String]) {
     for warning in others {
         let _ = writeln!(out, "{:>16} {warning}", "");
     }
-}
-
-pub(crate) fn arrow(outbound: bool) -> &'static str {
-    if outbound { "->" } else { "<-" }
-}
-
-pub(crate) fn announced_state(established: bool) -> ConnectionState {
-    if established {
-        ConnectionState::Established
-    } else {
-        ConnectionState::Pending
-    }
-}
-
-pub(crate) fn state_name(state: ConnectionState) -> &'static str {
-    match state {
-        ConnectionState::Established => "established",
-        ConnectionState::Pending => "pending",
-        ConnectionState::Retrying => "retrying",
-        ConnectionState::Failed => "failed",
-        ConnectionState::Connecting => "connecting",
-    }
-}
-
-fn connection_info(connection: &ConnectionReport) -> String {
-    match connection.state {
-        ConnectionState::Established | ConnectionState::Pending => live_info(connection),
-        ConnectionState::Connecting => connection.error.clone(),
-        ConnectionState::Retrying | ConnectionState::Failed => dead_info(connection),
-    }
-}
-
-fn live_info(connection: &ConnectionReport) -> String {
-    let encrypted = if connection.encrypted {
-        "encrypted"
-    } else {
-        "unencrypted"
-    };
-    let mut info = format!(
-        "{encrypted:<11} {:<6} {}",
-        connection.datapath, connection.peer
-    );
-    if !connection.cipher.is_empty() {
-        let _ = write!(info, " {}", connection.cipher);
-    }
-    let _ = write!(info, " mtu={}", connection.mtu);
-    if let Some(rtt) = connection.rtt_ms {
-        let _ = write!(info, " rtt={rtt:.1}ms");
-    }
-    if !connection.fast_path_doubt.is_empty() {
-        let _ = write!(info, " (encrypted: {})", connection.fast_path_doubt);
-    }
-    // The error says why the data path of a pending connection is down.
-    if !connection.error.is_empty() {
-        let _ = write!(info, " {}", connection.error);
-    }
-    info
-}
-
-fn dead_info(connection: &ConnectionReport) -> String {
-    let retry = match connection.retry_in {
-        Some(seconds) => format!("retry in {:.0}s", seconds.max(0.0).ceil()),
-        // Only the other end knows if an inbound connection is retried.
-        None if !connection.outbound => return connection.error.clone(),
-        None => "no retry".to_owned(),
-    };
-    if connection.error.is_empty() {
-        return retry;
-    }
-    format!("{}, {retry}", connection.error)
 }

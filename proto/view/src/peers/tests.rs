@@ -5,11 +5,11 @@ use super::*;
 /// Returns the report of a mesh of `n` routers by the first of them: every second router is relayed by the one before
 /// it, every fiftieth is unreachable.
 fn mesh(n: usize) -> RouterReport {
-    let golden = include_str!("../../../tests/report.json");
+    let golden = include_str!("../../tests/report.json");
     let report: Report = serde_json::from_str(golden).unwrap();
     let mut router = report.router;
     let name = |i: usize| format!("7a:10:00:00:{:02x}:{:02x}", i / 256, i % 256);
-    let display = |i: usize| render::named(&name(i), &format!("host{i}"));
+    let display = |i: usize| named(&name(i), &format!("host{i}"));
     let peer = |i: usize| PeerReport {
         name: name(i),
         nick_name: format!("host{i}"),

@@ -1,16 +1,12 @@
 //! Go templates over JSON.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{anyhow, bail};
 use gtmpl::error::ExecError;
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
 
-use crate::view::template_text;
+use crate::template_text;
 
 /// Objects that are maps rather than structs: a missing key is not an error.
 const MAPS: [&str; 2] = ["Drops", "Counters"];
@@ -19,45 +15,46 @@ const MAX_ERROR: usize = 200;
 /// Longest list of field names shown, in characters.
 const MAX_NAMES: usize = 600;
 
-/// Time limit of rendering: with some malformed templates the engine never ends.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Reason why a template cannot be rendered, in one short line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// An action without its end.
+    #[error("a {{{{ has no }}}}")]
+    Open,
+    /// A field that the value does not have. Carries the field and the names of those that there are.
+    #[error("{0}")]
+    Field(String),
+    /// `range` over a value that has no elements.
+    #[error("range wants a list or a map")]
+    Range,
+    /// Any other mistake, in the words of the template engine.
+    #[error("{0}")]
+    Engine(String),
+}
 
 /// Renders `format` with `data` as the dot. Functions beyond those of Go: `json VALUE`, `keys MAP`.
 ///
-/// After the time limit a thread is left behind, which ends with the process.
-pub(crate) fn render(format: &str, data: &Json) -> anyhow::Result<String> {
-    let Some(format) = template_text::rewrite(format) else {
-        bail!("a {{{{ has no }}}}");
-    };
-    let data = to_value(data, false);
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        // The receiver is gone after the time limit.
-        let _ = sender.send(render_now(format, data));
-    });
-    match receiver.recv_timeout(DEADLINE) {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => bail!("it does not come to an end; check its braces"),
-        Err(RecvTimeoutError::Disconnected) => bail!("the template engine failed on it"),
-    }
-}
-
-fn render_now(format: String, data: Value) -> anyhow::Result<String> {
+/// With some malformed templates the engine never ends, so a caller sets it a time limit.
+///
+/// # Errors
+/// Fails if the template is malformed, or does not fit the data.
+pub fn render(format: &str, data: &Json) -> Result<String, TemplateError> {
+    let format = template_text::rewrite(format).ok_or(TemplateError::Open)?;
     let mut template = Template::default();
     template.add_func("json", json);
     template.add_func("keys", keys);
     template.add_func("text", text);
     template.parse(format).map_err(|e| short(&e.to_string()))?;
-    let context = Context::from(data);
+    let context = Context::from(to_value(data, false));
     template.render(&context).map_err(|error| match error {
         ExecError::NoFiledFor(field, value) => no_field(&field, &value),
-        ExecError::InvalidRange(_) => anyhow!("range wants a list or a map"),
+        ExecError::InvalidRange(_) => TemplateError::Range,
         error => short(&error.to_string()),
     })
 }
 
 /// Returns the error about an unknown field, with the list of existing ones.
-fn no_field(field: &str, value: &Value) -> anyhow::Error {
+fn no_field(field: &str, value: &Value) -> TemplateError {
     let mut names: Vec<&str> = match value {
         Value::Object(fields) | Value::Map(fields) => fields.keys().map(String::as_str).collect(),
         _ => Vec::new(),
@@ -67,18 +64,18 @@ fn no_field(field: &str, value: &Value) -> anyhow::Error {
         [] => format!("no field {field} in a value without fields"),
         names => format!("no field {field}; there are {}", names.join(", ")),
     };
-    anyhow!("{}", one_line(&said, MAX_NAMES))
+    TemplateError::Field(one_line(&said, MAX_NAMES))
 }
 
 /// Shortens an engine error to the part before the values, which are in Rust's notation.
-fn short(message: &str) -> anyhow::Error {
+fn short(message: &str) -> TemplateError {
     let values = ["{\"", "Object(", "Map(", "Array(", "[String(", "[Number("];
     let end = values.iter().filter_map(|v| message.find(v)).min();
     let text = message[..end.unwrap_or(message.len())].trim_end();
     let text = ["for", "in", "format"].iter().fold(text, |text, word| {
         text.strip_suffix(word).map_or(text, str::trim_end)
     });
-    anyhow!("{}", one_line(text, MAX_ERROR))
+    TemplateError::Engine(one_line(text, MAX_ERROR))
 }
 
 fn one_line(text: &str, length: usize) -> String {
@@ -181,8 +178,15 @@ fn keys(args: &[Value]) -> Result<Value, FuncError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
     use serde_json::json as data;
+
+    /// Longest rendering; a test fails instead of hanging when the engine does not end.
+    const DEADLINE: Duration = Duration::from_secs(5);
 
     fn rendered(format: &str) -> String {
         let data = data!({
@@ -194,9 +198,13 @@ mod tests {
                 "Counters": {"tx": 2, "rx": 1},
             },
         });
-        match render(format, &data) {
-            Ok(text) => text,
-            Err(e) => format!("error: {e}"),
+        let (sender, receiver) = channel();
+        let format = format.to_owned();
+        thread::spawn(move || sender.send(render(&format, &data)));
+        match receiver.recv_timeout(DEADLINE) {
+            Ok(Ok(text)) => text,
+            Ok(Err(e)) => format!("error: {e}"),
+            Err(e) => format!("error: it did not come to an end ({e})"),
         }
     }
 

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use mesh_proto::api::PeerReport;
 use serde::Serialize;
 
-/// Graph of the mesh.
+/// Graph of the mesh, as JSON shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Graph {
+pub struct MeshGraph {
     /// Routers, sorted by nickname.
-    pub(super) routers: Vec<Router>,
+    pub(super) routers: Vec<GraphRouter>,
     /// Links; `a` is the end that is first in the list of routers.
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<GraphLink>,
 }
 
 /// One router.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Router {
+pub(super) struct GraphRouter {
     /// MAC-shaped name.
     pub(super) name: String,
     /// Nickname.
@@ -33,7 +33,7 @@ pub(super) struct Router {
 /// One link; its ends are indexes into the list of routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Link {
+pub(super) struct GraphLink {
     pub(super) a: usize,
     pub(super) b: usize,
     /// True if both ends call it established. Frames pass over no other links.
@@ -42,15 +42,15 @@ pub(super) struct Link {
 
 /// Position of a router in the tree of shortest paths from this router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TreePlace {
     pub(super) router: usize,
     /// Next router towards this one; `None` for this router itself.
     pub(super) parent: Option<usize>,
 }
 
-impl Graph {
+impl MeshGraph {
     /// Builds the graph from reports. A link to a router without a report is left out.
-    pub(super) fn of(peers: &[PeerReport]) -> Self {
+    pub fn of(peers: &[PeerReport]) -> Self {
         let mut peers: Vec<&PeerReport> = peers.iter().collect();
         peers.sort_by_key(|p| (&p.nick_name, &p.name));
         let named = |p: &PeerReport| format!("{}({})", p.name, p.nick_name);
@@ -71,14 +71,14 @@ impl Graph {
                 }
             }
         }
-        let link = |((a, b), ends): ((usize, usize), BTreeSet<usize>)| Link {
+        let link = |((a, b), ends): ((usize, usize), BTreeSet<usize>)| GraphLink {
             a,
             b,
             established: ends.len() == 2,
         };
         Self {
             links: said.into_iter().map(link).collect(),
-            routers: peers.into_iter().map(Router::of).collect(),
+            routers: peers.into_iter().map(GraphRouter::of).collect(),
         }
     }
 
@@ -96,14 +96,14 @@ impl Graph {
     }
 
     /// Returns the routers that established links lead to from this one: each once, nearest first.
-    pub(super) fn tree(&self) -> Vec<Place> {
+    pub(super) fn tree(&self) -> Vec<TreePlace> {
         let neighbours = self.neighbours();
         let mut seen = vec![false; self.routers.len()];
         let mut tree = Vec::new();
         let mut next = VecDeque::new();
         if let Some(me) = self.routers.iter().position(|r| r.is_self) {
             seen[me] = true;
-            next.push_back(Place {
+            next.push_back(TreePlace {
                 router: me,
                 parent: None,
             });
@@ -112,7 +112,7 @@ impl Graph {
             tree.push(place);
             for other in &neighbours[place.router] {
                 if !std::mem::replace(&mut seen[*other], true) {
-                    next.push_back(Place {
+                    next.push_back(TreePlace {
                         router: *other,
                         parent: Some(place.router),
                     });
@@ -123,7 +123,7 @@ impl Graph {
     }
 }
 
-impl Router {
+impl GraphRouter {
     fn of(peer: &PeerReport) -> Self {
         Self {
             name: peer.name.clone(),
@@ -143,7 +143,7 @@ pub(super) mod tests {
 
     /// Builds a graph of routers `a`, `b`, … from the path and the announced links of each; a capital letter is a link
     /// that is not established.
-    pub(in crate::view::topology) fn mesh(routers: &[(&str, &str)]) -> Graph {
+    pub(in crate::topology) fn mesh(routers: &[(&str, &str)]) -> MeshGraph {
         let name = |n: usize| format!("7a:00:00:00:00:{n:02x}");
         let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap()).to_string();
         let peer = |(n, (path, links)): (usize, &(&str, &str))| PeerReport {
@@ -168,7 +168,7 @@ pub(super) mod tests {
                 })
                 .collect(),
         };
-        Graph::of(&routers.iter().enumerate().map(peer).collect::<Vec<_>>())
+        MeshGraph::of(&routers.iter().enumerate().map(peer).collect::<Vec<_>>())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
-use super::graph::{Graph, Router};
+use super::graph::{GraphRouter, MeshGraph};
 
 /// Least distance in pixels between two routers on the circle, and around it.
 const ROOM: f64 = 36.0;
@@ -11,7 +11,7 @@ const MARGIN: f64 = 160.0;
 const LEAST_RADIUS: f64 = 120.0;
 
 /// Returns DOT source (<https://graphviz.org/doc/info/lang.html>). Links that are not established are dashed.
-pub(super) fn dot(graph: &Graph) -> String {
+pub fn dot(graph: &MeshGraph) -> String {
     let mut out = String::from("graph mesh {\n  node [shape=box];\n");
     for router in &graph.routers {
         let bold = if router.is_self { ", style=bold" } else { "" };
@@ -46,7 +46,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Returns a self-contained SVG picture.
-pub(super) fn svg(graph: &Graph) -> String {
+pub fn svg(graph: &MeshGraph) -> String {
     let radius = (as_f64(graph.routers.len()) * ROOM / TAU).max(LEAST_RADIUS);
     let size = 2.0 * (radius + MARGIN);
     let mut out = format!(
@@ -97,7 +97,7 @@ pub(super) fn svg(graph: &Graph) -> String {
     out
 }
 
-fn title(router: &Router) -> String {
+fn title(router: &GraphRouter) -> String {
     format!(
         "{} ({}), {}, {} attached",
         router.nick_name, router.name, router.path, router.attached

@@ -2,20 +2,27 @@
 
 use std::fmt::Write as _;
 
-use anyhow::bail;
 use mesh_proto::api::{ConnectionReport, PeerReport, RouterReport};
 
-use crate::view::render::{self, announced_state};
+use crate::connections::{STATES, announced_state, arrow, counted, state_name};
 
 /// Most routers that are shown with their links; with more, each gets one line unless `--links` is given.
 const WITH_LINKS: usize = 50;
 
 /// Selection of rows.
 #[derive(Debug, Default)]
-pub(crate) struct Filter {
+pub struct Filter {
     /// Lower-case substrings of names, identities or addresses; a row that contains any of them is shown.
     patterns: Vec<String>,
     state: Option<String>,
+}
+
+/// A value of `--state` that rows of this kind do not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no state '{state}' here; it is one of {states}")]
+pub struct UnknownState {
+    state: String,
+    states: String,
 }
 
 /// Values of `--state` for routers, in the order in which they are counted.
@@ -25,28 +32,29 @@ impl Filter {
     /// Returns a filter for routers.
     ///
     /// # Errors
-    /// `state` is not a state of routers.
-    pub(crate) fn for_peers(patterns: &[String], state: Option<&str>) -> anyhow::Result<Self> {
+    /// Fails if `state` is not a state of routers.
+    pub fn for_peers(patterns: &[String], state: Option<&str>) -> Result<Self, UnknownState> {
         Self::new(patterns, state, &WAYS)
     }
 
     /// Returns a filter for connections.
     ///
     /// # Errors
-    /// `state` is not a state of connections.
-    pub(crate) fn for_connections(
-        patterns: &[String],
-        state: Option<&str>,
-    ) -> anyhow::Result<Self> {
-        Self::new(patterns, state, &render::STATES.map(render::state_name))
+    /// Fails if `state` is not a state of connections.
+    pub fn for_connections(patterns: &[String], state: Option<&str>) -> Result<Self, UnknownState> {
+        Self::new(patterns, state, &STATES.map(state_name))
     }
 
-    fn new(patterns: &[String], state: Option<&str>, states: &[&str]) -> anyhow::Result<Self> {
+    fn new(
+        patterns: &[String],
+        state: Option<&str>,
+        states: &[&str],
+    ) -> Result<Self, UnknownState> {
         if let Some(state) = state.filter(|state| !states.contains(state)) {
-            bail!(
-                "there is no state '{state}' here; it is one of {}",
-                states.join(", ")
-            );
+            return Err(UnknownState {
+                state: state.to_owned(),
+                states: states.join(", "),
+            });
         }
         Ok(Self {
             patterns: patterns.iter().map(|p| p.to_lowercase()).collect(),
@@ -69,7 +77,7 @@ impl Filter {
     }
 
     /// Returns the routers to show.
-    pub(crate) fn peers<'a>(&self, router: &'a RouterReport) -> Vec<&'a PeerReport> {
+    pub fn peers<'a>(&self, router: &'a RouterReport) -> Vec<&'a PeerReport> {
         let passes = |peer: &&PeerReport| {
             // Only direct paths: a relaying router is found by its own name.
             let address = peer.path.strip_prefix("direct ").unwrap_or_default();
@@ -80,9 +88,9 @@ impl Filter {
     }
 
     /// Returns the connections to show.
-    pub(crate) fn connections<'a>(&self, router: &'a RouterReport) -> Vec<&'a ConnectionReport> {
+    pub fn connections<'a>(&self, router: &'a RouterReport) -> Vec<&'a ConnectionReport> {
         let passes = |row: &&ConnectionReport| {
-            let state = render::state_name(row.state);
+            let state = state_name(row.state);
             self.passes(state, &[&row.address, &row.peer])
         };
         router.connections.iter().filter(passes).collect()
@@ -90,7 +98,7 @@ impl Filter {
 }
 
 /// Returns the list of routers, below a summary.
-pub(crate) fn text(router: &RouterReport, filter: &Filter, links: bool) -> String {
+pub fn text(router: &RouterReport, filter: &Filter, links: bool) -> String {
     let shown = filter.peers(router);
     let mut out = summary(&router.peers);
     if !filter.is_open() {
@@ -106,6 +114,11 @@ pub(crate) fn text(router: &RouterReport, filter: &Filter, links: bool) -> Strin
     out
 }
 
+/// Returns a router with its nickname, as in `7a:00:00:00:00:01(host1)`.
+pub(crate) fn named(name: &str, nick_name: &str) -> String {
+    format!("{name}({nick_name})")
+}
+
 fn summary(peers: &[PeerReport]) -> String {
     let ways = WAYS.into_iter().filter_map(|wanted| {
         let n = peers.iter().filter(|peer| way(peer) == wanted).count();
@@ -113,7 +126,7 @@ fn summary(peers: &[PeerReport]) -> String {
     });
     let ways: Vec<String> = ways.collect();
     let all = peers.iter().flat_map(|peer| &peer.connections);
-    let states = render::counted(all.clone().map(|c| announced_state(c.established)));
+    let states = counted(all.clone().map(|c| announced_state(c.established)));
     let attached: usize = peers.iter().map(|peer| peer.attached).sum();
     let among = |parts: &str| match parts {
         "" => String::new(),
@@ -133,7 +146,7 @@ fn summary(peers: &[PeerReport]) -> String {
 fn with_links(peers: &[&PeerReport]) -> String {
     let mut out = String::new();
     for peer in peers {
-        let _ = writeln!(out, "{}", render::named(&peer.name, &peer.nick_name));
+        let _ = writeln!(out, "{}", named(&peer.name, &peer.nick_name));
         for connection in &peer.connections {
             let address = connection
                 .address
@@ -142,9 +155,9 @@ fn with_links(peers: &[&PeerReport]) -> String {
             let _ = writeln!(
                 out,
                 "   {} {address:<21} {:<37} {}",
-                render::arrow(connection.outbound),
+                arrow(connection.outbound),
                 connection.peer,
-                render::state_name(announced_state(connection.established)),
+                state_name(announced_state(connection.established)),
             );
         }
     }
@@ -160,7 +173,7 @@ fn line(peer: &PeerReport) -> String {
     let up = peer.connections.iter().filter(|c| c.established).count();
     format!(
         "{:<37} {path:<44} {up}/{links} links, {}",
-        render::named(&peer.name, &peer.nick_name),
+        named(&peer.name, &peer.nick_name),
         count(peer.attached, "address")
     )
 }

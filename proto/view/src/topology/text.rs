@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use mesh_proto::limits::MAX_HOPS;
 
-use super::graph::{Graph, Link, Router};
+use super::graph::{GraphLink, GraphRouter, MeshGraph};
 
 /// Links outside the tree that fit on one line.
 const PER_LINE: usize = 4;
 
 /// Returns the drawing.
-pub(super) fn text(graph: &Graph) -> String {
+pub fn text(graph: &MeshGraph) -> String {
     let tree = graph.tree();
     let mut children = vec![Vec::new(); graph.routers.len()];
     let mut in_tree = vec![false; graph.routers.len()];
@@ -25,9 +25,10 @@ pub(super) fn text(graph: &Graph) -> String {
         let _ = writeln!(out, "\n{}", line(&graph.routers[root.router]));
         branch(&mut out, graph, &children, (root.router, 0), "");
     }
-    let is_of_tree =
-        |link: &&Link| children[link.a].contains(&link.b) || children[link.b].contains(&link.a);
-    let more: Vec<&Link> = graph.links.iter().filter(|l| !is_of_tree(l)).collect();
+    let is_of_tree = |link: &&GraphLink| {
+        children[link.a].contains(&link.b) || children[link.b].contains(&link.a)
+    };
+    let more: Vec<&GraphLink> = graph.links.iter().filter(|l| !is_of_tree(l)).collect();
     list(
         &mut out,
         "Other links",
@@ -52,7 +53,7 @@ pub(super) fn text(graph: &Graph) -> String {
     out
 }
 
-fn summary(graph: &Graph, reached: usize) -> String {
+fn summary(graph: &MeshGraph, reached: usize) -> String {
     let all = graph.routers.len();
     let up = graph.links.iter().filter(|l| l.established).count();
     let reach = match all - reached {
@@ -78,7 +79,13 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// Draws the routers below one, recursively, down to the hop limit of frames.
-fn branch(out: &mut String, graph: &Graph, children: &[Vec<usize>], of: (usize, u8), indent: &str) {
+fn branch(
+    out: &mut String,
+    graph: &MeshGraph,
+    children: &[Vec<usize>],
+    of: (usize, u8),
+    indent: &str,
+) {
     let (below, depth) = (&children[of.0], of.1);
     if depth == MAX_HOPS && !below.is_empty() {
         let _ = writeln!(out, "{indent}└─ … further than frames go");
@@ -100,7 +107,7 @@ fn branch(out: &mut String, graph: &Graph, children: &[Vec<usize>], of: (usize, 
     }
 }
 
-fn line(router: &Router) -> String {
+fn line(router: &GraphRouter) -> String {
     let way = match router.path.as_str() {
         "self" => "this router",
         "none" => "no way",
@@ -116,8 +123,8 @@ fn line(router: &Router) -> String {
 fn list<'a>(
     out: &mut String,
     title: &str,
-    graph: &Graph,
-    links: impl Iterator<Item = &'a &'a Link>,
+    graph: &MeshGraph,
+    links: impl Iterator<Item = &'a &'a GraphLink>,
 ) {
     let nick = |n: usize| &graph.routers[n].nick_name;
     let links: Vec<String> = links
