@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mesh_benches::{Pair, Sink, frame};
+use mesh_benches::{PlanePair, Sink, frame};
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::fdb::{Fdb, Owner};
 use mesh_proto::ids::{Mac, PeerId};
@@ -16,7 +16,7 @@ fn egress(c: &mut Criterion) {
     let mut group = c.benchmark_group("egress");
     for (size, count) in LOADS {
         group.throughput(Throughput::Elements(count as u64));
-        let mut pair = Pair::new();
+        let mut pair = PlanePair::new();
         let mut sink = Sink::default();
         let frames = vec![frame(size); count];
         group.bench_function(BenchmarkId::new(size.to_string(), count), |b| {
@@ -34,7 +34,7 @@ fn ingress(c: &mut Criterion) {
     let mut group = c.benchmark_group("ingress");
     for (size, count) in LOADS {
         group.throughput(Throughput::Elements(count as u64));
-        let mut pair = Pair::new();
+        let mut pair = PlanePair::new();
         let mut received = Sink::default();
         let frames = vec![frame(size); count];
         group.bench_function(BenchmarkId::new(size.to_string(), count), |b| {
@@ -58,7 +58,7 @@ fn ingress(c: &mut Criterion) {
     group.finish();
 }
 
-fn take_all(pair: &mut Pair, sent: &Sink, received: &mut Sink) {
+fn take_all(pair: &mut PlanePair, sent: &Sink, received: &mut Sink) {
     for (_, datagram) in sent.outgoing.datagrams() {
         // Opened in place, so each iteration needs its own copy.
         pair.ingress(&mut datagram.to_vec(), received);

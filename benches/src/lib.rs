@@ -6,6 +6,6 @@ mod plane;
 mod tcp;
 mod world;
 
-pub use plane::{Pair, Sink, frame};
+pub use plane::{PlanePair, Sink, frame};
 pub use tcp::{segment, super_frame};
 pub use world::{identity, links, lsdb, record};

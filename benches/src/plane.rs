@@ -45,17 +45,17 @@ impl Outbox for Sink {
 }
 
 /// Sending router 0 and receiving router 1.
-pub struct Pair {
+pub struct PlanePair {
     planes: [(Forwarder, Snapshot, Scratch); 2],
 }
 
-impl Default for Pair {
+impl Default for PlanePair {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Pair {
+impl PlanePair {
     /// Returns two routers whose MAC tables know containers 1 and 2.
     pub fn new() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! `mesh connect` and `mesh forget`.
 
-use mesh_proto::api::{ConnectRequest, Done, ForgetRequest, Forgotten};
+use mesh_proto::api::{ConnectRequest, Done, ForgetReply, ForgetRequest};
 
 use crate::args::{ConnectArgs, PeerArgs};
 use crate::client::Client;
@@ -23,7 +23,7 @@ pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
 /// Makes the router stop dialling these peers.
 pub(crate) fn forget(client: &Client, args: PeerArgs) -> Outcome {
     let request = ForgetRequest { peers: args.peers };
-    let done: Forgotten = client.post("/forget", &request)?;
+    let done: ForgetReply = client.post("/forget", &request)?;
     for peer in done.linked {
         output::complain(&format!(
             "{peer} is linked, and stays so until that link ends; this router does not dial it any more, but it may dial this one"

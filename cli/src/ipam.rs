@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mesh_proto::api::ipam::{PrimeRequest, RemoveRequest, Removed};
-use mesh_proto::api::{Done, Waiting};
+use mesh_proto::api::{Done, WaitingReport};
 use mesh_view::waiting::{AddressRemarks, late_engine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,7 +52,7 @@ pub(crate) fn post_waiting<T: DeserializeOwned>(
     timeout: Option<f64>,
 ) -> Result<T, ClientError> {
     let mut remarks = AddressRemarks::default();
-    let mut tell = |waiting: Waiting| {
+    let mut tell = |waiting: WaitingReport| {
         if let Some(engine) = late_engine(&waiting) {
             let limit = Duration::try_from_secs_f64(engine.limit).unwrap_or_default();
             wait::say_once(&engine.engine, limit);

@@ -12,15 +12,15 @@ const TOPIC: Topic = Topic::ADDRESSES;
 /// Hands an effect of the control plane to `ipam`. Malformed statements and messages are counted, and change nothing.
 pub fn addresses(ipam: &mut Ipam, output: &Output, control: &Control, now: Instant) {
     match output {
-        Output::Said(key) if key.topic == TOPIC => {
+        Output::Announcement(key) if key.topic == TOPIC => {
             statement(ipam, key.origin, control, now);
         }
         Output::Reach => {
-            for said in control.said(TOPIC) {
-                ipam.set_reachable(said.origin, said.reachable, now);
+            for announcement in control.announcements(TOPIC) {
+                ipam.set_reachable(announcement.origin, announcement.reachable, now);
             }
         }
-        Output::Told { from, topic, body } if *topic == TOPIC => {
+        Output::Unicast { from, topic, body } if *topic == TOPIC => {
             let _ = ipam.handle_message(*from, body, now);
         }
         Output::Targets(targets) => ipam.set_expecting(!targets.is_empty(), now),
@@ -30,10 +30,10 @@ pub fn addresses(ipam: &mut Ipam, output: &Output, control: &Control, now: Insta
 }
 
 fn statement(ipam: &mut Ipam, origin: PeerId, control: &Control, now: Instant) {
-    let said = control.said_by(origin, TOPIC);
-    match said.filter(|said| !said.body.is_empty()) {
-        Some(said) => {
-            let _ = ipam.handle_statement(origin, said.body, said.reachable, now);
+    let announcement = control.announcement(origin, TOPIC);
+    match announcement.filter(|a| !a.body.is_empty()) {
+        Some(a) => {
+            let _ = ipam.handle_statement(origin, a.body, a.reachable, now);
         }
         // It has started again and has stated nothing yet, or takes no part any more.
         None => ipam.set_reachable(origin, false, now),

@@ -36,7 +36,7 @@ pub enum Demand {
 /// Decides by the counters of the data plane, once per [`TICK`] while there is traffic.
 #[derive(Debug, Default)]
 pub struct LatencyGovernor {
-    state: State,
+    state: GovernorState,
     /// Counters at the last tick.
     last: Option<Traffic>,
     /// Consecutive ticks without a frame.
@@ -44,7 +44,7 @@ pub struct LatencyGovernor {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum GovernorState {
     /// Frames since the last rest.
     Few(u64),
     Sparse,
@@ -71,31 +71,31 @@ impl LatencyGovernor {
         let work = traffic.work.saturating_sub(before.work);
         self.silent = if frames == 0 { self.silent + 1 } else { 0 };
         if TICK * self.silent >= QUIET {
-            self.state = State::Rest;
+            self.state = GovernorState::Rest;
             self.silent = 0;
             return Demand::Rest;
         }
         self.state = match self.state {
-            _ if work >= BUSY => State::Busy(0),
-            State::Busy(_) if work >= SPARSE => State::Busy(0),
-            State::Busy(ticks) if ticks + 1 < SETTLED => State::Busy(ticks + 1),
-            State::Busy(_) | State::Sparse => State::Sparse,
+            _ if work >= BUSY => GovernorState::Busy(0),
+            GovernorState::Busy(_) if work >= SPARSE => GovernorState::Busy(0),
+            GovernorState::Busy(ticks) if ticks + 1 < SETTLED => GovernorState::Busy(ticks + 1),
+            GovernorState::Busy(_) | GovernorState::Sparse => GovernorState::Sparse,
             // The frame that ended the rest came before the first tick with a difference.
-            State::Rest => Self::few(frames + 1),
-            State::Few(seen) => Self::few(seen + frames),
+            GovernorState::Rest => Self::few(frames + 1),
+            GovernorState::Few(seen) => Self::few(seen + frames),
         };
         match self.state {
-            State::Sparse => Demand::Hold,
-            State::Busy(_) => Demand::Yield,
-            State::Few(_) | State::Rest => Demand::Watch,
+            GovernorState::Sparse => Demand::Hold,
+            GovernorState::Busy(_) => Demand::Yield,
+            GovernorState::Few(_) | GovernorState::Rest => Demand::Watch,
         }
     }
 
-    fn few(seen: u64) -> State {
+    fn few(seen: u64) -> GovernorState {
         if seen >= FLOW {
-            State::Sparse
+            GovernorState::Sparse
         } else {
-            State::Few(seen)
+            GovernorState::Few(seen)
         }
     }
 }

@@ -57,8 +57,8 @@ pub const MAX_DOUBTED: usize = 4_096;
 /// Time in which the owner of an address may answer; a later request of the same asker is flooded.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// Time for which an unanswered request is remembered.
-pub const ASKED_MEMORY: Duration = Duration::from_secs(30);
-/// Unanswered requests remembered; when full, the oldest is forgotten. More than [`QUESTION_RATE`] permits in the
+pub const RESOLUTION_MEMORY: Duration = Duration::from_secs(30);
+/// Unanswered requests remembered; when full, the oldest is forgotten. More than [`RESOLUTION_RATE`] permits in the
 /// second after which Linux repeats a request.
 pub const MAX_UNANSWERED: usize = 16_384;
 /// Time for which two routers may announce one address because it moves. Among longer lasting claims only that of the
@@ -67,15 +67,15 @@ pub const MOVE_SETTLES: Duration = Duration::from_secs(5);
 /// Contested addresses named to operators at once; of more, only the number is shown.
 pub const MAX_CONTESTS_SHOWN: usize = 16;
 /// Interval at which the rightful owners of contested addresses are determined.
-pub const LOOK_AT_CONTESTS: Duration = Duration::from_secs(1);
+pub const CONTEST_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Moves of one MAC between routers within [`FLAP_WINDOW`] after which it flaps (RFC 7432 section 15.1).
 pub const FLAP_MOVES: u32 = 5;
 /// Window in which moves are counted for flapping.
 pub const FLAP_WINDOW: Duration = Duration::from_secs(180);
 /// MACs that moved or were withdrawn, with their last place; further ones are not stored, and count as new.
-pub const MAX_MOVED: usize = 4_096;
+pub const MAX_MOBILE_MACS: usize = 4_096;
 /// Time after which such a MAC may be forgotten to make room.
-pub const MOVED_MEMORY: Duration = Duration::from_secs(600);
+pub const MOBILE_MAC_MEMORY: Duration = Duration::from_secs(600);
 /// Underlay addresses reached through the mesh itself that are named at once; further ones are only counted.
 pub const MAX_LOOPED: usize = 64;
 /// Time for which such an address is named after the last packet for it entered by the port.
@@ -89,12 +89,12 @@ pub const MAX_FLAPS: usize = 64;
 pub const FLAP_SHOWN: Duration = Duration::from_secs(60);
 /// ARP requests and neighbour solicitations for remote containers from the local port, in a second; more are dropped
 /// and counted.
-pub const QUESTION_RATE: u64 = 10_000;
+pub const RESOLUTION_RATE: u64 = 10_000;
 /// Such requests at once.
-pub const QUESTION_BURST: u64 = 10_000;
+pub const RESOLUTION_BURST: u64 = 10_000;
 /// Such requests of one interface of the bridge in a second, where the port distinguishes interfaces: below the
 /// common limit, so that one interface cannot block the others. More are dropped and counted.
-pub const QUESTION_RATE_EACH: u32 = 7_500;
+pub const RESOLUTION_RATE_EACH: u32 = 7_500;
 
 /// Broadcasts other than such requests from one interface of the bridge in a second, where the port distinguishes
 /// interfaces; set by the operator, this is the default. All interfaces together may send a third more, and as many
@@ -166,7 +166,7 @@ pub const FULL_FOR: Duration = Duration::from_millis(100);
 /// Time for which `mesh status` shows that a record was refused for lack of room.
 pub const FULL_SHOWN: Duration = Duration::from_secs(60);
 /// Records of unknown routers that are requested at once while the database is full.
-pub const MAX_ASKED_WHEN_FULL: usize = 64;
+pub const MAX_REQUESTS_WHEN_FULL: usize = 64;
 /// Bytes of one record about an identity: it fits the handshake of a link.
 pub const MAX_IDENTITY_RECORD: usize = 1_024;
 /// Bytes of one record about links.
@@ -192,8 +192,8 @@ pub const MAX_RECORDS_PER_MESSAGE: usize = 1_024;
 pub const MAX_SUMMARY: usize = 4_096;
 /// Routers in a part of the digest tree up to which differing records are listed instead of hashed.
 pub const SUMMARY_LEAF: usize = 8;
-/// Records in one request for records.
-pub const MAX_WANT: usize = 4_096;
+/// Records in one request, or in one advertisement.
+pub const MAX_RECORDS_PER_REQUEST: usize = 4_096;
 /// Bytes of the reason given for closing a link (UTF-8); longer ones are truncated.
 pub const MAX_BYE_REASON: usize = 200;
 /// Records sealed with one key of a TCP link before it is replaced (Noise `REKEY`).
@@ -330,6 +330,8 @@ pub const DIAL_AGAIN: Duration = Duration::from_millis(300);
 pub const KEEP_PROOF: Duration = Duration::from_millis(500);
 /// Time for which a peer that answers by UDP stays a neighbour without a link.
 pub const KEEP_ROUTE: Duration = Duration::from_secs(15);
+/// Time in which the peer with the lower identity dials a discovered peer, before that one dials it.
+pub const DIAL_YIELD: Duration = Duration::from_millis(600);
 /// First backoff between two dials of one target; grows by half up to one of the two below.
 pub const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// Longest backoff of an explicit target: a repaired cable is noticed within ten seconds.
@@ -349,11 +351,11 @@ pub const MAX_DEGREE: usize = 16;
 /// Unreachable routers that are dialled in a larger mesh.
 pub const UNREACHABLE_DIALS: usize = 4;
 /// Neighbours stored for a warm start.
-pub const MAX_REMEMBERED: usize = 32;
+pub const MAX_WARM_START: usize = 32;
 /// Time for which the neighbours must be unchanged before they are stored.
-pub const REMEMBER_AFTER: Duration = Duration::from_secs(5);
+pub const WARM_START_STABLE: Duration = Duration::from_secs(5);
 /// Time after a warm start for which no other neighbours are chosen.
-pub const RECALL: Duration = Duration::from_millis(1_500);
+pub const WARM_START_DELAY: Duration = Duration::from_millis(1_500);
 /// Time for which a link must have been up, and not wanted, before it is closed if neither end wants it.
 pub const SPARE_AFTER: Duration = Duration::from_secs(10);
 /// Time for which a router that had enough links is not chosen again.
@@ -382,27 +384,27 @@ pub const UNICAST_RATE: u64 = 500;
 /// Unicast messages from one link at once.
 pub const UNICAST_BURST: u64 = 2_000;
 /// Time without a sign of another router with the same key after which it is considered gone.
-pub const CLONE_QUIET: Duration = Duration::from_secs(60);
+pub const DUPLICATE_IDENTITY_QUIET: Duration = Duration::from_secs(60);
 /// Time for which records for one neighbour are collected into one message.
 pub const COALESCE: Duration = Duration::from_millis(20);
-/// Delay after which neighbours beside the broadcast tree get an announcement of the records sent along it.
-pub const MENTION_AFTER: Duration = Duration::from_millis(100);
+/// Delay after which the versions of records are advertised to neighbours beside the broadcast tree (lazy push).
+pub const LAZY_PUSH_DELAY: Duration = Duration::from_millis(100);
 /// Neighbours that get it: the next on the ring of ids.
-pub const MENTION_TO: usize = 4;
+pub const LAZY_PUSH_FANOUT: usize = 4;
 /// Records waiting for one neighbour beyond which it gets none that other neighbours may send as well, unless it is
 /// next on the ring.
 pub const BUSY_LINK: usize = 64;
-/// Time after which an announced record that did not arrive is requested from another neighbour.
-pub const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Time after which an advertised record that did not arrive is requested from another neighbour.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 /// Extension of that time for each outstanding request.
-pub const ASK_EACH: Duration = Duration::from_micros(20);
+pub const REQUEST_TIMEOUT_EACH: Duration = Duration::from_micros(20);
 /// Neighbours from which a record is requested, one after the other.
-pub const ASK_TIMES: u32 = 4;
+pub const REQUEST_ATTEMPTS: u32 = 4;
 /// Outstanding requests for records.
-pub const MAX_ASKED: usize = 65_536;
-/// Outstanding requests for records announced by one neighbour: announcements of records that do not exist must not
-/// take all the room.
-pub const MAX_ASKED_OF_ONE: usize = 16_384;
+pub const MAX_REQUESTS: usize = 65_536;
+/// Outstanding requests for records advertised by one neighbour: advertisements of records that do not exist must
+/// not take all the room.
+pub const MAX_REQUESTS_PER_LINK: usize = 16_384;
 /// Shortest time between two changes of the announced cost of a link.
 pub const COST_HOLD: Duration = Duration::from_secs(60);
 /// Difference in milliseconds between the round-trip time of a link and its announced cost that is tolerated.
@@ -532,7 +534,7 @@ pub const MAX_NAME_CONTAINER: usize = 12;
 /// Pairs of a name and an address stated by other routers; a statement without room is refused.
 pub const MAX_NAME_PAIRS: usize = 131_072;
 /// Names added manually on one host, and names of containers removed manually; further ones are refused.
-pub const MAX_KEPT_NAMES: usize = 1_024;
+pub const MAX_MANUAL_NAMES: usize = 1_024;
 /// Time after the start before which a missing name is not denied, unless all names are known earlier.
 pub const NAMES_SETTLE: Duration = Duration::from_secs(2);
 /// Records in one DNS answer; if there are more, a random choice.
@@ -561,7 +563,7 @@ pub const RESOLV_CONF_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes read of `resolv.conf`.
 pub const MAX_RESOLV_CONF: u64 = 64 * 1024;
 /// Changes of names queued for the DNS server; when full, the sender waits, and then sends the newest only.
-pub const MAX_DNS_TOLD: usize = 256;
+pub const MAX_DNS_COMMANDS: usize = 256;
 /// TCP connections to the DNS server; further ones are closed.
 pub const MAX_DNS_CONNECTIONS: usize = 64;
 /// Connections of one client.

@@ -10,14 +10,14 @@ use mesh_proto::fdb::Owner;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ENDPOINTS;
-use mesh_sys::netlink::{AddressEntry, Link};
+use mesh_sys::netlink::{AddressEntry, LinkEntry};
 
 use crate::clock::Clock;
 use crate::fastpath::Status;
-use crate::latency::Latency;
-use crate::start::Restart;
+use crate::host_routes::MeshInterfaces;
+use crate::lanes::latency::Latency;
+use crate::process::start::Restart;
 use crate::warnings::Warnings;
-use crate::ways::Inside;
 
 /// Host side of a report.
 pub struct HostView {
@@ -131,7 +131,7 @@ const NOT_UNDERLAY: [&str; 8] = [
 /// # Errors
 /// The kernel does not list its addresses.
 pub fn has_address(ip: IpAddr) -> Result<bool, mesh_sys::error::SysError> {
-    let addresses = mesh_sys::netlink::Netlink::open()?.addresses()?;
+    let addresses = mesh_sys::netlink::Netlink::open()?.address().list()?;
     // All of 127.0.0.0/8 belongs to this host.
     let is_loopback = matches!(ip, IpAddr::V4(v4) if v4.is_loopback());
     Ok(is_loopback || addresses.iter().any(|entry| entry.address.addr() == ip))
@@ -139,14 +139,14 @@ pub fn has_address(ip: IpAddr) -> Result<bool, mesh_sys::error::SysError> {
 
 /// Addresses and interfaces of the host, as far as routers need them.
 #[derive(Debug, Default)]
-pub struct Underlay {
+pub struct HostUnderlay {
     /// Endpoints at which others may dial this router: those of underlay interfaces, or the configured listening
     /// address.
     pub endpoints: Vec<SocketAddr>,
     /// All addresses of the host except loopback.
     pub addresses: Vec<IpAddr>,
     /// Interfaces that lead into the mesh.
-    pub inside: Inside,
+    pub inside: MeshInterfaces,
 }
 
 /// Reads the interfaces and addresses of the host.
@@ -157,17 +157,17 @@ pub fn underlay(
     host: Option<IpAddr>,
     port: u16,
     bridge: &str,
-) -> Result<Underlay, mesh_sys::error::SysError> {
+) -> Result<HostUnderlay, mesh_sys::error::SysError> {
     let mut netlink = mesh_sys::netlink::Netlink::open()?;
-    let links = netlink.links()?;
-    let addresses = netlink.addresses()?;
-    let inside = Inside::find(bridge, &links, &addresses);
+    let links = netlink.link().list()?;
+    let addresses = netlink.address().list()?;
+    let inside = MeshInterfaces::find(bridge, &links, &addresses);
     let endpoints = match host.filter(|h| !h.is_unspecified()) {
         Some(host) => vec![SocketAddr::new(host, port)],
         None => endpoints(port, &links, &addresses, &inside),
     };
     let all = addresses.iter().map(|entry| entry.address.addr());
-    Ok(Underlay {
+    Ok(HostUnderlay {
         endpoints,
         addresses: all.filter(|ip| !ip.is_loopback()).collect(),
         inside,
@@ -176,9 +176,9 @@ pub fn underlay(
 
 fn endpoints(
     port: u16,
-    links: &[Link],
+    links: &[LinkEntry],
     addresses: &[AddressEntry],
-    inside: &Inside,
+    inside: &MeshInterfaces,
 ) -> Vec<SocketAddr> {
     let usable = |index: u32| {
         links.iter().find(|l| l.index == index).is_some_and(|l| {

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mesh_router::config::{Args, Command, Settings};
-use mesh_router::secret::Password;
-use mesh_router::start::Manner;
-use mesh_router::supervise;
+use mesh_router::crypto::secret::Password;
+use mesh_router::process::start::StartMode;
+use mesh_router::process::supervise;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     // Must run before a second thread exists.
     let password = Password::take();
-    let manner = Manner::of(&args);
+    let manner = StartMode::of(&args);
     let options = args.options();
     let result = match args.command {
         Some(Command::Reset {

@@ -12,7 +12,7 @@ const TIME_LIMIT: &str = "120";
 
 /// Output and exit status of a command.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CommandOutput {
     /// The command line, for messages.
     pub line: String,
     /// Standard output.
@@ -23,7 +23,7 @@ pub struct Outcome {
     pub code: Option<i32>,
 }
 
-impl Outcome {
+impl CommandOutput {
     /// Returns standard output without leading and trailing white space.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Outcome {
     }
 }
 
-impl std::fmt::Display for Outcome {
+impl std::fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             line,
@@ -75,11 +75,11 @@ impl std::fmt::Display for Outcome {
 ///
 /// # Errors
 /// The program cannot be started.
-pub fn run(program: &str, args: &[&str]) -> Result<Outcome> {
+pub fn run(program: &str, args: &[&str]) -> Result<CommandOutput> {
     run_with_env(program, args, &[])
 }
 
-pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Outcome> {
+pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<CommandOutput> {
     // Files rather than pipes: a daemon that inherits the output must not block the test.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let status = Command::new("timeout")
@@ -91,7 +91,7 @@ pub(crate) fn run_with_env(program: &str, args: &[&str], env: &[(&str, &str)]) -
         .stderr(stderr.try_clone()?)
         .status()
         .with_context(|| format!("cannot run {program}"))?;
-    Ok(Outcome {
+    Ok(CommandOutput {
         line: line_of(program, args),
         stdout: contents(&mut stdout)?,
         stderr: contents(&mut stderr)?,
@@ -160,11 +160,11 @@ impl Background {
     ///
     /// # Errors
     /// The program is still running.
-    pub fn finished(&mut self) -> Result<Outcome> {
+    pub fn finished(&mut self) -> Result<CommandOutput> {
         let Some(status) = self.child.try_wait()? else {
             bail!("`{}` runs still", self.line);
         };
-        Ok(Outcome {
+        Ok(CommandOutput {
             line: self.line.clone(),
             stdout: contents(&mut self.stdout)?,
             stderr: contents(&mut self.stderr)?,
@@ -226,7 +226,7 @@ mod tests {
     use crate::wait_until;
     use std::time::{Duration, Instant};
 
-    fn shell(script: &str) -> Outcome {
+    fn shell(script: &str) -> CommandOutput {
         run("sh", &["-c", script]).unwrap()
     }
 

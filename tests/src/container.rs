@@ -1,11 +1,11 @@
-//! One container of any runtime: a process with its network on the mesh.
+//! One container of any runtime: a process with its network on the mesh, and its start on a host.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::command::{Background, Outcome};
-use crate::host::Host;
+use crate::command::{Background, CommandOutput};
+use crate::host::TestbedHost;
 use crate::wait::wait_until;
 
 /// Timeout of the first answer from an address, which opens sessions.
@@ -13,14 +13,14 @@ const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
 /// A process on a host, in whose network namespace commands can be run.
 #[derive(Clone, Debug)]
-pub struct Container {
-    host: Host,
+pub struct TestContainer {
+    host: TestbedHost,
     pid: String,
     address: String,
 }
 
-impl Container {
-    pub(crate) fn new(host: Host, pid: String, address: &str) -> Self {
+impl TestContainer {
+    pub(crate) fn new(host: TestbedHost, pid: String, address: &str) -> Self {
         let address = address
             .trim_start_matches("ip:")
             .split('/')
@@ -36,7 +36,7 @@ impl Container {
     }
 
     /// Returns its host.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &TestbedHost {
         &self.host
     }
 
@@ -44,7 +44,7 @@ impl Container {
     ///
     /// # Errors
     /// The program cannot be started. A failing program is not an error.
-    pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
+    pub fn exec(&self, command: &[&str]) -> Result<CommandOutput> {
         self.host.exec(&[&self.prefix(), command].concat())
     }
 
@@ -52,7 +52,7 @@ impl Container {
     ///
     /// # Errors
     /// The program cannot be started. A failing program is not an error.
-    pub fn exec_inside(&self, command: &[&str]) -> Result<Outcome> {
+    pub fn exec_inside(&self, command: &[&str]) -> Result<CommandOutput> {
         let prefix = [&self.prefix()[..], &["-m"]].concat();
         self.host.exec(&[&prefix, command].concat())
     }
@@ -176,11 +176,104 @@ impl Container {
     }
 }
 
+impl TestbedHost {
+    /// Runs an endless command in a network namespace on the mesh.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run(&self, address: &str) -> Result<TestContainer> {
+        self.run_named(address, &format!("c{}", address.replace(['.', '/'], "-")))
+    }
+
+    /// Like [`TestbedHost::run`], with this name for the container.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run_named(&self, address: &str, name: &str) -> Result<TestContainer> {
+        let file = format!("/run/testbed/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        self.mesh(&[
+            "run",
+            "--runtime",
+            "process",
+            address,
+            "-d",
+            "--name",
+            name,
+            "--",
+            "sh",
+            "-c",
+            &line,
+        ])?
+        .ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        Ok(TestContainer::new(self.clone(), pid, address))
+    }
+
+    /// Like [`TestbedHost::run_named`], with an address that the router allocates; `args` are the address arguments.
+    ///
+    /// # Errors
+    /// `mesh run` fails.
+    pub fn run_free(&self, args: &[&str], name: &str) -> Result<TestContainer> {
+        let file = format!("/run/testbed/{name}.pid");
+        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
+        let before = ["run", "--runtime", "process"];
+        let after = ["-d", "--name", name, "--", "sh", "-c", &line];
+        self.mesh(&[&before[..], args, &after].concat())?.ok()?;
+        let pid = wait_until(
+            Duration::from_secs(5),
+            "the command of `mesh run` starts",
+            || self.exec(&["cat", &file])?.ok(),
+        )?;
+        let address = self.address_of(name)?;
+        Ok(TestContainer::new(self.clone(), pid, &address))
+    }
+
+    /// Returns the host's own network in the form of a container, to measure the underlay and to test the harness.
+    ///
+    /// # Errors
+    /// The host is down.
+    pub fn underlay(&self) -> Result<TestContainer> {
+        // Process 1 is in the host's network namespace.
+        self.exec(&["true"])?.ok()?;
+        Ok(TestContainer::new(
+            self.clone(),
+            "1".to_owned(),
+            &self.address(),
+        ))
+    }
+
+    /// Like [`TestbedHost::underlay`], with another address of the host.
+    ///
+    /// # Errors
+    /// The host is down.
+    pub fn underlay_as(&self, address: &str) -> Result<TestContainer> {
+        self.exec(&["true"])?.ok()?;
+        Ok(TestContainer::new(self.clone(), "1".to_owned(), address))
+    }
+
+    /// Returns a running Docker container on this host, by name or id, with its address on the mesh.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn container(&self, name: &str, address: &str) -> Result<TestContainer> {
+        let pid = self
+            .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
+            .ok()?;
+        ensure!(pid != "0", "container {name} on {} does not run", self.name);
+        Ok(TestContainer::new(self.clone(), pid, address))
+    }
+}
+
 /// Waits until each of `containers` answers each other one.
 ///
 /// # Errors
 /// The first pair without an answer.
-pub fn all_reach_all(containers: &[Container]) -> Result<()> {
+pub fn all_reach_all(containers: &[TestContainer]) -> Result<()> {
     for from in containers {
         for to in containers.iter().filter(|to| to.address != from.address) {
             from.reaches(to)?;

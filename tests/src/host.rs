@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use mesh_proto::api::ipam::IpamReport;
-use mesh_proto::api::{Attached, ConnectionReport, ConnectionState, Report};
+use mesh_proto::api::{AttachedContainer, ConnectionReport, ConnectionState, Report};
 
-use crate::command::{Background, Outcome};
-use crate::container::Container;
-use crate::testbed::{Programs, Script};
+use crate::command::{Background, CommandOutput};
+use crate::programs::Programs;
+use crate::script::TestbedScript;
 use crate::wait::{require, wait_until};
 
 /// Timeout for routers to connect; generous, since the machine may be busy.
@@ -16,15 +16,15 @@ const CONNECT: Duration = Duration::from_secs(20);
 
 /// A host: its own network, processes, host name and disks.
 #[derive(Clone, Debug)]
-pub struct Host {
-    script: Script,
+pub struct TestbedHost {
+    script: TestbedScript,
     name: String,
     number: u8,
     programs: Programs,
 }
 
-impl Host {
-    pub(crate) fn new(script: Script, number: u8, programs: Programs) -> Self {
+impl TestbedHost {
+    pub(crate) fn new(script: TestbedScript, number: u8, programs: Programs) -> Self {
         Self {
             script,
             name: format!("host{number}"),
@@ -52,7 +52,7 @@ impl Host {
     ///
     /// # Errors
     /// The command cannot be started. A failing command is not an error.
-    pub fn exec(&self, command: &[&str]) -> Result<Outcome> {
+    pub fn exec(&self, command: &[&str]) -> Result<CommandOutput> {
         self.script.run(&[&["exec", &self.name], command].concat())
     }
 
@@ -60,7 +60,7 @@ impl Host {
     ///
     /// # Errors
     /// The shell cannot be started. A failing command is not an error.
-    pub fn shell(&self, line: &str) -> Result<Outcome> {
+    pub fn shell(&self, line: &str) -> Result<CommandOutput> {
         let path = format!("PATH={}:{}", self.programs.dir, std::env::var("PATH")?);
         self.exec(&["env", &path, "sh", "-c", line])
     }
@@ -87,7 +87,7 @@ impl Host {
     ///
     /// # Errors
     /// `mesh` cannot be started. A failing command is not an error.
-    pub fn mesh(&self, args: &[&str]) -> Result<Outcome> {
+    pub fn mesh(&self, args: &[&str]) -> Result<CommandOutput> {
         self.programs.check()?;
         self.exec(&[&[self.programs.mesh.as_str()], args].concat())
     }
@@ -96,7 +96,7 @@ impl Host {
     ///
     /// # Errors
     /// The client cannot be started. A failing command is not an error.
-    pub fn docker(&self, args: &[&str]) -> Result<Outcome> {
+    pub fn docker(&self, args: &[&str]) -> Result<CommandOutput> {
         self.exec(&[&["docker"], args].concat())
     }
 
@@ -132,65 +132,9 @@ impl Host {
     ///
     /// # Errors
     /// The router does not run.
-    pub fn ps(&self) -> Result<Vec<Attached>> {
+    pub fn ps(&self) -> Result<Vec<AttachedContainer>> {
         let text = self.mesh(&["ps", "--json"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("mesh ps --json on {}", self.name))
-    }
-
-    /// Runs an endless command in a network namespace on the mesh.
-    ///
-    /// # Errors
-    /// `mesh run` fails.
-    pub fn run(&self, address: &str) -> Result<Container> {
-        self.run_named(address, &format!("c{}", address.replace(['.', '/'], "-")))
-    }
-
-    /// Like [`Host::run`], with this name for the container.
-    ///
-    /// # Errors
-    /// `mesh run` fails.
-    pub fn run_named(&self, address: &str, name: &str) -> Result<Container> {
-        let file = format!("/run/testbed/{name}.pid");
-        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
-        self.mesh(&[
-            "run",
-            "--runtime",
-            "process",
-            address,
-            "-d",
-            "--name",
-            name,
-            "--",
-            "sh",
-            "-c",
-            &line,
-        ])?
-        .ok()?;
-        let pid = wait_until(
-            Duration::from_secs(5),
-            "the command of `mesh run` starts",
-            || self.exec(&["cat", &file])?.ok(),
-        )?;
-        Ok(Container::new(self.clone(), pid, address))
-    }
-
-    /// Like [`Host::run_named`], with an address that the router allocates; `args` are the address arguments.
-    ///
-    /// # Errors
-    /// `mesh run` fails.
-    pub fn run_free(&self, args: &[&str], name: &str) -> Result<Container> {
-        let file = format!("/run/testbed/{name}.pid");
-        let line = format!("echo $$ >{file}.new; mv {file}.new {file}; exec sleep infinity");
-        let before = ["run", "--runtime", "process"];
-        let after = ["-d", "--name", name, "--", "sh", "-c", &line];
-        self.mesh(&[&before[..], args, &after].concat())?.ok()?;
-        let pid = wait_until(
-            Duration::from_secs(5),
-            "the command of `mesh run` starts",
-            || self.exec(&["cat", &file])?.ok(),
-        )?;
-        let address = self.address_of(name)?;
-        Ok(Container::new(self.clone(), pid, &address))
     }
 
     /// Returns the first address of a container in `mesh ps`, with prefix length.
@@ -212,41 +156,6 @@ impl Host {
     pub fn ipam(&self) -> Result<IpamReport> {
         let text = self.mesh(&["status", "ipam", "--json"])?.ok()?;
         serde_json::from_str(&text).with_context(|| format!("status ipam of {}", self.name))
-    }
-
-    /// Returns the host's own network in the form of a container, to measure the underlay and to test the harness.
-    ///
-    /// # Errors
-    /// The host is down.
-    pub fn underlay(&self) -> Result<Container> {
-        // Process 1 is in the host's network namespace.
-        self.exec(&["true"])?.ok()?;
-        Ok(Container::new(
-            self.clone(),
-            "1".to_owned(),
-            &self.address(),
-        ))
-    }
-
-    /// Like [`Host::underlay`], with another address of the host.
-    ///
-    /// # Errors
-    /// The host is down.
-    pub fn underlay_as(&self, address: &str) -> Result<Container> {
-        self.exec(&["true"])?.ok()?;
-        Ok(Container::new(self.clone(), "1".to_owned(), address))
-    }
-
-    /// Returns a running Docker container on this host, by name or id, with its address on the mesh.
-    ///
-    /// # Errors
-    /// The container does not run.
-    pub fn container(&self, name: &str, address: &str) -> Result<Container> {
-        let pid = self
-            .docker(&["inspect", "-f", "{{.State.Pid}}", name])?
-            .ok()?;
-        ensure!(pid != "0", "container {name} on {} does not run", self.name);
-        Ok(Container::new(self.clone(), pid, address))
     }
 
     /// Returns the established connections of the router.
@@ -414,7 +323,7 @@ impl Host {
     ///
     /// # Errors
     /// There is no such connection.
-    pub fn connection_to(&self, peer: &Host) -> Result<ConnectionReport> {
+    pub fn connection_to(&self, peer: &TestbedHost) -> Result<ConnectionReport> {
         let wanted = [
             format!("{}:", peer.address()),
             format!("[{}]:", peer.address6()),

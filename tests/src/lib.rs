@@ -2,10 +2,10 @@
 //! containers in them, traffic between them, and conditions with a deadline.
 //!
 //! ```no_run
-//! use mesh_tests::{Setup, with_testbed};
+//! use mesh_tests::{TestbedLayout, with_testbed};
 //!
 //! fn two_hosts() -> anyhow::Result<()> {
-//!     with_testbed(&Setup::hosts(2), |bed| {
+//!     with_testbed(&TestbedLayout::hosts(2), |bed| {
 //!         bed.host(1).launch(&[])?;
 //!         bed.host(2).launch(&["host1"])?;
 //!         let a = bed.host(1).run("10.2.1.1/24")?;
@@ -21,7 +21,9 @@ mod container;
 pub mod fuzz;
 mod host;
 pub mod house;
+mod programs;
 pub mod scale;
+mod script;
 pub mod sim;
 mod snapshot;
 mod testbed;
@@ -30,11 +32,11 @@ mod traffic;
 mod wait;
 
 pub use capture::Capture;
-pub use command::{Background, Outcome, run, spawn};
-pub use container::{Container, all_reach_all};
+pub use command::{Background, CommandOutput, run, spawn};
+pub use container::{TestContainer, all_reach_all};
 pub use host::Host;
-pub use snapshot::Snapshot;
-pub use testbed::{Setup, Testbed, with_testbed};
+pub use snapshot::HostObjects;
+pub use testbed::{TestbedLayout, Testbed, with_testbed};
 pub use times::Times;
 pub use traffic::{Heard, Transfer, cast, transfer};
 pub use wait::{here, stays, tell, wait_until};

@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
-use crate::host::Host;
+use crate::host::TestbedHost;
 
 /// Script that prints one object per line.
 const LISTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/objects.sh");
 
 /// Objects of one host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeSet<String>);
+pub struct HostObjects(BTreeSet<String>);
 
-impl Snapshot {
+impl HostObjects {
     /// Lists the objects of a host.
     ///
     /// # Errors
     /// The host is down.
-    pub fn take(host: &Host) -> Result<Self> {
+    pub fn take(host: &TestbedHost) -> Result<Self> {
         let listing = host.exec(&[LISTING])?.ok()?;
         Ok(Self(
             listing.lines().map(|line| line.trim().to_owned()).collect(),

@@ -1,23 +1,24 @@
 //! A testbed: hosts made by `tests/testbed/testbed.sh`, removed on drop.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::command::{Background, Outcome, run_with_env, spawn_with_env};
-use crate::host::Host;
+use crate::command::Background;
+use crate::host::TestbedHost;
+use crate::programs::Programs;
+use crate::script::TestbedScript;
 
 /// Layout of a testbed.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct TestbedLayout {
     hosts: u8,
     engines: bool,
     only: Option<&'static str>,
     links: Option<String>,
 }
 
-impl Setup {
+impl TestbedLayout {
     /// Returns a layout of `count` hosts without engines, all connected to each other, with IPv4 and IPv6.
     pub fn hosts(count: u8) -> Self {
         Self {
@@ -74,7 +75,7 @@ impl Setup {
 ///
 /// # Errors
 /// The test fails, or the testbed cannot be created.
-pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
+pub fn with_testbed(setup: &TestbedLayout, test: impl FnOnce(&Testbed) -> Result<()>) -> Result<()> {
     let bed = Testbed::start(setup)?;
     let result = test(&bed);
     if result.is_err() {
@@ -86,8 +87,8 @@ pub fn with_testbed(setup: &Setup, test: impl FnOnce(&Testbed) -> Result<()>) ->
 /// Several hosts on one underlay switch.
 #[derive(Debug)]
 pub struct Testbed {
-    script: Script,
-    hosts: Vec<Host>,
+    script: TestbedScript,
+    hosts: Vec<TestbedHost>,
 }
 
 impl Testbed {
@@ -96,18 +97,16 @@ impl Testbed {
     ///
     /// # Errors
     /// Programs are missing, or the user is not root.
-    pub fn start(setup: &Setup) -> Result<Self> {
+    pub fn start(setup: &TestbedLayout) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let script = Script {
-            testbed: format!("{}-{serial}", std::process::id()),
-        };
+        let script = TestbedScript::new(format!("{}-{serial}", std::process::id()));
         let programs = Programs::find()?;
         let arguments = setup.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // Created before the start, so that a partial start is cleaned up as well.
         let hosts = (1..=setup.hosts)
-            .map(|n| Host::new(script.clone(), n, programs.clone()))
+            .map(|n| TestbedHost::new(script.clone(), n, programs.clone()))
             .collect();
         let bed = Self { script, hosts };
         bed.script
@@ -119,19 +118,19 @@ impl Testbed {
 
     /// Returns its unique name, which is part of the names of its network namespaces.
     pub fn name(&self) -> &str {
-        &self.script.testbed
+        self.script.testbed()
     }
 
     /// Returns host `number`, counted from 1 as in its name `host1`.
     ///
     /// # Panics
     /// If there is no such host, which is a bug in the test.
-    pub fn host(&self, number: usize) -> &Host {
+    pub fn host(&self, number: usize) -> &TestbedHost {
         &self.hosts[number - 1]
     }
 
     /// Returns all hosts, in order.
-    pub fn hosts(&self) -> &[Host] {
+    pub fn hosts(&self) -> &[TestbedHost] {
         &self.hosts
     }
 
@@ -192,66 +191,5 @@ impl Drop for Testbed {
     fn drop(&mut self) {
         // An error is ignored; the next start of a testbed tries again.
         let _ = self.script.run(&["stop"]);
-    }
-}
-
-/// The testbed script, bound to one testbed.
-#[derive(Clone, Debug)]
-pub(crate) struct Script {
-    testbed: String,
-}
-
-impl Script {
-    fn path() -> String {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/testbed.sh").to_owned()
-    }
-
-    pub(crate) fn run(&self, args: &[&str]) -> Result<Outcome> {
-        run_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
-    }
-
-    pub(crate) fn spawn(&self, args: &[&str]) -> Result<Background> {
-        spawn_with_env(&Self::path(), args, &[("TESTBED", &self.testbed)])
-    }
-}
-
-/// Paths of the programs under test and of their helper.
-#[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) dir: String,
-    pub(crate) mesh: String,
-    pub(crate) router: String,
-    pub(crate) probe: String,
-}
-
-impl Programs {
-    /// Locates the programs: Cargo builds those of the workspace into one directory, and tests into a subdirectory of
-    /// it.
-    fn find() -> Result<Self> {
-        let this = std::env::current_exe()?;
-        let mut dirs = this.ancestors().skip(1).take(2);
-        let dir = dirs
-            .find(|dir| !dir.ends_with("deps"))
-            .and_then(Path::to_str);
-        let dir =
-            dir.ok_or_else(|| anyhow!("no directory of programs above {}", this.display()))?;
-        let program = |name: &str| format!("{dir}/{name}");
-        Ok(Self {
-            dir: dir.to_owned(),
-            mesh: program("mesh"),
-            router: program("mesh-router"),
-            probe: program("meshprobe"),
-        })
-    }
-
-    /// Fails if programs are missing: Cargo does not build those of other crates for a test.
-    pub(crate) fn check(&self) -> Result<()> {
-        for program in [&self.mesh, &self.router] {
-            ensure!(
-                Path::new(program).exists(),
-                "{program} is missing: run `cargo build --workspace --bins` first"
-            );
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::command::Background;
-use crate::container::Container;
+use crate::container::TestContainer;
 use crate::wait::wait_until;
 
 /// A TCP transfer in progress.
@@ -23,8 +23,8 @@ impl Transfer {
     /// # Errors
     /// The programs do not start.
     pub fn start(
-        from: &Container,
-        to: &Container,
+        from: &TestContainer,
+        to: &TestContainer,
         port: u16,
         bytes: u64,
         mbit: u32,
@@ -74,8 +74,8 @@ impl Transfer {
 /// # Errors
 /// It takes longer than `deadline`, or the checksums differ.
 pub fn transfer(
-    from: &Container,
-    to: &Container,
+    from: &TestContainer,
+    to: &TestContainer,
     bytes: u64,
     deadline: Duration,
 ) -> Result<Duration> {
@@ -93,7 +93,7 @@ impl Heard {
     ///
     /// # Errors
     /// The program does not start.
-    pub fn start(at: &Container, port: u16, group: Option<&str>) -> Result<Self> {
+    pub fn start(at: &TestContainer, port: u16, group: Option<&str>) -> Result<Self> {
         let port = port.to_string();
         let mut args = vec!["listen", at.address(), &port];
         args.extend(group);
@@ -124,7 +124,7 @@ impl Heard {
 ///
 /// # Errors
 /// The datagrams cannot be sent.
-pub fn cast(from: &Container, to: &str, port: u16, label: &str, count: u32) -> Result<()> {
+pub fn cast(from: &TestContainer, to: &str, port: u16, label: &str, count: u32) -> Result<()> {
     let target = format!("{to}:{port}");
     let mut sender =
         from.spawn_probe(&["cast", from.address(), &target, label, &count.to_string()])?;

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use mesh_tests::fuzz::{Mutator, TARGETS, Target, by_name};
+use mesh_tests::fuzz::{Mutator, TARGETS, FuzzTarget, by_name};
 
 /// Limits on the committed corpus.
 const MAX_FILES: usize = 40;
@@ -20,7 +20,7 @@ fn number(variable: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-fn try_run(target: &Target, input: &[u8]) -> Result<(), String> {
+fn try_run(target: &FuzzTarget, input: &[u8]) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|panic| text_of(&*panic))
 }
 
@@ -59,7 +59,7 @@ fn fuzz(name: &str) {
     }
 }
 
-fn keep(target: &Target, seed: u64, n: u64, input: &[u8]) -> PathBuf {
+fn keep(target: &FuzzTarget, seed: u64, n: u64, input: &[u8]) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
     let path = dir.join(format!("crash-{}-{seed}-{n}", target.name));
     let written = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, input));

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use mesh_tests::sim::{Options, Planted, hunt, replace, run, run_many};
+use mesh_tests::sim::{RunOptions, InjectedFault, hunt, replace, run, run_many};
 
 /// Faster with many small allocations, see `mesh-sim`.
 #[global_allocator]
@@ -17,7 +17,7 @@ const BITE: u64 = 1_000;
 #[test]
 fn every_promise_holds_in_every_seed() {
     let seeds = env::var("MESH_SIM_SEEDS").ok().and_then(|n| n.parse().ok());
-    let summary = run_many(0..seeds.unwrap_or(SEEDS), Options::default(), false);
+    let summary = run_many(0..seeds.unwrap_or(SEEDS), RunOptions::default(), false);
     println!("{summary}");
     let failures: Vec<String> = summary.failures().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -39,23 +39,23 @@ fn a_thousand_replaced_routers_leave_no_space_behind() {
 fn one_seed_is_one_run() {
     // Seed 0 is the longest of all.
     for seed in 1..12 {
-        let first = run(seed, Options::default(), None);
-        let second = run(seed, Options::default(), None);
+        let first = run(seed, RunOptions::default(), None);
+        let second = run(seed, RunOptions::default(), None);
         assert_eq!(first.trace, second.trace, "{first}");
         assert_eq!(first.events, second.events, "{first}");
         assert!(first.events > 1000, "{first}");
     }
-    let other = |seed| run(seed, Options::default(), None).trace;
+    let other = |seed| run(seed, RunOptions::default(), None).trace;
     assert_ne!(other(1), other(2));
 }
 
 #[test]
 fn every_planted_fault_is_found() {
-    for (planted, _) in Planted::ALL {
-        let found = hunt(planted, BITE);
+    for (fault, _) in InjectedFault::ALL {
+        let found = hunt(fault, BITE);
         let Some((seeds, report)) = found else {
-            panic!("{planted:?} went unnoticed in {BITE} seeds");
+            panic!("{fault:?} went unnoticed in {BITE} seeds");
         };
-        println!("{planted:?}, after {seeds} seeds: {report}");
+        println!("{fault:?}, after {seeds} seeds: {report}");
     }
 }

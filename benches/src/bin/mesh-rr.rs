@@ -87,7 +87,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn client(kind: &str, address: &str, time: Duration, gap: Duration) -> io::Result<Times> {
+fn client(kind: &str, address: &str, time: Duration, gap: Duration) -> io::Result<RoundTripTimes> {
     match kind {
         "udp" => {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -119,9 +119,9 @@ fn measure(
     time: Duration,
     gap: Duration,
     mut ask: impl FnMut(&[u8; SIZE]) -> io::Result<()>,
-) -> io::Result<Times> {
+) -> io::Result<RoundTripTimes> {
     let mut request = [0; SIZE];
-    let mut times = Times::default();
+    let mut times = RoundTripTimes::default();
     let begun = Instant::now();
     while begun.elapsed() < time {
         let serial = times.micros.len() as u64 + times.lost;
@@ -144,13 +144,13 @@ fn measure(
 
 /// Round-trip times in microseconds.
 #[derive(Default)]
-struct Times {
+struct RoundTripTimes {
     micros: Vec<f64>,
     lost: u64,
     took: Duration,
 }
 
-impl Times {
+impl RoundTripTimes {
     fn json(&mut self) -> String {
         self.micros.sort_by(f64::total_cmp);
         let rate = self.micros.len() as f64 / self.took.as_secs_f64().max(f64::EPSILON);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_values_that_occurred() {
-        let mut times = Times {
+        let mut times = RoundTripTimes {
             micros: (1..=100).rev().map(f64::from).collect(),
             lost: 3,
             took: Duration::from_secs(2),
@@ -187,7 +187,7 @@ mod tests {
             times.json(),
             r#"{"rate": 50.0, "p50": 50.0, "p99": 99.0, "lost": 3}"#
         );
-        assert!(Times::default().json().contains(r#""p50": 0.0"#));
+        assert!(RoundTripTimes::default().json().contains(r#""p50": 0.0"#));
     }
 
     #[test]

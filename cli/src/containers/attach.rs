@@ -1,7 +1,9 @@
 //! `mesh attach`, `detach`, `start` and `restart`.
 
 use anyhow::bail;
-use mesh_proto::api::{AttachRequest, Attached, ContainerAddresses, DetachRequest, Done, Runtime};
+use mesh_proto::api::{
+    AttachRequest, AttachedContainer, ContainerAddresses, DetachRequest, Done, Runtime,
+};
 use mesh_view::ps;
 
 use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
@@ -69,7 +71,7 @@ pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
 
 /// Returns the current addresses of the container; empty if it is not on the mesh.
 fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>> {
-    let attached: Vec<Attached> = client.get("/ps")?;
+    let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
     let addresses = interfaces
         .unwrap_or_default()

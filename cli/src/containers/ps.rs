@@ -1,6 +1,6 @@
 //! `mesh ps`.
 
-use mesh_proto::api::Attached;
+use mesh_proto::api::AttachedContainer;
 use mesh_view::ps::PsListing;
 
 use crate::args::PsArgs;
@@ -10,7 +10,7 @@ use crate::output::Outcome;
 
 /// Prints a line for each container, or for those in `args`.
 pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
-    let attached: Vec<Attached> = client.get("/ps")?;
+    let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let listing = PsListing::of(&attached, &args.containers);
     for name in listing.missing() {
         output::complain(&format!(

@@ -25,8 +25,8 @@ use mesh_proto::topology::record::Ed25519;
 
 fn main() {
     let mut now = Instant::ZERO + Duration::from_secs(1);
-    let mut net = Net {
-        routers: [Router::new(0, now), Router::new(1, now)],
+    let mut net = TwoRouters {
+        routers: [ExampleRouter::new(0, now), ExampleRouter::new(1, now)],
         conns: BTreeMap::new(),
     };
     let target = net.routers[1].address.to_string();
@@ -63,7 +63,7 @@ fn main() {
 }
 
 /// One router: its two planes, and the snapshot that the lanes read.
-struct Router {
+struct ExampleRouter {
     control: Control,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
@@ -71,7 +71,7 @@ struct Router {
     name: String,
 }
 
-impl Router {
+impl ExampleRouter {
     fn new(n: u8, now: Instant) -> Self {
         let identity = Arc::new(Identity::from_seeds([n + 1; 32], [n + 101; 32]));
         let mut entropy = SeededEntropy::new(u64::from(n));
@@ -88,7 +88,7 @@ impl Router {
             discovery: true,
             mtu: DEFAULT_MTU,
             suites: Suites::AES_FIRST,
-            remembered: Vec::new(),
+            stored_neighbours: Vec::new(),
             forgotten: Vec::new(),
             pins: BTreeMap::new(),
             identity,
@@ -120,13 +120,13 @@ impl Router {
 }
 
 /// Two routers and the network between them.
-struct Net {
-    routers: [Router; 2],
+struct TwoRouters {
+    routers: [ExampleRouter; 2],
     /// Ends of TCP connections: router and handle, each with the handle of the other end.
     conns: BTreeMap<(usize, ConnId), ConnId>,
 }
 
-impl Net {
+impl TwoRouters {
     /// Carries out the next effect of router `n`. Returns false if there is none.
     fn carry_out(&mut self, n: usize, now: Instant) -> bool {
         let Some(output) = self.routers[n].control.poll_output() else {

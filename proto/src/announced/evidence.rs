@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::AnnouncedLimits;
 use super::recent::Recent;
 use crate::ids::Mac;
-use crate::limits::{ANSWER_WITHIN, ASKED_MEMORY, CONTRADICTED_FOR, UNANSWERED_FOR};
+use crate::limits::{ANSWER_WITHIN, CONTRADICTED_FOR, RESOLUTION_MEMORY, UNANSWERED_FOR};
 use crate::time::Instant;
 
 /// Reason why requests for an announced address are flooded.
@@ -66,7 +66,7 @@ impl Evidence {
             .map(|(since, ())| now.since(*since));
         match waits {
             Some(waits) if waits < ANSWER_WITHIN => true,
-            Some(waits) if waits < ASKED_MEMORY => {
+            Some(waits) if waits < RESOLUTION_MEMORY => {
                 self.doubt(ip, Doubt::Unanswered, now);
                 false
             }
@@ -85,7 +85,7 @@ impl Evidence {
 
     pub(super) fn sweep(&mut self, now: Instant) {
         self.doubts.forget_before(now - CONTRADICTED_FOR);
-        self.asked.forget_before(now - ASKED_MEMORY);
+        self.asked.forget_before(now - RESOLUTION_MEMORY);
     }
 
     #[cfg(test)]

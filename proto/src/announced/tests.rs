@@ -153,7 +153,7 @@ fn a_repeated_request_puts_a_silent_owner_in_doubt() {
     assert!(table.ask(ip(1), asker, again));
     assert!(!table.saw(ip(1), (A, mac(1)), again));
     assert!(table.ask(ip(1), asker, again + limits::ANSWER_WITHIN));
-    let old = again + limits::ANSWER_WITHIN + limits::ASKED_MEMORY;
+    let old = again + limits::ANSWER_WITHIN + limits::RESOLUTION_MEMORY;
     assert!(table.ask(ip(1), asker, old), "long ago");
 }
 

@@ -28,7 +28,8 @@ pub struct IpamReport {
     /// Addresses of this host's containers.
     pub allocations: Vec<IpamAllocation>,
     /// Addresses of this router's space that containers on other routers hold.
-    pub loans: Vec<IpamLoan>,
+    #[serde(rename = "Loans")]
+    pub remote_leases: Vec<IpamRemoteLease>,
     /// Waiting requests.
     pub waiting: Vec<IpamWaiting>,
     /// Advice for the operator, one line each.
@@ -66,14 +67,14 @@ pub struct IpamAllocation {
     /// True if the operator requested this address.
     pub explicit: bool,
     /// Name of the router that owns its space; empty for this router.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub lent_by: String,
+    #[serde(rename = "LentBy", default, skip_serializing_if = "String::is_empty")]
+    pub leased_from: String,
 }
 
 /// Address held by a container on another router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct IpamLoan {
+pub struct IpamRemoteLease {
     /// Address.
     pub address: String,
     /// Router of the container.

@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | `GET /report` | – | [`Report`] |
 //! | `POST /connect` | [`ConnectRequest`] | [`Done`] |
-//! | `POST /forget` | [`ForgetRequest`] | [`Forgotten`] |
+//! | `POST /forget` | [`ForgetRequest`] | [`ForgetReply`] |
 //! | `GET /notices` | – | `Vec<String>`: notices about the host, one line each |
 //! | `POST /prepare` | [`PrepareRequest`] | [`Prepared`] |
 //! | `POST /abandon` | [`AbandonRequest`] | [`Done`] |
 //! | `POST /adopt` | [`AdoptRequest`] | [`Done`] |
 //! | `POST /attach` | [`AttachRequest`] | [`ContainerAddresses`] |
 //! | `POST /detach` | [`DetachRequest`] | [`ContainerAddresses`] |
-//! | `GET /ps` | – | [`Vec<Attached>`] |
+//! | `GET /ps` | – | [`Vec<AttachedContainer>`] |
 //! | `POST /expose` | [`ExposeRequest`] | [`Exposed`] |
 //! | `POST /hide` | [`HideRequest`] | [`Hidden`] |
 //! | `POST /attach-bridge` | [`BridgeRequest`] | [`Done`] |
@@ -23,7 +23,7 @@
 //! | `POST /dns/lookup` | [`DnsQuestion`] | [`Addresses`] |
 //! | `POST /dns/add` | [`DnsChange`] | [`Done`] |
 //! | `POST /dns/remove` | [`DnsChange`] | [`Done`] |
-//! | `GET /waiting` | – | [`Waiting`] |
+//! | `GET /waiting` | – | [`WaitingReport`] |
 //! | `POST /stop` | – | [`Done`] |
 //! | `/ipam…` | | see [`ipam`] |
 //!
@@ -44,7 +44,7 @@ pub use host::{
     HideRequest, HostReport,
 };
 pub use router::{ControlReport, DatapathReport};
-pub use waiting::{EngineWaiting, Waiting};
+pub use waiting::{EngineWaiting, WaitingReport};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ pub struct ForgetRequest {
 /// Result of `mesh forget`. Arguments in neither list are simply no longer dialled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Forgotten {
+pub struct ForgetReply {
     /// Arguments with a link, which stays until it ends.
     pub linked: Vec<String>,
     /// Arguments that match neither a target nor a router.
@@ -252,7 +252,7 @@ pub struct Addresses {
 /// Line of `mesh ps`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Attached {
+pub struct AttachedContainer {
     /// Full container id; for a process the id assigned by `run`.
     pub container: String,
     /// Container name or command.
@@ -286,7 +286,7 @@ pub struct Report {
     /// State of the router.
     pub router: RouterReport,
     /// Containers of this host in the mesh.
-    pub attachments: Vec<Attached>,
+    pub attachments: Vec<AttachedContainer>,
     /// Allocation of addresses; absent in reports of earlier versions.
     #[serde(default, rename = "IPAM", skip_serializing_if = "Option::is_none")]
     pub ipam: Option<ipam::IpamReport>,

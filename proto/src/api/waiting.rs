@@ -7,7 +7,7 @@ use super::ipam::IpamWaiting;
 /// Answer to `GET /waiting`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Waiting {
+pub struct WaitingReport {
     /// Waiting requests for addresses.
     pub addresses: Vec<IpamWaiting>,
     /// Engines with an unanswered request.

@@ -147,7 +147,7 @@ impl Control {
                 self.parts.links.send(conn, &LinkMessage::Pong { nonce });
             }
             LinkMessage::Pong { nonce } => self.parts.links.ponged(conn, nonce, now),
-            LinkMessage::Wanted(wanted) => self.parts.links.set_peer_wants(conn, wanted, now),
+            LinkMessage::KeepLink(keeps) => self.parts.links.set_peer_wants(conn, keeps, now),
             LinkMessage::Observed(address) => {
                 if let Some(peer) = self.parts.links.peer_of(conn) {
                     // TCP sees our ephemeral port; others may dial the address with our own port.

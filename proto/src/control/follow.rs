@@ -245,7 +245,7 @@ impl ControlParts {
                 GossipEffect::Changed(key) if key.topic.is_built_in() => {
                     self.follow(ControlChange::Record(key));
                 }
-                GossipEffect::Changed(key) => self.outputs.push_back(Output::Said(key)),
+                GossipEffect::Changed(key) => self.outputs.push_back(Output::Announcement(key)),
                 // The keys of its earlier run are gone; frames would go into a session that it does not have.
                 GossipEffect::Restarted(peer, epoch) => self.sessions.forget_before(peer, epoch),
                 GossipEffect::EpochRaised(epoch) => {
@@ -256,7 +256,8 @@ impl ControlParts {
                     self.outputs.push_back(Output::Epoch(epoch));
                 }
                 GossipEffect::Received { from, topic, body } => {
-                    self.outputs.push_back(Output::Told { from, topic, body });
+                    self.outputs
+                        .push_back(Output::Unicast { from, topic, body });
                 }
                 GossipEffect::Note(note) => self.note(note),
             }
@@ -396,7 +397,7 @@ impl ControlParts {
         while let Some(effect) = self.routing.poll_effect() {
             self.outputs.push_back(match effect {
                 RoutingEffect::Publish(snapshot) => Output::Publish(snapshot),
-                RoutingEffect::Held(holder) => Output::Held(holder),
+                RoutingEffect::RemoteAttached(attached) => Output::RemoteAttached(attached),
                 RoutingEffect::Note(note) => Output::Note(note),
             });
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::links::Ending;
 use super::neighbours::target_text::DialTo;
-use super::neighbours::{Forgotten, Remembered};
+use super::neighbours::{Forgotten, StoredNeighbour};
 use super::note::Note;
 use super::paths::SparePort;
-use super::routing::Holder;
+use super::routing::RemoteAttached;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
 use crate::crypto::secret::MeshSecret;
@@ -40,8 +40,8 @@ pub struct Config {
     pub mtu: u16,
     /// Ciphers this router takes for data, in order of preference; at least one.
     pub suites: Suites,
-    /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_REMEMBERED`] of them count.
-    pub remembered: Vec<Remembered>,
+    /// The last [`Output::Neighbours`] of the run before; at most [`crate::limits::MAX_WARM_START`] of them count.
+    pub stored_neighbours: Vec<StoredNeighbour>,
     /// The last [`Output::Forgotten`] of the run before; at most [`crate::limits::MAX_FORGOTTEN`] of them count.
     pub forgotten: Vec<Forgotten>,
     /// Names and the signing keys they were first seen with; at most [`crate::limits::MAX_PEERS`] of them count.
@@ -106,17 +106,17 @@ pub enum Output {
     /// The routers that are not to be dialled changed: keep them.
     Forgotten(Vec<Forgotten>),
     /// The selected neighbours changed for good: keep them, for the next start.
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     /// A router announces other containers than before, or came within reach or went.
-    Held(Holder),
+    RemoteAttached(RemoteAttached),
     /// The set of fast-path peers changed.
     Fast(Arc<FastPeers>),
     /// An announcement about a topic that is not the control plane's own was updated or withdrawn.
-    Said(RecordKey),
+    Announcement(RecordKey),
     /// The set of routers within reach changed.
     Reach,
     /// A message of a router to this one arrived, about a topic that is not the control plane's own.
-    Told {
+    Unicast {
         /// The sender.
         from: PeerId,
         /// The topic.

@@ -1,6 +1,6 @@
 //! The control plane of one router: links, neighbours, gossip, paths and routing, put together.
 //!
-//! [`Control`] only routes inputs of the shell to its parts; [`follow::ControlParts`] routes the effects of each part to
+//! [`Control`] only routes inputs of the shell to its parts; `ControlParts` routes the effects of each part to
 //! the others and to the shell. Inputs are `handle_*` calls with `now`; effects come out of [`Control::poll_output`];
 //! [`Control::next_deadline`] says when [`Control::handle_timeout`] must be called. The simulator and the router drive the
 //! same code.
@@ -64,19 +64,19 @@ use crate::wire::topic::{RecordKey, Topic};
 use crate::wire::via::Via;
 
 use self::follow::{ControlChange, ControlParts};
+pub use self::gossip::Announcement;
 use self::gossip::Gossip;
-pub use self::gossip::Said;
 pub use self::io::{Config, Output};
 pub use self::links::Ending;
 use self::links::Links;
 pub use self::neighbours::target_text as targets;
-pub use self::neighbours::{Forgot, Forgotten, Remembered};
+pub use self::neighbours::{Forgot, Forgotten, StoredNeighbour};
 use self::neighbours::{NeighbourSetup, Neighbours};
 pub use self::note::Note;
 use self::paths::Paths;
-pub use self::paths::{SparePort, Way, Ways, probe};
+pub use self::paths::{RouteLookup, SparePort, UnderlayRoute, probe};
 use self::routing::Routing;
-pub use self::routing::{HeldAddresses, Holder};
+pub use self::routing::{RemoteAddresses, RemoteAttached};
 use self::timer::Timer;
 
 /// Time that the links of a router that resumes have to become what is announced of them.
@@ -127,7 +127,7 @@ impl Control {
             me,
             port: config.port,
             discovery: config.discovery,
-            remembered: core::mem::take(&mut config.remembered),
+            stored_neighbours: core::mem::take(&mut config.stored_neighbours),
             forgotten: core::mem::take(&mut config.forgotten),
         };
         let strict = config.secret.kind() == SecretKind::Open;
@@ -194,7 +194,10 @@ impl Control {
             (Timer::PathMtu, Some(self.parts.paths.next_size())),
             (Timer::SilentPath, self.parts.paths.next_expiry()),
             (Timer::PathProbe, self.parts.paths.next_probe()),
-            (Timer::KeptRoute, self.parts.links.next_kept()),
+            (
+                Timer::GracefulRestart,
+                self.parts.links.next_graceful_restart(),
+            ),
             (Timer::Publish, self.parts.gossip.next_publish()),
             (Timer::Adjacencies, self.parts.routing.next_adjacencies()),
             (Timer::Dial, self.parts.neighbours.next_dial()),
@@ -217,7 +220,7 @@ impl Control {
             self.next_heartbeat = now + self.parts.entropy.jitter(limits::HEARTBEAT, 10);
             self.heartbeat(now);
         }
-        self.parts.tick_kept(now);
+        self.parts.tick_graceful_restart(now);
         self.parts.paths.tick_sizes(now, &mut *self.parts.entropy);
         self.parts.drain_paths(now);
         self.parts.gossip.tick_duplicate(now);
@@ -364,9 +367,9 @@ impl Control {
         self.parts.flush(now);
     }
 
-    /// Asks the host for ways from now on.
-    pub fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.parts.paths.set_ways(ways);
+    /// Sets the route lookup of the host.
+    pub fn set_route_lookup(&mut self, lookup: Box<dyn RouteLookup + Send>) {
+        self.parts.paths.set_route_lookup(lookup);
     }
 
     /// Offers plain VXLAN to the peers that the operator consents to. To be called once, at the start.
@@ -447,35 +450,40 @@ impl Control {
     ///
     /// # Errors
     /// When the topic is one of the control plane's own.
-    pub fn say(&mut self, topic: Topic, body: Vec<u8>, now: Instant) -> Result<(), RecordError> {
+    pub fn announce(
+        &mut self,
+        topic: Topic,
+        body: Vec<u8>,
+        now: Instant,
+    ) -> Result<(), RecordError> {
         self.parts.gossip.announce(topic, body)?;
         self.parts.flush(now);
         Ok(())
     }
 
     /// Returns the announcements of all routers about a topic, this one included, in order of their identities.
-    /// [`Output::Said`] tells when one changed, [`Output::Reach`] when others are within reach than before.
-    pub fn said(&self, topic: Topic) -> impl Iterator<Item = Said<'_>> {
-        self.parts.gossip.said(topic)
+    /// [`Output::Announcement`] tells when one changed, [`Output::Reach`] when others are within reach than before.
+    pub fn announcements(&self, topic: Topic) -> impl Iterator<Item = Announcement<'_>> {
+        self.parts.gossip.announcements(topic)
     }
 
     /// Returns the announcement of one router about a topic.
-    pub fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
-        self.parts.gossip.said_by(origin, topic)
+    pub fn announcement(&self, origin: PeerId, topic: Topic) -> Option<Announcement<'_>> {
+        self.parts.gossip.announcement(origin, topic)
     }
 
     /// Sends `body` about `topic` to one router. It may be lost.
     ///
     /// # Errors
     /// When the topic is one of the control plane's own, or the body too long.
-    pub fn tell(
+    pub fn send_unicast(
         &mut self,
         to: PeerId,
         topic: Topic,
         body: &[u8],
         now: Instant,
     ) -> Result<(), RecordError> {
-        self.parts.gossip.tell(to, topic, body)?;
+        self.parts.gossip.originate_unicast(to, topic, body)?;
         self.parts.drain_gossip(now);
         self.parts.flush(now);
         Ok(())

@@ -12,7 +12,7 @@ pub(super) enum Timer {
     /// A probe of a direct path.
     PathProbe,
     /// The end of a kept route.
-    KeptRoute,
+    GracefulRestart,
     /// A record of this router.
     Publish,
     /// The announcement of adjacencies.
@@ -45,7 +45,7 @@ impl Timer {
             Self::PathMtu => "path MTU",
             Self::SilentPath => "silent path",
             Self::PathProbe => "path heartbeat",
-            Self::KeptRoute => "route without a link",
+            Self::GracefulRestart => "route without a link",
             Self::Publish => "publish record",
             Self::Adjacencies => "links to say",
             Self::Dial => "dial",

@@ -27,7 +27,7 @@ impl ControlParts {
     }
 
     /// Releases kept routes to peers that no longer answer, and to those without a link in time.
-    pub(super) fn tick_kept(&mut self, now: Instant) {
+    pub(super) fn tick_graceful_restart(&mut self, now: Instant) {
         let paths = &self.paths;
         let asked = |peer: &PeerId| paths.direct(peer).map(Direct::asked);
         for peer in self.links.expired_routes(asked, now) {

@@ -3,7 +3,7 @@
 use super::Via;
 use super::snapshot::Unreachable;
 use crate::ids::{PeerId, SessionIndex};
-use crate::session::transport::SealError;
+use crate::session::transport::DeadKey;
 use crate::wire::datagram::{HEADER_LEN, TAG_LEN};
 
 /// Bytes of header and tag around sealed content.
@@ -11,7 +11,7 @@ pub(super) const SEALED: usize = HEADER_LEN + TAG_LEN;
 
 /// Origin of a fragment: the sending router, the session, and the hops left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PieceArrival {
+pub(super) struct FragmentArrival {
     pub(super) sender: PeerId,
     pub(super) arrival: Arrival,
     pub(super) hop_limit: u8,
@@ -32,7 +32,7 @@ pub enum SendError {
     Unreachable(#[from] Unreachable),
     /// The session's keys expired or reached their limits.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(#[from] DeadKey),
     /// The bytes are no end-to-end datagram.
     #[error("not a datagram between two routers")]
     Malformed,

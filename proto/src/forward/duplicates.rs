@@ -13,7 +13,7 @@ use crate::session::replay::SlidingWindow;
 use crate::time::Instant;
 
 /// 1,024 sequence numbers: several round trips of broadcasts, and more reordering than parallel paths cause.
-type Window = SlidingWindow<17>;
+type SequenceWindow = SlidingWindow<17>;
 
 /// Shortest time between two updates of a stream's place in the order of use.
 const RENEW: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) struct Duplicates<K> {
 #[derive(Clone, Debug)]
 struct Stream {
     epoch: u64,
-    window: Window,
+    window: SequenceWindow,
     /// Time at which a fresh number was last accepted.
     taken: Instant,
     /// Time under which the stream stands in the order of use.
@@ -62,7 +62,7 @@ impl<K: Ord + Copy> Duplicates<K> {
             epoch < stream.epoch || (epoch == stream.epoch && stream.window.is_too_old(sequence));
         if epoch > stream.epoch || (behind && now.since(stream.taken) >= DUPLICATE_MEMORY) {
             stream.epoch = epoch;
-            stream.window = Window::new();
+            stream.window = SequenceWindow::new();
         }
         if epoch != stream.epoch || stream.window.commit(sequence).is_err() {
             return false;
@@ -84,7 +84,7 @@ impl<K: Ord + Copy> Duplicates<K> {
         }
         let stream = Stream {
             epoch,
-            window: Window::new(),
+            window: SequenceWindow::new(),
             taken: now,
             ordered: now,
         };

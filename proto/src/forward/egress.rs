@@ -1,8 +1,8 @@
 //! Egress: frames from the local port to other routers.
 
 use super::arrival::SendError;
+use super::batch::{Destination, EgressBatch, ready};
 use super::snapshot::Snapshot;
-use super::turn::{Target, Turn, ready};
 use super::{Counter, DropReason, Forwarder, Outbox, Scratch, lock};
 use crate::announced::question::{Direction, direct, is_resolution, observe};
 use crate::fdb::Owner;
@@ -23,17 +23,17 @@ impl Forwarder {
         scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
-        let mut turn = Turn::new(self, snap, now, scratch, out);
+        let mut batch = EgressBatch::new(self, snap, now, scratch, out);
         for frame in frames {
             self.counters.count(Counter::FramesIn);
             match self.classify(snap, &frame, now) {
-                Ok(Decision::Send(target)) => turn.pack(target, &frame),
-                Ok(Decision::Ask(direction)) => turn.ask(direction, frame.bytes),
+                Ok(Decision::Send(to)) => batch.pack(to, &frame),
+                Ok(Decision::Ask(direction)) => batch.ask(direction, frame.bytes),
                 Ok(Decision::Done) => {}
                 Err(reason) => self.counters.drop(reason),
             }
         }
-        turn.close();
+        batch.close();
     }
 
     /// Sends waiting frames whose peer has a session now, and drops those that waited too long.
@@ -52,13 +52,13 @@ impl Forwarder {
             self.counters.drop_many(DropReason::PendingExpired, expired);
             pending.peers()
         };
-        let mut turn = Turn::new(self, snap, now, scratch, out);
+        let mut batch = EgressBatch::new(self, snap, now, scratch, out);
         for peer in waiting {
             if ready(snap, peer, now).is_ok() {
-                turn.send_waiting(peer);
+                batch.send_waiting(peer);
             }
         }
-        turn.close();
+        batch.close();
     }
 
     /// Seals a payload of the control plane for `peer` and sends it by the best path.
@@ -117,7 +117,7 @@ impl Forwarder {
         let frames = frame.bytes.len().div_ceil(snap.max_frame().max(1));
         let frames = u64::try_from(frames).unwrap_or(u64::MAX);
         let take = || self.groups.take(view.destination(), frames, now);
-        to_everybody(snap, take, now)
+        flood(snap, take, now)
     }
 
     fn classify_unicast(
@@ -127,7 +127,7 @@ impl Forwarder {
         now: Instant,
     ) -> Result<Decision, DropReason> {
         match self.fdb.lookup(destination, now) {
-            Some(Owner::Peer(peer)) => return Ok(Decision::Send(Target::Peer(peer))),
+            Some(Owner::Peer(peer)) => return Ok(Decision::Send(Destination::Peer(peer))),
             Some(Owner::Local) => {
                 self.counters.count(Counter::FramesLocal);
                 return Ok(Decision::Done);
@@ -136,26 +136,26 @@ impl Forwarder {
         }
         if let Some(Owner::Peer(peer)) = self.announced.owner(destination, now) {
             self.counters.count(Counter::FramesLocated);
-            return Ok(Decision::Send(Target::Peer(peer)));
+            return Ok(Decision::Send(Destination::Peer(peer)));
         }
         let take = || match lock(&self.unknown_bucket).take(now) {
             true => Ok(()),
             false => Err(DropReason::UnknownLimited),
         };
-        to_everybody(snap, take, now)
+        flood(snap, take, now)
     }
 }
 
 /// Destination of a frame that is not dropped.
 enum Decision {
-    Send(Target),
+    Send(Destination),
     /// An ARP request or neighbour solicitation that goes only to the announced container.
     Ask(Direction),
     /// Nothing to send: delivered locally, or no neighbour to flood to.
     Done,
 }
 
-fn to_everybody(
+fn flood(
     snap: &Snapshot,
     take: impl FnOnce() -> Result<(), DropReason>,
     now: Instant,
@@ -164,7 +164,7 @@ fn to_everybody(
         return Ok(Decision::Done);
     }
     take()?;
-    Ok(Decision::Send(Target::Everybody))
+    Ok(Decision::Send(Destination::Flood))
 }
 
 /// Returns the longest frame accepted from the port: one of the mesh's MTU, or a super-frame if it is to be

@@ -109,7 +109,7 @@ impl Forwarder {
         let hop = snap.neighbour(target, now).map_err(SendError::from);
         let sent = hop.and_then(|hop| {
             if SEALED + body.len() > hop.datagram {
-                return self.send_hop_cut(hop, (Kind::Flood, hops), body, now, outgoing);
+                return self.send_hop_fragmented(hop, (Kind::Flood, hops), body, now, outgoing);
             }
             let start = outgoing.end();
             let buffer = outgoing.buffer();

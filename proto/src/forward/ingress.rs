@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::arrival::{Arrival, PieceArrival};
+use super::arrival::{Arrival, FragmentArrival};
 use super::snapshot::{Path, Snapshot};
 use super::{Counter, DropReason, Forwarder, LaneEvent, Outbox, Via, lock};
 use crate::announced::question::{is_resolution, observe};
@@ -68,12 +68,12 @@ impl Forwarder {
         match kind {
             Kind::Data => self.deliver(snap, Owner::Peer(peer), opened.body, now, out),
             Kind::Fragment => {
-                let came = PieceArrival {
+                let came = FragmentArrival {
                     sender: peer,
                     arrival,
                     hop_limit: opened.header.hop_limit,
                 };
-                self.piece_in(snap, came, opened.body, now, out);
+                self.fragment_in(snap, came, opened.body, now, out);
             }
             Kind::Probe => out.event(LaneEvent::Probe {
                 peer,
@@ -212,6 +212,6 @@ fn reason(error: OpenError) -> DropReason {
         OpenError::WrongIndex => DropReason::UnknownIndex,
         OpenError::Forged => DropReason::Forged,
         OpenError::Replayed => DropReason::Replayed,
-        OpenError::Expired | OpenError::Exhausted | OpenError::Attacked => DropReason::DeadKey,
+        OpenError::DeadKey(_) => DropReason::DeadKey,
     }
 }

@@ -42,20 +42,20 @@
 //! peers are never sent to peers.
 
 mod arrival;
+mod batch;
 mod collected;
 mod counters;
-mod cut;
 mod duplicates;
 mod egress;
-mod envelope;
+mod encap;
 mod flood;
+mod fragments;
 mod groups;
 mod ingress;
 mod outgoing;
 mod pending;
 mod relay;
 mod snapshot;
-mod turn;
 mod underlay;
 
 use core::net::SocketAddr;
@@ -77,8 +77,8 @@ use crate::fdb::{Fdb, Learn, Owner};
 use crate::fragment::Reassembly;
 use crate::ids::{Mac, PeerId, SessionIndex};
 use crate::limits::{
-    EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, QUESTION_BURST, QUESTION_RATE, TOO_BIG_BURST,
-    TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
+    EVENT_INTERVAL, MAX_FLAPS, MAX_THROTTLED_EVENTS, RESOLUTION_BURST, RESOLUTION_RATE,
+    TOO_BIG_BURST, TOO_BIG_RATE, UNKNOWN_BURST, UNKNOWN_RATE,
 };
 use crate::rate::{Throttle, TokenBucket};
 use crate::time::Instant;
@@ -86,7 +86,7 @@ use crate::wire::datagram::InnerFrame;
 pub use crate::wire::via::Via;
 use duplicates::{Duplicates, RecentMessages};
 use groups::GroupBuckets;
-use pending::Pending;
+use pending::PendingFrames;
 
 /// Event from the data plane to the control plane. Events are rare, and harmless to lose when their queue is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ pub struct Forwarder {
     too_big_bucket: Mutex<TokenBucket>,
     fragment_id: AtomicU32,
     reassembly: Mutex<Reassembly>,
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingFrames>,
     flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
     needed_sessions: Mutex<Throttle<PeerId>>,
     unknown_indices: Mutex<Throttle<Via>>,
@@ -193,7 +193,7 @@ impl Forwarder {
             counters: Counters::default(),
             flood_sequence: AtomicU64::new(0),
             flood_seen: Mutex::new(Duplicates::new()),
-            question_bucket: Mutex::new(TokenBucket::new(QUESTION_RATE, QUESTION_BURST)),
+            question_bucket: Mutex::new(TokenBucket::new(RESOLUTION_RATE, RESOLUTION_BURST)),
             groups: GroupBuckets::new(limits),
             unknown_bucket: Mutex::new(TokenBucket::new(UNKNOWN_RATE, UNKNOWN_BURST)),
             relay_seen: Mutex::new(Duplicates::new()),
@@ -201,7 +201,7 @@ impl Forwarder {
             too_big_bucket: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
             fragment_id: AtomicU32::new(0),
             reassembly: Mutex::new(Reassembly::default()),
-            pending: Mutex::new(Pending::default()),
+            pending: Mutex::new(PendingFrames::default()),
             flapping: Mutex::default(),
             needed_sessions: Mutex::new(throttle()),
             unknown_indices: Mutex::new(throttle()),

@@ -7,18 +7,15 @@ use crate::limits::{MAX_PENDING_BYTES, MAX_PENDING_FRAMES, PENDING_AGE};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 
-/// Waiting frames for one peer, in order of arrival.
-pub(super) type Waiting = VecDeque<Kept>;
-
 /// A waiting frame.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct PendingFrame {
     since: Instant,
     partial: bool,
     pub(super) bytes: Box<[u8]>,
 }
 
-impl Kept {
+impl PendingFrame {
     pub(super) fn frame(&self) -> InnerFrame<'_> {
         InnerFrame {
             bytes: &self.bytes,
@@ -29,12 +26,12 @@ impl Kept {
 
 /// Waiting frames by peer, in order of arrival. Bounded per peer and in bytes; a full queue refuses the newest frame.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pending {
-    queues: BTreeMap<PeerId, Waiting>,
+pub(super) struct PendingFrames {
+    queues: BTreeMap<PeerId, VecDeque<PendingFrame>>,
     bytes: usize,
 }
 
-impl Pending {
+impl PendingFrames {
     /// Appends a copy of `frame`. Returns false if the queue is full.
     pub(super) fn push(&mut self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) -> bool {
         let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
@@ -44,7 +41,7 @@ impl Pending {
         }
         self.bytes = total;
         let queue = self.queues.entry(peer).or_default();
-        queue.push_back(Kept {
+        queue.push_back(PendingFrame {
             since: now,
             partial: frame.partial,
             bytes: frame.bytes.into(),
@@ -70,7 +67,7 @@ impl Pending {
     }
 
     /// Takes all frames for `peer`.
-    pub(super) fn take(&mut self, peer: PeerId) -> Waiting {
+    pub(super) fn take(&mut self, peer: PeerId) -> VecDeque<PendingFrame> {
         let frames = self.queues.remove(&peer).unwrap_or_default();
         self.bytes -= frames.iter().map(|kept| kept.bytes.len()).sum::<usize>();
         frames
@@ -103,7 +100,7 @@ mod tests {
 
     #[test]
     fn frames_come_back_in_order_and_once() {
-        let mut pending = Pending::default();
+        let mut pending = PendingFrames::default();
         assert!(pending.is_empty());
         for n in 0..3 {
             assert!(pending.push(A, whole(&[n; 5]), T0));
@@ -118,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_queue_of_a_peer_is_bounded() {
-        let mut pending = Pending::default();
+        let mut pending = PendingFrames::default();
         for _ in 0..MAX_PENDING_FRAMES {
             assert!(pending.push(A, whole(b"x"), T0));
         }
@@ -128,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_all_queues_are_bounded() {
-        let mut pending = Pending::default();
+        let mut pending = PendingFrames::default();
         let frame = vec![0; 9_000];
         let mut kept = 0;
         for n in 0..=255 {
@@ -144,7 +141,7 @@ mod tests {
 
     #[test]
     fn old_frames_expire_young_ones_stay() {
-        let mut pending = Pending::default();
+        let mut pending = PendingFrames::default();
         pending.push(A, whole(b"old"), T0);
         pending.push(B, whole(b"old"), T0);
         pending.push(A, whole(b"young"), T0 + Duration::from_nanos(1));

@@ -3,12 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::arrival::{Arrival, SEALED, SendError};
-use super::envelope::Envelope;
-use super::snapshot::{Hop, Snapshot, Unreachable};
+use super::encap::Encap;
+use super::snapshot::{NextHop, Snapshot, Unreachable};
 use super::{Counter, DropReason, Forwarder, Outbox, Via, lock};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
-use crate::session::transport::SealError;
+use crate::session::transport::DeadKey;
 use crate::time::Instant;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind, PEER_ID_LEN, TAG_LEN, split_relay};
 
@@ -41,15 +41,15 @@ impl Forwarder {
         peer: PeerId,
         now: Instant,
         out: &mut dyn Outbox,
-        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), SealError>,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), DeadKey>,
     ) -> Result<(), SendError> {
         let outgoing = out.outgoing();
-        let envelope = Envelope::begin(snap, peer, now, outgoing)?;
+        let encap = Encap::begin(snap, peer, now, outgoing)?;
         if let Err(error) = fill(outgoing.buffer()) {
-            envelope.abandon(outgoing);
+            encap.abandon(outgoing);
             return Err(error.into());
         }
-        envelope.send(self, now, outgoing)?;
+        encap.send(self, now, outgoing)?;
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Forwarder {
         hop_limit: u8,
         inner: &[u8],
         now: Instant,
-    ) -> Result<(Hop<'s>, u8), PassError> {
+    ) -> Result<(NextHop<'s>, u8), PassError> {
         let hops = hop_limit
             .min(MAX_HOPS)
             .checked_sub(1)
@@ -128,10 +128,17 @@ impl Forwarder {
         Ok((hop, hops))
     }
 
-    fn pass_on(&self, hop: Hop<'_>, hops: u8, clear: &[u8], now: Instant, out: &mut dyn Outbox) {
+    fn pass_on(
+        &self,
+        hop: NextHop<'_>,
+        hops: u8,
+        clear: &[u8],
+        now: Instant,
+        out: &mut dyn Outbox,
+    ) {
         let outgoing = out.outgoing();
         let sent = if SEALED + clear.len() > hop.datagram {
-            self.send_hop_cut(hop, (Kind::Relay, hops), clear, now, outgoing)
+            self.send_hop_fragmented(hop, (Kind::Relay, hops), clear, now, outgoing)
         } else {
             let start = outgoing.end();
             let buffer = outgoing.buffer();

@@ -82,7 +82,7 @@ pub struct Snapshot {
 
 /// Next hop, with the session that seals for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hop<'a> {
+pub(super) struct NextHop<'a> {
     pub(super) peer: PeerId,
     pub(super) transport: &'a Transport,
     pub(super) address: SocketAddr,
@@ -92,10 +92,10 @@ pub(super) struct Hop<'a> {
 
 /// First hop of datagrams for a peer.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Exit<'a> {
+pub(super) enum FirstHop<'a> {
     /// Underlay address of the peer, and the longest datagram (UDP payload) that passes to it.
     Direct(SocketAddr, usize),
-    Through(Hop<'a>),
+    Relay(NextHop<'a>),
 }
 
 /// Reason why nothing can be sent to a peer.
@@ -180,36 +180,40 @@ impl Snapshot {
     }
 
     /// Returns the first hop of datagrams for `peer`, with the longest datagram that passes.
-    pub(super) fn exit(&self, peer: PeerId, now: Instant) -> Result<Exit<'_>, Unreachable> {
+    pub(super) fn first_hop(
+        &self,
+        peer: PeerId,
+        now: Instant,
+    ) -> Result<FirstHop<'_>, Unreachable> {
         let Some(known) = self.peers.get(&peer) else {
             return match self.through(peer) {
-                Some((next, _)) => Ok(Exit::Through(self.neighbour(next, now)?)),
+                Some((next, _)) => Ok(FirstHop::Relay(self.neighbour(next, now)?)),
                 None if self.routes.is_reachable(&peer) => Err(Unreachable::NoRoute(peer)),
                 None => Err(Unreachable::UnknownPeer(peer)),
             };
         };
         match known.path {
             Path::None => Err(Unreachable::NoRoute(peer)),
-            Path::Direct(address) => Ok(Exit::Direct(address, known.datagram.into())),
-            Path::Via(neighbour) => Ok(Exit::Through(self.neighbour(neighbour, now)?)),
+            Path::Direct(address) => Ok(FirstHop::Direct(address, known.datagram.into())),
+            Path::Via(neighbour) => Ok(FirstHop::Relay(self.neighbour(neighbour, now)?)),
         }
     }
 
     /// Returns the next hop to `peer`: `peer` itself if its path is direct.
-    pub(super) fn next_hop(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
-        match self.exit(peer, now)? {
-            Exit::Direct(..) => self.neighbour(peer, now),
-            Exit::Through(hop) => Ok(hop),
+    pub(super) fn next_hop(&self, peer: PeerId, now: Instant) -> Result<NextHop<'_>, Unreachable> {
+        match self.first_hop(peer, now)? {
+            FirstHop::Direct(..) => self.neighbour(peer, now),
+            FirstHop::Relay(hop) => Ok(hop),
         }
     }
 
     /// Returns `peer` as a next hop, if its path is direct.
-    pub(super) fn neighbour(&self, peer: PeerId, now: Instant) -> Result<Hop<'_>, Unreachable> {
+    pub(super) fn neighbour(&self, peer: PeerId, now: Instant) -> Result<NextHop<'_>, Unreachable> {
         let known = self.peer(peer)?;
         let Path::Direct(address) = known.path else {
             return Err(Unreachable::NoRoute(peer));
         };
-        Ok(Hop {
+        Ok(NextHop {
             peer,
             transport: self.transport(peer, now)?,
             address,

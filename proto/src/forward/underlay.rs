@@ -29,14 +29,14 @@ use crate::wire::datagram::Header;
 /// Underlay addresses of all routers, and those whose traffic came back through the mesh.
 #[derive(Debug, Default)]
 pub struct Underlay {
-    table: RwLock<Table>,
+    table: RwLock<EndpointTable>,
     ports: Ports,
     looped: Mutex<BTreeMap<SocketAddr, u64>>,
 }
 
 /// Source from which an address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum By {
+enum AddressSource {
     /// Addresses of this host, announced or not.
     Host,
     /// Remote addresses of this router's links.
@@ -46,8 +46,8 @@ enum By {
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    said: BTreeMap<By, Vec<SocketAddr>>,
+struct EndpointTable {
+    said: BTreeMap<AddressSource, Vec<SocketAddr>>,
     /// Number of sources that name each address.
     endpoints: BTreeMap<SocketAddr, u32>,
     ips: BTreeMap<IpAddr, u32>,
@@ -58,20 +58,20 @@ impl Underlay {
     /// Sets the addresses of the host, and the port at which this router listens.
     pub fn set_host(&self, ips: &[IpAddr], port: u16) {
         let all = ips.iter().map(|ip| SocketAddr::new(*ip, port));
-        self.set(By::Host, all.collect());
+        self.set(AddressSource::Host, all.collect());
     }
 
     /// Sets the remote addresses of this router's links.
     pub fn set_links(&self, addresses: Vec<SocketAddr>) {
-        self.set(By::Links, addresses);
+        self.set(AddressSource::Links, addresses);
     }
 
     /// Sets the addresses in the records of `router`: its own, and those it dialled. An empty list removes it.
     pub fn set_router(&self, router: PeerId, addresses: Vec<SocketAddr>) {
-        self.set(By::Records(router), addresses);
+        self.set(AddressSource::Records(router), addresses);
     }
 
-    fn set(&self, by: By, addresses: Vec<SocketAddr>) {
+    fn set(&self, by: AddressSource, addresses: Vec<SocketAddr>) {
         let addresses: Vec<SocketAddr> = addresses.into_iter().map(canonical).collect();
         if self.read().said.get(&by).map_or(&[][..], Vec::as_slice) == addresses {
             return;
@@ -148,12 +148,12 @@ impl Underlay {
         self.len() == 0
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, EndpointTable> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl EndpointTable {
     fn add(&mut self, address: SocketAddr) {
         *self.endpoints.entry(address).or_default() += 1;
         *self.ips.entry(address.ip()).or_default() += 1;
@@ -178,7 +178,7 @@ impl Table {
     }
 
     fn is_mine(&self, ip: IpAddr) -> bool {
-        let mine = self.said.get(&By::Host);
+        let mine = self.said.get(&AddressSource::Host);
         mine.is_some_and(|mine| mine.iter().any(|address| address.ip() == ip))
     }
 }

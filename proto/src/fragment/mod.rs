@@ -17,7 +17,7 @@
 
 mod reassembly;
 
-pub use reassembly::{Reassembly, Refused, Whole};
+pub use reassembly::{Reassembled, Reassembly, ReassemblyError};
 
 use crate::limits::{MAX_DATAGRAM, MAX_FRAGMENTS};
 use crate::wire::datagram::Kind;
@@ -27,7 +27,7 @@ pub const FRAGMENT_PREFIX_LEN: usize = 7;
 
 /// One fragment of a datagram's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub struct Fragment<'a> {
     /// Kind of the original datagram: Data, Relay or Flood.
     pub kind: Kind,
     /// Id of the original datagram.
@@ -40,7 +40,7 @@ pub struct Piece<'a> {
     pub bytes: &'a [u8],
 }
 
-impl<'a> Piece<'a> {
+impl<'a> Fragment<'a> {
     /// Appends the encoded fragment to `out`, to be sealed.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.kind as u8, self.index, self.count]);
@@ -52,7 +52,7 @@ impl<'a> Piece<'a> {
     pub fn decode(body: &'a [u8]) -> Option<Self> {
         let ([kind, index, count, id @ ..], bytes) =
             body.split_first_chunk::<FRAGMENT_PREFIX_LEN>()?;
-        let kind = Kind::from_number(*kind).filter(|kind| may_be_cut(*kind))?;
+        let kind = Kind::from_number(*kind).filter(|kind| may_be_fragmented(*kind))?;
         let counted = (2..=MAX_FRAGMENTS).contains(count) && index < count;
         (counted && !bytes.is_empty()).then_some(Self {
             kind,
@@ -74,16 +74,16 @@ pub fn split(
     id: u32,
     content: &[u8],
     room: usize,
-) -> Option<impl Iterator<Item = Piece<'_>>> {
+) -> Option<impl Iterator<Item = Fragment<'_>>> {
     let longest = room.checked_sub(FRAGMENT_PREFIX_LEN).filter(|n| *n > 0)?;
-    let pieces = content.len().div_ceil(longest).max(2);
+    let fragments = content.len().div_ceil(longest).max(2);
     // Equal lengths; rounding up may need fewer fragments.
-    let each = content.len().div_ceil(pieces).max(1);
+    let each = content.len().div_ceil(fragments).max(1);
     let count = u8::try_from(content.len().div_ceil(each)).ok()?;
     let fits = (2..=MAX_FRAGMENTS).contains(&count) && content.len() <= MAX_DATAGRAM;
     let numbered = (0..count).zip(content.chunks(each));
-    (fits && may_be_cut(kind)).then(|| {
-        numbered.map(move |(index, bytes)| Piece {
+    (fits && may_be_fragmented(kind)).then(|| {
+        numbered.map(move |(index, bytes)| Fragment {
             kind,
             id,
             index,
@@ -94,7 +94,7 @@ pub fn split(
 }
 
 /// Handshake messages and probes are short, and a fragment is not fragmented again.
-fn may_be_cut(kind: Kind) -> bool {
+fn may_be_fragmented(kind: Kind) -> bool {
     matches!(kind, Kind::Data | Kind::Relay | Kind::Flood)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Piece;
+use super::Fragment;
 use crate::ids::SessionIndex;
 use crate::limits::{
     MAX_DATAGRAM, MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_SESSION, MAX_PARTIALS,
@@ -13,7 +13,7 @@ use crate::wire::datagram::Kind;
 
 /// Reassembled content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whole {
+pub struct Reassembled {
     /// Kind of the datagram: Data, Relay or Flood.
     pub kind: Kind,
     /// Body of Data or Flood, or clear part of Relay.
@@ -22,7 +22,7 @@ pub struct Whole {
 
 /// Reason why a fragment was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ReassemblyError {
     /// The same fragment was received before.
     #[error("duplicate fragment")]
     Duplicate,
@@ -51,42 +51,42 @@ pub struct Reassembly {
 struct Partial {
     kind: Kind,
     since: Instant,
-    pieces: Vec<Option<Vec<u8>>>,
+    fragments: Vec<Option<Vec<u8>>>,
     bytes: usize,
 }
 
 impl Partial {
-    fn new(piece: &Piece<'_>, now: Instant) -> Self {
+    fn new(fragment: &Fragment<'_>, now: Instant) -> Self {
         Self {
-            kind: piece.kind,
+            kind: fragment.kind,
             since: now,
-            pieces: vec![None; usize::from(piece.count)],
+            fragments: vec![None; usize::from(fragment.count)],
             bytes: 0,
         }
     }
 
-    fn add(&mut self, piece: &Piece<'_>) -> Result<(), Refused> {
-        let matches = self.kind == piece.kind
-            && self.pieces.len() == usize::from(piece.count)
-            && self.bytes + piece.bytes.len() <= MAX_DATAGRAM;
-        let place = self.pieces.get_mut(usize::from(piece.index));
-        let place = place.filter(|_| matches).ok_or(Refused::Mismatch)?;
+    fn add(&mut self, fragment: &Fragment<'_>) -> Result<(), ReassemblyError> {
+        let matches = self.kind == fragment.kind
+            && self.fragments.len() == usize::from(fragment.count)
+            && self.bytes + fragment.bytes.len() <= MAX_DATAGRAM;
+        let place = self.fragments.get_mut(usize::from(fragment.index));
+        let place = place.filter(|_| matches).ok_or(ReassemblyError::Mismatch)?;
         if place.is_some() {
-            return Err(Refused::Duplicate);
+            return Err(ReassemblyError::Duplicate);
         }
-        *place = Some(piece.bytes.to_vec());
-        self.bytes += piece.bytes.len();
+        *place = Some(fragment.bytes.to_vec());
+        self.bytes += fragment.bytes.len();
         Ok(())
     }
 
-    fn is_whole(&self) -> bool {
-        self.pieces.iter().all(Option::is_some)
+    fn is_complete(&self) -> bool {
+        self.fragments.iter().all(Option::is_some)
     }
 
-    fn into_whole(self) -> Whole {
-        Whole {
+    fn into_reassembled(self) -> Reassembled {
+        Reassembled {
             kind: self.kind,
-            content: self.pieces.into_iter().flatten().flatten().collect(),
+            content: self.fragments.into_iter().flatten().flatten().collect(),
         }
     }
 }
@@ -95,31 +95,31 @@ impl Reassembly {
     /// Takes a fragment received by `session`. Returns the reassembled datagram if it is now complete.
     ///
     /// # Errors
-    /// [`Refused`] if the fragment is not accepted; earlier fragments stay.
+    /// [`ReassemblyError`] if the fragment is not accepted; earlier fragments stay.
     pub fn push(
         &mut self,
         session: SessionIndex,
-        piece: &Piece<'_>,
+        fragment: &Fragment<'_>,
         now: Instant,
-    ) -> Result<Option<Whole>, Refused> {
-        if piece.bytes.len() > MAX_DATAGRAM {
-            return Err(Refused::Mismatch);
+    ) -> Result<Option<Reassembled>, ReassemblyError> {
+        if fragment.bytes.len() > MAX_DATAGRAM {
+            return Err(ReassemblyError::Mismatch);
         }
-        let key = (session, piece.id);
+        let key = (session, fragment.id);
         if self.partials.get(&key).is_some_and(|p| p.is_old(now)) {
             self.give_up(key);
         }
         if !self.partials.contains_key(&key) {
             self.make_room(session, now);
-            self.partials.insert(key, Partial::new(piece, now));
+            self.partials.insert(key, Partial::new(fragment, now));
         }
         let Some(partial) = self.partials.get_mut(&key) else {
-            return Err(Refused::Mismatch);
+            return Err(ReassemblyError::Mismatch);
         };
-        partial.add(piece)?;
-        self.bytes += piece.bytes.len();
-        if partial.is_whole() {
-            return Ok(self.take(key).map(Partial::into_whole));
+        partial.add(fragment)?;
+        self.bytes += fragment.bytes.len();
+        if partial.is_complete() {
+            return Ok(self.take(key).map(Partial::into_reassembled));
         }
         self.keep_bytes(key);
         Ok(None)

@@ -14,8 +14,8 @@ const A: SessionIndex = SessionIndex(1);
 const B: SessionIndex = SessionIndex(2);
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
-fn piece(id: u32, index: u8, count: u8, bytes: &[u8]) -> Piece<'_> {
-    Piece {
+fn fragment(id: u32, index: u8, count: u8, bytes: &[u8]) -> Fragment<'_> {
+    Fragment {
         kind: Kind::Data,
         id,
         index,
@@ -38,11 +38,11 @@ proptest! {
         seed: u64,
     ) {
         let mut bodies = Vec::new();
-        for piece in split(kind, id, &content, room).unwrap() {
+        for fragment in split(kind, id, &content, room).unwrap() {
             let mut body = Vec::new();
-            piece.encode(&mut body);
+            fragment.encode(&mut body);
             prop_assert!(body.len() <= room);
-            prop_assert_eq!(Piece::decode(&body), Some(piece));
+            prop_assert_eq!(Fragment::decode(&body), Some(fragment));
             bodies.push(body);
         }
         prop_assert!(bodies.len() >= 2);
@@ -50,15 +50,15 @@ proptest! {
         let mut reassembly = Reassembly::default();
         let last = bodies.pop().unwrap();
         for body in &bodies {
-            let piece = Piece::decode(body).unwrap();
-            prop_assert_eq!(reassembly.push(A, &piece, NOW), Ok(None));
-            prop_assert_eq!(reassembly.push(A, &piece, NOW), Err(Refused::Duplicate));
+            let fragment = Fragment::decode(body).unwrap();
+            prop_assert_eq!(reassembly.push(A, &fragment, NOW), Ok(None));
+            prop_assert_eq!(reassembly.push(A, &fragment, NOW), Err(ReassemblyError::Duplicate));
         }
-        let piece = Piece::decode(&last).unwrap();
-        prop_assert_eq!(reassembly.push(B, &piece, NOW), Ok(None), "another session");
-        let whole = reassembly.push(A, &piece, NOW).unwrap();
-        prop_assert_eq!(whole, Some(Whole { kind, content }));
-        prop_assert_eq!((reassembly.len(), reassembly.bytes()), (1, piece.bytes.len()));
+        let fragment = Fragment::decode(&last).unwrap();
+        prop_assert_eq!(reassembly.push(B, &fragment, NOW), Ok(None), "another session");
+        let whole = reassembly.push(A, &fragment, NOW).unwrap();
+        prop_assert_eq!(whole, Some(Reassembled { kind, content }));
+        prop_assert_eq!((reassembly.len(), reassembly.bytes()), (1, fragment.bytes.len()));
     }
 
     #[test]
@@ -67,24 +67,24 @@ proptest! {
         if let Some(first) = body.first_mut() {
             *first = kind;
         }
-        if let Some(piece) = Piece::decode(&body) {
+        if let Some(fragment) = Fragment::decode(&body) {
             let mut out = Vec::new();
-            piece.encode(&mut out);
+            fragment.encode(&mut out);
             prop_assert_eq!(out, body);
         }
     }
 
     #[test]
     fn bounds_hold_for_any_fragments(
-        pieces in prop::collection::vec((0u32..80, 0u32..40, 0u8..32, 2u8..=32, 1usize..3000, 0u64..100), 0..600),
+        fragments in prop::collection::vec((0u32..80, 0u32..40, 0u8..32, 2u8..=32, 1usize..3000, 0u64..100), 0..600),
     ) {
         let mut reassembly = Reassembly::default();
         let mut now = NOW;
         let bytes = vec![0; 3000];
-        for (session, id, index, count, len, wait) in pieces {
+        for (session, id, index, count, len, wait) in fragments {
             now += Duration::from_millis(wait);
-            let piece = piece(id, index.min(count - 1), count, &bytes[..len]);
-            let _ = reassembly.push(SessionIndex(session), &piece, now);
+            let fragment = fragment(id, index.min(count - 1), count, &bytes[..len]);
+            let _ = reassembly.push(SessionIndex(session), &fragment, now);
             prop_assert!(reassembly.len() <= MAX_PARTIALS && reassembly.bytes() <= MAX_PARTIAL_BYTES);
         }
         reassembly.expire(now + PARTIAL_AGE);
@@ -100,7 +100,11 @@ fn content_that_cannot_be_fragmented_is_refused() {
     };
     assert_eq!(count(Kind::Data, 100, 57), Some(2));
     assert_eq!(count(Kind::Data, 100, 56), Some(3));
-    assert_eq!(count(Kind::Data, 100, 200), Some(2), "a piece is never all");
+    assert_eq!(
+        count(Kind::Data, 100, 200),
+        Some(2),
+        "a fragment is never all"
+    );
     assert_eq!(count(Kind::Data, 1, 200), None);
     assert_eq!(count(Kind::Data, 0, 200), None);
     assert_eq!(count(Kind::Data, 100, FRAGMENT_PREFIX_LEN), None);
@@ -122,9 +126,9 @@ fn content_that_cannot_be_fragmented_is_refused() {
 #[test]
 fn malformed_bodies_are_refused() {
     let good = [4, 0, 2, 0, 0, 0, 9, 1];
-    assert!(Piece::decode(&good).is_some());
+    assert!(Fragment::decode(&good).is_some());
     for len in 0..good.len() {
-        assert_eq!(Piece::decode(&good[..len]), None);
+        assert_eq!(Fragment::decode(&good[..len]), None);
     }
     for (at, bad) in [
         (0, 0),
@@ -139,23 +143,34 @@ fn malformed_bodies_are_refused() {
     ] {
         let mut body = good;
         body[at] = bad;
-        assert_eq!(Piece::decode(&body), None, "{bad} at {at}");
+        assert_eq!(Fragment::decode(&body), None, "{bad} at {at}");
     }
 }
 
 #[test]
 fn contradictory_fragments_are_refused_without_effect() {
     let mut reassembly = Reassembly::default();
-    reassembly.push(A, &piece(1, 0, 2, b"good "), NOW).unwrap();
-    let other_kind = Piece {
+    reassembly
+        .push(A, &fragment(1, 0, 2, b"good "), NOW)
+        .unwrap();
+    let other_kind = Fragment {
         kind: Kind::Flood,
-        ..piece(1, 1, 2, b"bad")
+        ..fragment(1, 1, 2, b"bad")
     };
     let long = vec![0; MAX_DATAGRAM];
-    for bad in [piece(1, 1, 3, b"bad"), other_kind, piece(1, 1, 2, &long)] {
-        assert_eq!(reassembly.push(A, &bad, NOW), Err(Refused::Mismatch));
+    for bad in [
+        fragment(1, 1, 3, b"bad"),
+        other_kind,
+        fragment(1, 1, 2, &long),
+    ] {
+        assert_eq!(
+            reassembly.push(A, &bad, NOW),
+            Err(ReassemblyError::Mismatch)
+        );
     }
-    let whole = reassembly.push(A, &piece(1, 1, 2, b"whole"), NOW).unwrap();
+    let whole = reassembly
+        .push(A, &fragment(1, 1, 2, b"whole"), NOW)
+        .unwrap();
     assert_eq!(whole.unwrap().content, b"good whole");
     assert_eq!(reassembly.take_lost(), 0);
 }
@@ -163,9 +178,12 @@ fn contradictory_fragments_are_refused_without_effect() {
 #[test]
 fn incomplete_datagrams_expire_and_free_their_id() {
     let mut reassembly = Reassembly::default();
-    reassembly.push(A, &piece(1, 0, 2, b"old"), NOW).unwrap();
+    reassembly.push(A, &fragment(1, 0, 2, b"old"), NOW).unwrap();
     let later = NOW + PARTIAL_AGE;
-    assert_eq!(reassembly.push(A, &piece(1, 1, 2, b"new"), later), Ok(None));
+    assert_eq!(
+        reassembly.push(A, &fragment(1, 1, 2, b"new"), later),
+        Ok(None)
+    );
     assert_eq!(reassembly.take_lost(), 1);
     reassembly.expire(later + PARTIAL_AGE - Duration::from_nanos(1));
     assert_eq!((reassembly.len(), reassembly.take_lost()), (1, 0));
@@ -176,16 +194,16 @@ fn incomplete_datagrams_expire_and_free_their_id() {
 #[test]
 fn a_full_session_gives_up_its_own_oldest() {
     let mut reassembly = Reassembly::default();
-    reassembly.push(B, &piece(0, 0, 2, b"b"), NOW).unwrap();
+    reassembly.push(B, &fragment(0, 0, 2, b"b"), NOW).unwrap();
     for id in 0..40 {
         let at = NOW + Duration::from_millis(u64::from(id));
-        reassembly.push(A, &piece(id, 0, 2, b"a"), at).unwrap();
+        reassembly.push(A, &fragment(id, 0, 2, b"a"), at).unwrap();
     }
     assert_eq!(reassembly.len(), MAX_PARTIALS_PER_SESSION + 1);
     assert_eq!(reassembly.take_lost(), 40 - MAX_PARTIALS_PER_SESSION as u64);
     let whole = |reassembly: &mut Reassembly, session, id| {
         reassembly
-            .push(session, &piece(id, 1, 2, b"!"), NOW)
+            .push(session, &fragment(id, 1, 2, b"!"), NOW)
             .unwrap()
     };
     assert!(whole(&mut reassembly, B, 0).is_some());
@@ -197,10 +215,10 @@ fn a_full_session_gives_up_its_own_oldest() {
 fn a_session_with_many_bytes_gives_up_its_own_oldest() {
     let mut reassembly = Reassembly::default();
     let half = vec![0; MAX_DATAGRAM / 2];
-    reassembly.push(B, &piece(0, 0, 2, &half), NOW).unwrap();
+    reassembly.push(B, &fragment(0, 0, 2, &half), NOW).unwrap();
     for id in 0..30 {
         let at = NOW + Duration::from_millis(u64::from(id));
-        reassembly.push(A, &piece(id, 0, 2, &half), at).unwrap();
+        reassembly.push(A, &fragment(id, 0, 2, &half), at).unwrap();
     }
     let of_a = reassembly.bytes() - half.len();
     assert!(
@@ -208,7 +226,7 @@ fn a_session_with_many_bytes_gives_up_its_own_oldest() {
     );
     assert!(
         reassembly
-            .push(A, &piece(29, 1, 2, b"!"), NOW)
+            .push(A, &fragment(29, 1, 2, b"!"), NOW)
             .unwrap()
             .is_some()
     );
@@ -221,7 +239,7 @@ fn many_sessions_together_are_bounded() {
     for n in 0..2_000 {
         let at = NOW + Duration::from_micros(u64::from(n));
         reassembly
-            .push(SessionIndex(n), &piece(0, 0, 2, &bytes), at)
+            .push(SessionIndex(n), &fragment(0, 0, 2, &bytes), at)
             .unwrap();
     }
     assert_eq!(
@@ -232,7 +250,7 @@ fn many_sessions_together_are_bounded() {
     for n in 0..2_000 {
         let at = NOW + Duration::from_micros(u64::from(n));
         reassembly
-            .push(SessionIndex(n), &piece(0, 0, 2, b"a"), at)
+            .push(SessionIndex(n), &fragment(0, 0, 2, b"a"), at)
             .unwrap();
     }
     assert_eq!(reassembly.len(), MAX_PARTIALS);

@@ -11,7 +11,7 @@ use crate::topology::record::SignedRecord;
 
 /// State of a link.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum LinkPhase {
     /// Both: waits for the other side's hello.
     Hello(WaitHello),
     /// Acceptor: waits for Noise message 1.
@@ -71,7 +71,7 @@ impl WaitHello {
         theirs: &[u8; HELLO],
         entropy: &mut dyn Entropy,
         out: &mut Vec<u8>,
-    ) -> Result<(State, u64), LinkError> {
+    ) -> Result<(LinkPhase, u64), LinkError> {
         let secret = &self.config.secret;
         let features = hello::check_rest(theirs, secret)? & self.config.features;
         let (role, prologue) = match self.role {
@@ -95,10 +95,10 @@ impl WaitHello {
             rekey,
         };
         let state = match self.role {
-            LinkRole::Acceptor => State::First(noising),
+            LinkRole::Acceptor => LinkPhase::First(noising),
             LinkRole::Dialler => {
                 noising.write(&[], entropy, out)?;
-                State::Second(noising)
+                LinkPhase::Second(noising)
             }
         };
         Ok((state, features))
@@ -112,7 +112,7 @@ impl Noising {
         message: &[u8],
         entropy: &mut dyn Entropy,
         out: &mut Vec<u8>,
-    ) -> Result<State, LinkError> {
+    ) -> Result<LinkPhase, LinkError> {
         let payload = self
             .noise
             .read_message(message)
@@ -122,7 +122,7 @@ impl Noising {
         }
         let introduction = self.introduction.clone();
         self.write(introduction.bytes(), entropy, out)?;
-        Ok(State::Third(self))
+        Ok(LinkPhase::Third(self))
     }
 
     /// Dialler: reads message 2 and writes message 3. The acceptor has not yet proved that it has the secret.
@@ -131,7 +131,7 @@ impl Noising {
         message: &[u8],
         entropy: &mut dyn Entropy,
         out: &mut Vec<u8>,
-    ) -> Result<State, LinkError> {
+    ) -> Result<LinkPhase, LinkError> {
         let payload = self
             .noise
             .read_message(message)
@@ -139,7 +139,7 @@ impl Noising {
         let record = self.check(&payload)?;
         let introduction = self.introduction.clone();
         self.write(introduction.bytes(), entropy, out)?;
-        Ok(State::Confirm(self.secure(record)?))
+        Ok(LinkPhase::Confirm(self.secure(record)?))
     }
 
     /// Acceptor: reads message 3, the first that depends on the secret. An altered message fails here, too.
@@ -188,17 +188,17 @@ impl Noising {
 
 /// Meaning of a record before the link is up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum AdmissionRecord {
     Confirm,
     Refusal(AlertCode),
 }
 
 impl Secured {
     /// Opens a record, which must be an answer about admission.
-    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Answer, LinkError> {
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<AdmissionRecord, LinkError> {
         match self.channel.open(record).map_err(|_| FORGED)? {
-            (kind::CONFIRM, []) => Ok(Answer::Confirm),
-            (kind::REFUSAL, [code]) => Ok(Answer::Refusal(AlertCode::from_byte(*code))),
+            (kind::CONFIRM, []) => Ok(AdmissionRecord::Confirm),
+            (kind::REFUSAL, [code]) => Ok(AdmissionRecord::Refusal(AlertCode::from_byte(*code))),
             _ => Err(LinkError::Corrupt("message before admission")),
         }
     }
@@ -214,7 +214,7 @@ impl Secured {
 
 /// Meaning of a record on a link that is up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum OpenedRecord {
     Part,
     Message(Vec<u8>),
     Refusal(AlertCode),
@@ -222,10 +222,12 @@ pub(super) enum Received {
 
 impl Up {
     /// Opens a record; a message is returned with its last part.
-    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Received, LinkError> {
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<OpenedRecord, LinkError> {
         let (kind, body) = self.channel.open(record).map_err(|_| FORGED)?;
         match (kind, body) {
-            (kind::REFUSAL, [code]) => return Ok(Received::Refusal(AlertCode::from_byte(*code))),
+            (kind::REFUSAL, [code]) => {
+                return Ok(OpenedRecord::Refusal(AlertCode::from_byte(*code)));
+            }
             (kind::PART, []) => return Err(LinkError::Corrupt("empty part of a message")),
             (kind::PART | kind::LAST, _) => {}
             _ => return Err(LinkError::Corrupt("record of unknown kind")),
@@ -235,8 +237,8 @@ impl Up {
         }
         self.partial.extend_from_slice(body);
         Ok(match kind {
-            kind::LAST => Received::Message(core::mem::take(&mut self.partial)),
-            _ => Received::Part,
+            kind::LAST => OpenedRecord::Message(core::mem::take(&mut self.partial)),
+            _ => OpenedRecord::Part,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::channel::{RekeyAfter, kind};
 use super::config::{LinkConfig, LinkRole, own_introduction};
 use super::error::{AlertCode, LinkError};
-use super::handshake::{Answer, Received, Secured, State, WaitHello};
+use super::handshake::{AdmissionRecord, LinkPhase, OpenedRecord, Secured, WaitHello};
 use super::hello::{self, HELLO, HELLO_START};
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, PeerName};
@@ -46,7 +46,7 @@ pub struct Link {
     peer: Option<PeerName>,
     /// Identity of the other end, once authenticated.
     origin: Option<PeerId>,
-    pub(super) state: State,
+    pub(super) state: LinkPhase,
     pub(super) buffer: Vec<u8>,
     out: Vec<u8>,
     events: VecDeque<LinkEvent>,
@@ -87,7 +87,7 @@ impl Link {
                 .map_or(PeerName([0; 6]), |body| body.name),
             peer: None,
             origin: None,
-            state: State::Closed,
+            state: LinkPhase::Closed,
             buffer: Vec::new(),
             out: Vec::new(),
             events: VecDeque::new(),
@@ -101,7 +101,7 @@ impl Link {
                 let hello = hello::write(&config.secret, config.features, entropy);
                 link.out.extend_from_slice(&hello);
                 let config = config.clone();
-                link.state = State::Hello(WaitHello {
+                link.state = LinkPhase::Hello(WaitHello {
                     role,
                     config,
                     hello,
@@ -117,7 +117,7 @@ impl Link {
     /// after the deadline do not save a handshake.
     pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant, entropy: &mut dyn Entropy) {
         self.handle_timeout(now);
-        while !matches!(self.state, State::Closed) {
+        while !matches!(self.state, LinkPhase::Closed) {
             let wanted = match self.wanted() {
                 Ok(wanted) => wanted,
                 Err(error) => return self.fail(error),
@@ -142,14 +142,14 @@ impl Link {
 
     /// Admits the authenticated peer. No effect unless [`LinkEvent::Authenticated`] waits for an answer.
     pub fn accept(&mut self) {
-        let state = core::mem::replace(&mut self.state, State::Closed);
-        let State::Deciding(mut secured) = state else {
+        let state = core::mem::replace(&mut self.state, LinkPhase::Closed);
+        let LinkPhase::Deciding(mut secured) = state else {
             self.state = state;
             return;
         };
         secured.channel.seal(kind::CONFIRM, &[], &mut self.out);
         match self.role {
-            LinkRole::Acceptor => self.state = State::Admitted(secured),
+            LinkRole::Acceptor => self.state = LinkPhase::Admitted(secured),
             LinkRole::Dialler => self.come_up(secured),
         }
     }
@@ -157,16 +157,21 @@ impl Link {
     /// Refuses the peer and ends the link, in any state; [`LinkEvent::Closed`] follows.
     pub fn refuse(&mut self, code: AlertCode) {
         match &mut self.state {
-            State::Closed => return,
-            State::Confirm(secured) | State::Deciding(secured) | State::Admitted(secured) => {
+            LinkPhase::Closed => return,
+            LinkPhase::Confirm(secured)
+            | LinkPhase::Deciding(secured)
+            | LinkPhase::Admitted(secured) => {
                 secured
                     .channel
                     .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out);
             }
-            State::Up(up) => up
+            LinkPhase::Up(up) => up
                 .channel
                 .seal(kind::REFUSAL, &[code.to_byte()], &mut self.out),
-            State::Hello(_) | State::First(_) | State::Second(_) | State::Third(_) => {
+            LinkPhase::Hello(_)
+            | LinkPhase::First(_)
+            | LinkPhase::Second(_)
+            | LinkPhase::Third(_) => {
                 self.send_alert(code);
             }
         }
@@ -179,7 +184,7 @@ impl Link {
     /// Seals a message. Returns false if the link is not up, if [`Link::pending_bytes`] has reached
     /// [`MAX_LINK_SEND_QUEUE`], or if the message exceeds a bound.
     pub fn send(&mut self, message: &LinkMessage) -> bool {
-        let State::Up(up) = &mut self.state else {
+        let LinkPhase::Up(up) = &mut self.state else {
             return false;
         };
         if self.out.len() >= MAX_LINK_SEND_QUEUE {
@@ -195,7 +200,7 @@ impl Link {
     /// Seals a message like [`Link::send`], from bytes encoded elsewhere: the simulator's hostile members send what
     /// the encoder never produces.
     pub fn send_encoded(&mut self, message: &[u8]) -> bool {
-        let State::Up(up) = &mut self.state else {
+        let LinkPhase::Up(up) = &mut self.state else {
             return false;
         };
         if self.out.len() >= MAX_LINK_SEND_QUEUE {
@@ -251,7 +256,7 @@ impl Link {
 
     /// Returns the number of bytes needed for the next step: the length prefix first, then the whole unit.
     fn wanted(&self) -> Result<usize, LinkError> {
-        if matches!(self.state, State::Hello(_)) {
+        if matches!(self.state, LinkPhase::Hello(_)) {
             if self.buffer.len() < HELLO_START {
                 return Ok(HELLO_START);
             }
@@ -265,7 +270,7 @@ impl Link {
             return Ok(ALERT_BYTES);
         }
         let max = match self.state {
-            State::Up(_) => MAX_LINK_RECORD,
+            LinkPhase::Up(_) => MAX_LINK_RECORD,
             _ => MAX_PREAUTH_BUFFER - 2,
         };
         match usize::from(u16::from_be_bytes([a, b])) {
@@ -279,7 +284,10 @@ impl Link {
     fn expects_alert(&self) -> bool {
         matches!(
             self.state,
-            State::First(_) | State::Second(_) | State::Third(_) | State::Confirm(_)
+            LinkPhase::First(_)
+                | LinkPhase::Second(_)
+                | LinkPhase::Third(_)
+                | LinkPhase::Confirm(_)
         )
     }
 
@@ -293,40 +301,40 @@ impl Link {
             });
             return Ok(());
         }
-        match core::mem::replace(&mut self.state, State::Closed) {
-            State::Hello(wait) => {
+        match core::mem::replace(&mut self.state, LinkPhase::Closed) {
+            LinkPhase::Hello(wait) => {
                 let hello = unit
                     .first_chunk()
                     .ok_or(LinkError::Corrupt("short hello"))?;
                 (self.state, self.features) = wait.read(hello, entropy, &mut self.out)?;
             }
-            State::First(noising) => {
+            LinkPhase::First(noising) => {
                 let next = noising.read_first(&unit[2..], entropy, &mut self.out);
                 self.state = self.or_alert(next)?;
             }
-            State::Second(noising) => {
+            LinkPhase::Second(noising) => {
                 let next = noising.read_second(&unit[2..], entropy, &mut self.out);
                 self.state = self.or_alert(next)?;
             }
-            State::Third(noising) => {
+            LinkPhase::Third(noising) => {
                 let next = noising.read_third(&unit[2..]);
                 let secured = self.or_alert(next)?;
                 self.authenticated(secured);
             }
-            State::Confirm(secured) => self.take_answer(secured, unit, Self::authenticated)?,
-            State::Admitted(secured) => self.take_answer(secured, unit, Self::come_up)?,
-            State::Deciding(mut secured) => match secured.open(unit)? {
-                Answer::Confirm => return Err(LinkError::Corrupt("confirm out of turn")),
-                Answer::Refusal(code) => self.refused(code),
+            LinkPhase::Confirm(secured) => self.take_answer(secured, unit, Self::authenticated)?,
+            LinkPhase::Admitted(secured) => self.take_answer(secured, unit, Self::come_up)?,
+            LinkPhase::Deciding(mut secured) => match secured.open(unit)? {
+                AdmissionRecord::Confirm => return Err(LinkError::Corrupt("confirm out of turn")),
+                AdmissionRecord::Refusal(code) => self.refused(code),
             },
-            State::Up(mut up) => {
+            LinkPhase::Up(mut up) => {
                 let received = up.open(unit)?;
                 self.records += 1;
                 match received {
-                    Received::Refusal(code) => self.refused(code),
-                    Received::Part => self.state = State::Up(up),
-                    Received::Message(message) => {
-                        self.state = State::Up(up);
+                    OpenedRecord::Refusal(code) => self.refused(code),
+                    OpenedRecord::Part => self.state = LinkPhase::Up(up),
+                    OpenedRecord::Message(message) => {
+                        self.state = LinkPhase::Up(up);
                         match LinkMessage::decode(&message) {
                             Ok(message) => self.events.push_back(LinkEvent::Message(message)),
                             Err(_) => self.malformed += 1,
@@ -334,7 +342,7 @@ impl Link {
                     }
                 }
             }
-            State::Closed => {}
+            LinkPhase::Closed => {}
         }
         Ok(())
     }
@@ -348,8 +356,8 @@ impl Link {
         let answer = secured.open(unit)?;
         self.origin = Some(secured.record.origin());
         match answer {
-            Answer::Confirm => confirmed(self, secured),
-            Answer::Refusal(code) => self.refused(code),
+            AdmissionRecord::Confirm => confirmed(self, secured),
+            AdmissionRecord::Refusal(code) => self.refused(code),
         }
         Ok(())
     }
@@ -359,13 +367,13 @@ impl Link {
         self.peer = record.as_identity().map(|body| body.name);
         let peer = record.origin();
         self.origin = Some(peer);
-        self.state = State::Deciding(secured);
+        self.state = LinkPhase::Deciding(secured);
         self.events
             .push_back(LinkEvent::Authenticated { record, peer });
     }
 
     fn come_up(&mut self, secured: Secured) {
-        self.state = State::Up(secured.into_up());
+        self.state = LinkPhase::Up(secured.into_up());
         self.deadline = None;
         self.events.push_back(LinkEvent::Up);
     }
@@ -399,7 +407,7 @@ impl Link {
     }
 
     fn end(&mut self, error: LinkError) {
-        self.state = State::Closed;
+        self.state = LinkPhase::Closed;
         self.deadline = None;
         self.events.push_back(LinkEvent::Closed(error));
     }

@@ -8,11 +8,11 @@ use domain::base::iana::{Rcode, Rtype};
 
 use super::content::{AnswerContent, AnswerSettings, Service};
 use super::forward::Forwarded;
-use super::query::{Query, Refusal, Way};
-use super::statement::Transport;
+use super::query::{Query, QueryError, QueryTransport};
+use super::statement::ServiceProtocol;
 use super::subject::Subject;
 use super::write::{fail, write};
-use super::zone::Held;
+use super::zone::ZoneEntry;
 use super::{Names, Port, Zone};
 use crate::entropy::Entropy;
 use crate::limits::MAX_DNS_RECORDS;
@@ -20,7 +20,7 @@ use crate::time::Instant;
 
 /// Outcome of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum QueryOutcome {
     /// The buffer holds the answer.
     Answer,
     /// The query is for other servers.
@@ -32,42 +32,42 @@ pub enum Verdict {
 /// Answers one message of at most [`crate::limits::MAX_DNS_QUERY`] bytes into `out`, whose content is replaced.
 pub fn answer(
     query: &[u8],
-    way: Way,
+    transport: QueryTransport,
     names: &Names,
     settings: &AnswerSettings,
     now: Instant,
     entropy: &mut impl Entropy,
     out: &mut Vec<u8>,
-) -> Verdict {
-    let query = match Query::parse(query, way) {
+) -> QueryOutcome {
+    let query = match Query::parse(query, transport) {
         Ok(query) => query,
-        Err(Refusal::Drop) => return Verdict::Drop,
-        Err(Refusal::Code(code)) => {
+        Err(QueryError::Drop) => return QueryOutcome::Drop,
+        Err(QueryError::Code(code)) => {
             return match fail(query, code, out) {
-                Some(()) => Verdict::Answer,
-                None => Verdict::Drop,
+                Some(()) => QueryOutcome::Answer,
+                None => QueryOutcome::Drop,
             };
         }
     };
     let name = query.name();
-    let known = Known {
+    let lookup = AnswerLookup {
         names,
         zone: names.zone(),
         is_settled: names.is_settled(now),
         settings,
         rtype: query.question.qtype(),
     };
-    let Some(mut found) = known.find(&Subject::of(&name, &settings.domain)) else {
-        return Verdict::Forward(Forwarded::new(&query));
+    let Some(mut found) = lookup.find(&Subject::of(&name, &settings.domain)) else {
+        return QueryOutcome::Forward(Forwarded::new(&query));
     };
     found.mix(entropy);
     match write(&query, &found, settings, out) {
-        Some(()) => Verdict::Answer,
-        None => Verdict::Drop,
+        Some(()) => QueryOutcome::Answer,
+        None => QueryOutcome::Drop,
     }
 }
 
-struct Known<'a> {
+struct AnswerLookup<'a> {
     names: &'a Names,
     zone: &'a Zone,
     is_settled: bool,
@@ -75,7 +75,7 @@ struct Known<'a> {
     rtype: Rtype,
 }
 
-impl Known<'_> {
+impl AnswerLookup<'_> {
     /// Returns the answer to a question; `None` if it is for other servers.
     fn find(&self, subject: &Subject<'_>) -> Option<AnswerContent> {
         Some(match *subject {
@@ -130,7 +130,7 @@ impl Known<'_> {
         self.addresses(addresses.collect())
     }
 
-    fn service(&self, service: &str, transport: Transport, name: &str) -> AnswerContent {
+    fn service(&self, service: &str, transport: ServiceProtocol, name: &str) -> AnswerContent {
         let number: Option<u16> = service.parse().ok();
         let is_asked = |port: &Port| {
             let is_named = !port.service.is_empty() && port.service == service;
@@ -188,7 +188,11 @@ impl Known<'_> {
         }
     }
 
-    fn services(&self, holders: &[Held], wanted: impl Fn(IpAddr, &Port) -> bool) -> AnswerContent {
+    fn services(
+        &self,
+        holders: &[ZoneEntry],
+        wanted: impl Fn(IpAddr, &Port) -> bool,
+    ) -> AnswerContent {
         let mut services = Vec::new();
         for held in sample(holders) {
             for port in &held.entry.ports {
@@ -232,6 +236,6 @@ impl Known<'_> {
 }
 
 /// Returns the holders of a name that are considered for one answer.
-fn sample(holders: &[Held]) -> impl Iterator<Item = &Held> {
+fn sample(holders: &[ZoneEntry]) -> impl Iterator<Item = &ZoneEntry> {
     holders.iter().take(MAX_DNS_RECORDS)
 }

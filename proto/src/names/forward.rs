@@ -8,7 +8,7 @@ use domain::base::Message;
 use domain::base::iana::Rcode;
 use domain::rdata::{A, Aaaa};
 
-use super::query::{Edns, HEADER, Query, Way, max_answer};
+use super::query::{Edns, HEADER, Query, QueryTransport, max_answer};
 use super::write::fail;
 use crate::limits::{MAX_DNS_RECORDS, MAX_DNS_UDP};
 
@@ -31,7 +31,7 @@ pub struct Forwarded {
     /// Second and third flag byte of the client's header, reduced to RD, AD and CD.
     wishes: [u8; 2],
     edns: Option<Edns>,
-    way: Way,
+    transport: QueryTransport,
 }
 
 /// Verdict on a message from a server.
@@ -56,7 +56,7 @@ impl Forwarded {
             question: query.question_bytes().to_vec(),
             wishes: [flags(2) & RD, flags(3) & AD_CD],
             edns: query.edns,
-            way: query.way,
+            transport: query.transport,
         }
     }
 
@@ -68,8 +68,8 @@ impl Forwarded {
     }
 
     /// Returns the transport of the client's query.
-    pub fn way(&self) -> Way {
-        self.way
+    pub fn transport(&self) -> QueryTransport {
+        self.transport
     }
 
     /// Returns name, type and class in wire format.
@@ -119,7 +119,7 @@ impl Forwarded {
     pub fn reply(&self, message: &[u8], out: &mut Vec<u8>) {
         out.clear();
         let question_end = HEADER + self.question.len();
-        let is_whole = message.len() <= max_answer(self.edns, self.way);
+        let is_whole = message.len() <= max_answer(self.edns, self.transport);
         let taken = if is_whole {
             message.len()
         } else {

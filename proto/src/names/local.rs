@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::MeshName;
-use super::statement::{self, Entry, Port};
+use super::statement::{self, NameEntry, Port};
 use crate::limits::{
-    MAX_HOST_NAME_PAIRS, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
+    MAX_HOST_NAME_PAIRS, MAX_MANUAL_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
 };
 
 /// Container of this host.
@@ -26,16 +26,16 @@ pub struct Container {
 
 /// Manual changes, which are kept over restarts of the router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct ManualNames {
     /// Added names.
-    pub added: BTreeSet<Added>,
+    pub added: BTreeSet<ManualName>,
     /// Removed names of containers: container id and name.
     pub removed: BTreeSet<(String, MeshName)>,
 }
 
 /// Manually added name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Added {
+pub struct ManualName {
     /// Full id of the container; the name exists while that is on the mesh. Empty for a permanent name.
     pub container: String,
     /// Name without the domain.
@@ -57,7 +57,7 @@ pub enum AddError {
     #[error("{0} addresses for one name; at most {MAX_NAME_ADDRESSES} are possible")]
     TooManyAddresses(usize),
     /// The table is full.
-    #[error("{MAX_KEPT_NAMES} names were changed by hand on this host already; remove some")]
+    #[error("{MAX_MANUAL_NAMES} names were changed by hand on this host already; remove some")]
     Full,
     /// More addresses than all manually added names may have.
     #[error(
@@ -75,18 +75,18 @@ pub enum AddError {
 #[derive(Debug, Default)]
 pub struct LocalNames {
     containers: Vec<Container>,
-    kept: Kept,
-    entries: Vec<Entry>,
+    manual: ManualNames,
+    entries: Vec<NameEntry>,
     bytes: Vec<u8>,
     left_out: usize,
 }
 
 impl LocalNames {
-    /// Creates the names of a host with the manual changes `kept`.
-    pub fn new(mut kept: Kept) -> Self {
-        kept.bound();
+    /// Creates the names of a host with the manual changes `manual`.
+    pub fn new(mut manual: ManualNames) -> Self {
+        manual.bound();
         let mut local = Self {
-            kept,
+            manual,
             ..Self::default()
         };
         local.refresh();
@@ -105,7 +105,7 @@ impl LocalNames {
     ///
     /// # Errors
     /// [`AddError`]; nothing is changed.
-    pub fn add(&mut self, added: Added) -> Result<bool, AddError> {
+    pub fn add(&mut self, added: ManualName) -> Result<bool, AddError> {
         if let Some(ip) = added
             .addresses
             .iter()
@@ -119,15 +119,16 @@ impl LocalNames {
         if added.container.is_empty() && added.addresses.is_empty() {
             return Err(AddError::Nowhere(added.name));
         }
-        let mut kept = self.kept.clone();
-        kept.removed
+        let mut manual = self.manual.clone();
+        manual
+            .removed
             .remove(&(added.container.clone(), added.name.clone()));
         let name = added.name.clone();
-        kept.insert(added)?;
-        let (before, left_out) = (core::mem::replace(&mut self.kept, kept), self.left_out);
+        manual.insert(added)?;
+        let (before, left_out) = (core::mem::replace(&mut self.manual, manual), self.left_out);
         let changed = self.refresh();
         if self.left_out > left_out {
-            self.set_kept(before);
+            self.set_manual(before);
             return Err(AddError::NoRoom(name));
         }
         Ok(changed)
@@ -145,10 +146,10 @@ impl LocalNames {
         name: Option<&MeshName>,
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<usize, AddError> {
-        let mut kept = self.kept.clone();
+        let mut manual = self.manual.clone();
         let named = |n: &MeshName| name.is_none_or(|name| n == name);
         let (mut changed, mut rest) = (0, BTreeSet::new());
-        for added in kept.added {
+        for added in manual.added {
             if added.container != container || !named(&added.name) {
                 rest.insert(added);
                 continue;
@@ -157,37 +158,39 @@ impl LocalNames {
             let goes_as_a_whole = addresses.is_empty() || left.is_empty();
             changed += usize::from(goes_as_a_whole || left.len() < added.addresses.len());
             if !goes_as_a_whole {
-                rest.insert(Added {
+                rest.insert(ManualName {
                     addresses: left,
                     ..added
                 });
             }
         }
-        kept.added = rest;
+        manual.added = rest;
         // A container's own name leads to all of its addresses, and can only be removed as a whole.
         if addresses.is_empty() && !container.is_empty() {
             let own = self.containers.iter().filter(|c| c.id == container);
             for own in own.flat_map(|c| &c.names).filter(|n| named(n)) {
-                let is_new = kept.removed.insert((container.to_owned(), own.clone()));
+                let is_new = manual.removed.insert((container.to_owned(), own.clone()));
                 changed += usize::from(is_new);
             }
         }
-        if kept.len() > MAX_KEPT_NAMES && kept.len() > self.kept.len() {
+        if manual.len() > MAX_MANUAL_NAMES && manual.len() > self.manual.len() {
             return Err(AddError::Full);
         }
-        self.kept = kept;
+        self.manual = manual;
         self.refresh();
         Ok(changed)
     }
 
     /// Drops the manual changes for containers that do not exist any more. Returns true if there were any.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
-        let before = self.kept.len();
-        self.kept
+        let before = self.manual.len();
+        self.manual
             .added
             .retain(|a| a.container.is_empty() || exists(&a.container));
-        self.kept.removed.retain(|(container, _)| exists(container));
-        let changed = self.kept.len() != before;
+        self.manual
+            .removed
+            .retain(|(container, _)| exists(container));
+        let changed = self.manual.len() != before;
         if changed {
             self.refresh();
         }
@@ -195,16 +198,16 @@ impl LocalNames {
     }
 
     /// Replaces the manual changes, as when a change could not be stored.
-    pub fn set_kept(&mut self, kept: Kept) {
-        self.kept = kept;
-        self.kept.bound();
+    pub fn set_manual(&mut self, manual: ManualNames) {
+        self.manual = manual;
+        self.manual.bound();
         self.refresh();
     }
 
     /// Returns the removed names of present containers; queries for them are not forwarded either.
     pub fn denied(&self) -> BTreeSet<MeshName> {
         let is_here = |id: &str| self.containers.iter().any(|c| c.id == id);
-        let removed = self.kept.removed.iter().filter(|(id, _)| is_here(id));
+        let removed = self.manual.removed.iter().filter(|(id, _)| is_here(id));
         removed.map(|(_, name)| name.clone()).collect()
     }
 
@@ -215,8 +218,8 @@ impl LocalNames {
     }
 
     /// Returns the manual changes, to be kept over a restart.
-    pub fn kept(&self) -> &Kept {
-        &self.kept
+    pub fn manual(&self) -> &ManualNames {
+        &self.manual
     }
 
     /// Returns the statement of this router's names, at most [`crate::limits::MAX_NAMES_STATEMENT`] bytes; empty if
@@ -229,7 +232,7 @@ impl LocalNames {
     }
 
     /// Returns the entries of the statement.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[NameEntry] {
         &self.entries
     }
 
@@ -241,11 +244,11 @@ impl LocalNames {
     /// Rebuilds the statement. Returns true if it changed.
     fn refresh(&mut self) -> bool {
         // Entries with their rank among the names of their container; manually added ones come last.
-        let mut all: BTreeMap<Entry, usize> = BTreeMap::new();
+        let mut all: BTreeMap<NameEntry, usize> = BTreeMap::new();
         for container in &self.containers {
             let taken = |(_, name): &(usize, &MeshName)| {
                 let key = (container.id.clone(), (*name).clone());
-                !self.kept.removed.contains(&key)
+                !self.manual.removed.contains(&key)
             };
             for (place, name) in container.names.iter().enumerate().filter(taken) {
                 if let Some(entry) = entry(name, Some(container), &container.addresses) {
@@ -253,7 +256,7 @@ impl LocalNames {
                 }
             }
         }
-        for added in &self.kept.added {
+        for added in &self.manual.added {
             let container = self.containers.iter().find(|c| c.id == added.container);
             let addresses: Vec<IpAddr> = added.addresses.iter().copied().collect();
             let entry = match container {
@@ -266,10 +269,10 @@ impl LocalNames {
                 all.entry(entry).or_insert(usize::MAX);
             }
         }
-        let mut all: Vec<(Entry, usize)> = all.into_iter().collect();
+        let mut all: Vec<(NameEntry, usize)> = all.into_iter().collect();
         // The primary names of containers come first, so that they have room before others.
         all.sort_by_key(|(_, place)| *place);
-        let all: Vec<Entry> = all.into_iter().map(|(entry, _)| entry).collect();
+        let all: Vec<NameEntry> = all.into_iter().map(|(entry, _)| entry).collect();
         let (bytes, stated) = statement::encode(&all);
         self.left_out = all.len() - stated.len();
         self.entries = stated;
@@ -280,7 +283,11 @@ impl LocalNames {
 }
 
 /// Returns the entry of a name with these addresses; `None` if there is no address.
-fn entry(name: &MeshName, container: Option<&Container>, addresses: &[IpAddr]) -> Option<Entry> {
+fn entry(
+    name: &MeshName,
+    container: Option<&Container>,
+    addresses: &[IpAddr],
+) -> Option<NameEntry> {
     let mut addresses: Vec<IpAddr> = addresses
         .iter()
         .copied()
@@ -296,7 +303,7 @@ fn entry(name: &MeshName, container: Option<&Container>, addresses: &[IpAddr]) -
     ports.truncate(MAX_NAME_PORTS);
     let id = container.map(|c| &c.id[..]).unwrap_or_default();
     let id = id.chars().filter(char::is_ascii_graphic);
-    (!addresses.is_empty()).then(|| Entry {
+    (!addresses.is_empty()).then(|| NameEntry {
         name: name.clone(),
         container: id.take(MAX_NAME_CONTAINER).collect(),
         addresses,
@@ -304,14 +311,14 @@ fn entry(name: &MeshName, container: Option<&Container>, addresses: &[IpAddr]) -
     })
 }
 
-impl Kept {
+impl ManualNames {
     fn len(&self) -> usize {
         self.added.len() + self.removed.len()
     }
 
-    fn insert(&mut self, mut added: Added) -> Result<(), AddError> {
-        let same = |a: &&Added| a.container == added.container && a.name == added.name;
-        let old: Vec<Added> = self.added.iter().filter(same).cloned().collect();
+    fn insert(&mut self, mut added: ManualName) -> Result<(), AddError> {
+        let same = |a: &&ManualName| a.container == added.container && a.name == added.name;
+        let old: Vec<ManualName> = self.added.iter().filter(same).cloned().collect();
         for old in old {
             // An entry for all addresses of the container and one for certain addresses are kept side by side.
             if old.addresses.is_empty() == added.addresses.is_empty() {
@@ -322,7 +329,7 @@ impl Kept {
         if added.addresses.len() > MAX_NAME_ADDRESSES {
             return Err(AddError::TooManyAddresses(added.addresses.len()));
         }
-        if self.len() >= MAX_KEPT_NAMES {
+        if self.len() >= MAX_MANUAL_NAMES {
             return Err(AddError::Full);
         }
         let pairs: usize = self.added.iter().map(|a| a.addresses.len()).sum();
@@ -336,7 +343,7 @@ impl Kept {
 
     /// Enforces the bound on the content of a file.
     fn bound(&mut self) {
-        while self.len() > MAX_KEPT_NAMES {
+        while self.len() > MAX_MANUAL_NAMES {
             if self.added.pop_last().is_none() {
                 self.removed.pop_last();
             }

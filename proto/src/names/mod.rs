@@ -23,15 +23,15 @@ mod subject;
 mod write;
 mod zone;
 
-pub use answer::{Verdict, answer};
+pub use answer::{QueryOutcome, answer};
 pub use content::AnswerSettings;
 pub use forward::{Forwarded, Judgement};
-pub use local::{AddError, Added, Container, Kept, LocalNames};
+pub use local::{AddError, Container, LocalNames, ManualName, ManualNames};
 pub use name::{Domain, MeshName, NameError};
-pub use query::Way;
+pub use query::QueryTransport;
 pub use resolv::{Upstreams, options, search_domains, upstreams};
-pub use statement::{Entry, Port, StatementError, Transport, decode};
-pub use zone::{Held, Zone};
+pub use statement::{NameEntry, Port, ServiceProtocol, StatementError, decode};
+pub use zone::{Zone, ZoneEntry};
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// Replaces the entries of this router ([`LocalNames::entries`]). Returns true if the view changed.
-    pub fn set_own(&mut self, entries: Vec<Entry>) -> bool {
+    pub fn set_own(&mut self, entries: Vec<NameEntry>) -> bool {
         self.changes += 1;
         let version = Version {
             epoch: 0,

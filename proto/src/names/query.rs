@@ -15,7 +15,7 @@ pub(super) const HEADER: usize = 12;
 
 /// Transport of a query, which limits the length of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum QueryTransport {
     /// UDP: one datagram.
     Udp,
     /// TCP: with a length prefix, on a connection.
@@ -39,12 +39,12 @@ pub(super) struct Query<'a> {
     pub(super) message: &'a Message<[u8]>,
     pub(super) question: Question<ParsedName<&'a [u8]>>,
     pub(super) edns: Option<Edns>,
-    pub(super) way: Way,
+    pub(super) transport: QueryTransport,
 }
 
 /// Reaction to a message that is no acceptable query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum QueryError {
     /// No answer: the message is no query.
     Drop,
     /// Answer with an error code.
@@ -55,13 +55,13 @@ impl<'a> Query<'a> {
     /// Parses a query.
     ///
     /// # Errors
-    /// [`Refusal`], with the reaction to anything else.
-    pub(super) fn parse(bytes: &'a [u8], way: Way) -> Result<Self, Refusal> {
+    /// [`QueryError`], with the reaction to anything else.
+    pub(super) fn parse(bytes: &'a [u8], transport: QueryTransport) -> Result<Self, QueryError> {
         let is_too_long = bytes.len() > MAX_DNS_QUERY;
-        let message = Message::from_slice(bytes).map_err(|_| Refusal::Drop)?;
+        let message = Message::from_slice(bytes).map_err(|_| QueryError::Drop)?;
         // Responses are never answered: two servers could answer each other for ever.
         if is_too_long || message.header().qr() {
-            return Err(Refusal::Drop);
+            return Err(QueryError::Drop);
         }
         if message.header().opcode() != Opcode::QUERY {
             return Err(code(Rcode::NOTIMP));
@@ -72,7 +72,7 @@ impl<'a> Query<'a> {
         }
         let edns = edns(message)?;
         if edns.is_some_and(|e| e.version > 0) {
-            return Err(Refusal::Code(OptRcode::BADVERS));
+            return Err(QueryError::Code(OptRcode::BADVERS));
         }
         let is_class_ours = question.qclass() == Class::IN;
         // Zone transfers are not for clients.
@@ -84,7 +84,7 @@ impl<'a> Query<'a> {
             message,
             question,
             edns,
-            way,
+            transport,
         })
     }
 
@@ -113,15 +113,15 @@ impl<'a> Query<'a> {
 
     /// Returns the longest permitted answer, in bytes.
     pub(super) fn max_answer(&self) -> usize {
-        max_answer(self.edns, self.way)
+        max_answer(self.edns, self.transport)
     }
 }
 
 /// Returns the longest permitted answer to a client, in bytes.
-pub(super) fn max_answer(edns: Option<Edns>, way: Way) -> usize {
-    match way {
-        Way::Tcp => MAX_TCP,
-        Way::Udp => {
+pub(super) fn max_answer(edns: Option<Edns>, transport: QueryTransport) -> usize {
+    match transport {
+        QueryTransport::Tcp => MAX_TCP,
+        QueryTransport::Udp => {
             let size = edns.map_or(PLAIN_UDP, |e| usize::from(e.size));
             size.clamp(PLAIN_UDP, MAX_DNS_UDP)
         }
@@ -133,7 +133,7 @@ pub(super) fn edns_of(bytes: &[u8]) -> Option<Edns> {
     edns(Message::from_slice(bytes).ok()?).ok().flatten()
 }
 
-fn edns(message: &Message<[u8]>) -> Result<Option<Edns>, Refusal> {
+fn edns(message: &Message<[u8]>) -> Result<Option<Edns>, QueryError> {
     let mut found = None;
     let records = message.additional().map_err(|_| code(Rcode::FORMERR))?;
     for record in records {
@@ -154,6 +154,6 @@ fn edns(message: &Message<[u8]>) -> Result<Option<Edns>, Refusal> {
     Ok(found)
 }
 
-pub(super) fn code(rcode: Rcode) -> Refusal {
-    Refusal::Code(rcode.into())
+pub(super) fn code(rcode: Rcode) -> QueryError {
+    QueryError::Code(rcode.into())
 }

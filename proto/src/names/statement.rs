@@ -1,6 +1,6 @@
 //! Statement of the names of one router's containers, replaced as a whole by a newer one.
 //!
-//! It is encoded as `01`, then the list of [`Entry`], by [`crate::wire::codec`]. The first name of an address is the
+//! It is encoded as `01`, then the list of [`NameEntry`], by [`crate::wire::codec`]. The first name of an address is the
 //! first in reverse answers. Bounds are those in [`crate::limits`]; a statement that exceeds them is refused.
 
 use core::net::IpAddr;
@@ -20,7 +20,7 @@ const FORMAT: u8 = 1;
 
 /// Name of a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Entry {
+pub struct NameEntry {
     /// Name without the domain.
     pub name: MeshName,
     /// Short id of the container; empty for a name without a container.
@@ -40,15 +40,15 @@ pub struct Port {
     /// Port number, not 0.
     pub number: u16,
     /// Transport protocol.
-    pub transport: Transport,
+    pub transport: ServiceProtocol,
     /// Name of the service (`http`), or empty: letters, digits and `-`.
     #[serde(deserialize_with = "bounded::text::<_, MAX_SERVICE>")]
     pub service: String,
 }
 
-/// Transport protocol of a service.
+/// Transport protocol of a service (SRV label, RFC 2782).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Transport {
+pub enum ServiceProtocol {
     /// TCP, with the label `_tcp`.
     Tcp,
     /// UDP, with the label `_udp`.
@@ -79,7 +79,7 @@ pub enum StatementError {
 
 /// Encodes as many of the entries as fit one statement, and returns the encoding with those entries. An entry that
 /// does not fit is left out, and the following ones are tried.
-pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
+pub(super) fn encode(entries: &[NameEntry]) -> (Vec<u8>, Vec<NameEntry>) {
     let mut bodies = Vec::new();
     let (mut kept, mut pairs) = (Vec::new(), 0);
     for entry in entries {
@@ -109,7 +109,7 @@ pub(super) fn encode(entries: &[Entry]) -> (Vec<u8>, Vec<Entry>) {
 ///
 /// # Errors
 /// [`StatementError`] for anything that a router of this version does not encode.
-pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, StatementError> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<NameEntry>, StatementError> {
     if bytes.len() > MAX_NAMES_STATEMENT {
         return Err(StatementError::TooLong(bytes.len()));
     }
@@ -126,9 +126,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, StatementError> {
 }
 
 #[derive(Deserialize)]
-struct List(#[serde(deserialize_with = "bounded::list::<_, _, MAX_HOST_NAMES>")] Vec<Entry>);
+struct List(#[serde(deserialize_with = "bounded::list::<_, _, MAX_HOST_NAMES>")] Vec<NameEntry>);
 
-fn check(entry: &Entry) -> Result<(), StatementError> {
+fn check(entry: &NameEntry) -> Result<(), StatementError> {
     let bad = entry.addresses.iter().find(|ip| !is_containers(**ip));
     if let Some(ip) = bad {
         return Err(StatementError::NotAnAddress(*ip));
@@ -157,7 +157,7 @@ impl Port {
     }
 }
 
-impl Transport {
+impl ServiceProtocol {
     /// Returns its label in names of services.
     pub fn label(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::name::Domain;
-use super::statement::Transport;
+use super::statement::ServiceProtocol;
 
 /// Subject of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum Subject<'a> {
     /// Single label, written without the domain.
     Single(&'a str),
     /// `_service._transport.name` in the domain: name of the service or port number, transport, and name.
-    Service(&'a str, Transport, &'a str),
+    Service(&'a str, ServiceProtocol, &'a str),
     /// Name that leads to one address: `10-2-1-1.web`, as name and address.
     Address(&'a str, IpAddr),
     /// `localhost`, or below it (RFC 6761 section 6.3).
@@ -58,7 +58,11 @@ fn inside(relative: &str) -> Subject<'_> {
 fn service(relative: &str) -> Option<Subject<'_>> {
     let (service, rest) = relative.strip_prefix('_')?.split_once('.')?;
     let (transport, name) = rest.split_once('.')?;
-    let known = [Transport::Tcp, Transport::Udp, Transport::Sctp];
+    let known = [
+        ServiceProtocol::Tcp,
+        ServiceProtocol::Udp,
+        ServiceProtocol::Sctp,
+    ];
     let transport = known.into_iter().find(|t| t.label() == transport)?;
     Some(Subject::Service(service, transport, name))
 }
@@ -141,7 +145,7 @@ mod tests {
         assert_eq!(of("a.localhost"), Subject::Localhost);
         assert_eq!(
             of("_http._tcp.web.mesh.local"),
-            Subject::Service("http", Transport::Tcp, "web")
+            Subject::Service("http", ServiceProtocol::Tcp, "web")
         );
         assert_eq!(of("_http._x.web.mesh.local"), Subject::Name("_http._x.web"));
         assert_eq!(of("_tcp.web.mesh.local"), Subject::Name("_tcp.web"));

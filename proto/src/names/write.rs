@@ -18,7 +18,7 @@ use super::query::{self, Edns, Query};
 use crate::limits::MAX_DNS_UDP;
 
 /// Target of the encoder: the vector of the caller, with name compression.
-type Target<'a> = StaticCompressor<Buffer<'a>>;
+type AnswerBuffer<'a> = StaticCompressor<Buffer<'a>>;
 /// Absolute name.
 type FullName = Name<Array<256>>;
 /// Length of the OPT record of an answer, in bytes.
@@ -61,7 +61,7 @@ pub(super) fn write(
 
 /// Encodes the answer section. Returns false if it is truncated.
 fn push_answers(
-    builder: &mut AnswerBuilder<Target<'_>>,
+    builder: &mut AnswerBuilder<AnswerBuffer<'_>>,
     query: &Query<'_>,
     found: &AnswerContent,
     settings: &AnswerSettings,
@@ -102,7 +102,7 @@ fn push_answers(
 
 /// Encodes the addresses of services, as far as they fit.
 fn push_targets(
-    builder: &mut AdditionalBuilder<Target<'_>>,
+    builder: &mut AdditionalBuilder<AnswerBuffer<'_>>,
     found: &AnswerContent,
     settings: &AnswerSettings,
     ttl: Ttl,
@@ -132,7 +132,7 @@ fn start(apex: &FullName, ttl: Ttl) -> Option<Soa<FullName>> {
 }
 
 fn finish(
-    mut builder: AdditionalBuilder<Target<'_>>,
+    mut builder: AdditionalBuilder<AnswerBuffer<'_>>,
     edns: Option<Edns>,
     code: OptRcode,
 ) -> Option<()> {

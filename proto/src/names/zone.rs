@@ -8,24 +8,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::name::MeshName;
-use super::statement::{Entry, StatementError};
+use super::statement::{NameEntry, StatementError};
 use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_DNS_RECORDS, MAX_NAME_PAIRS, MAX_PEERS};
 
 /// Entry with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct ZoneEntry {
     /// Router on whose host the container is.
     pub origin: PeerId,
     /// Stated entry.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<NameEntry>,
 }
 
 /// Statement of one router.
 #[derive(Debug, Default)]
 struct Origin {
     version: Version,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<NameEntry>>,
     pairs: usize,
     is_reachable: bool,
     /// Age rank: number of routers added before it.
@@ -41,8 +41,8 @@ pub struct Zone {
     /// Number of origins added so far.
     born: u64,
     /// Entries by name with its labels in reverse order, so that names below a name follow it.
-    forward: BTreeMap<Box<str>, Vec<Held>>,
-    reverse: BTreeMap<IpAddr, Vec<Held>>,
+    forward: BTreeMap<Box<str>, Vec<ZoneEntry>>,
+    reverse: BTreeMap<IpAddr, Vec<ZoneEntry>>,
 }
 
 impl Zone {
@@ -56,7 +56,7 @@ impl Zone {
         &mut self,
         origin: PeerId,
         version: Version,
-        entries: Vec<Entry>,
+        entries: Vec<NameEntry>,
         own: bool,
     ) -> Result<bool, StatementError> {
         let Some(known) = self.known(origin) else {
@@ -81,7 +81,7 @@ impl Zone {
         }
         changed |= self.clear(&origin);
         self.pairs += if own { 0 } else { pairs };
-        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        let entries: Vec<Arc<NameEntry>> = entries.into_iter().map(Arc::new).collect();
         let Some(known) = self.origins.get_mut(&origin) else {
             return Ok(changed);
         };
@@ -119,7 +119,7 @@ impl Zone {
     }
 
     /// Returns the entries with this name; empty if there are none.
-    pub fn holders(&self, name: &str) -> &[Held] {
+    pub fn holders(&self, name: &str) -> &[ZoneEntry] {
         let found = self.forward.get(&*reversed(name));
         found.map(Vec::as_slice).unwrap_or_default()
     }
@@ -133,7 +133,7 @@ impl Zone {
     }
 
     /// Returns the entries with this address.
-    pub fn named(&self, ip: IpAddr) -> &[Held] {
+    pub fn named(&self, ip: IpAddr) -> &[ZoneEntry] {
         let found = self.reverse.get(&ip);
         found.map(Vec::as_slice).unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl Zone {
     }
 
     /// Returns all entries shown, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub fn iter(&self) -> impl Iterator<Item = &ZoneEntry> {
         self.forward.values().flatten()
     }
 
@@ -237,9 +237,9 @@ impl Zone {
         was_shown
     }
 
-    fn show(&mut self, origin: PeerId, entries: &[Arc<Entry>]) {
+    fn show(&mut self, origin: PeerId, entries: &[Arc<NameEntry>]) {
         for entry in entries {
-            let held = Held {
+            let held = ZoneEntry {
                 origin,
                 entry: entry.clone(),
             };
@@ -251,7 +251,7 @@ impl Zone {
         }
     }
 
-    fn hide(&mut self, origin: &PeerId, entries: &[Arc<Entry>]) {
+    fn hide(&mut self, origin: &PeerId, entries: &[Arc<NameEntry>]) {
         for entry in entries {
             drop_origin(&mut self.forward, &*reversed(entry.name.as_str()), origin);
             for ip in &entry.addresses {
@@ -261,7 +261,7 @@ impl Zone {
     }
 }
 
-fn drop_origin<K, Q>(map: &mut BTreeMap<K, Vec<Held>>, key: &Q, origin: &PeerId)
+fn drop_origin<K, Q>(map: &mut BTreeMap<K, Vec<ZoneEntry>>, key: &Q, origin: &PeerId)
 where
     K: Ord + core::borrow::Borrow<Q>,
     Q: Ord + ?Sized,
@@ -286,7 +286,7 @@ fn reversed(name: &str) -> String {
     out
 }
 
-impl Held {
+impl ZoneEntry {
     /// Returns the name.
     pub fn name(&self) -> &MeshName {
         &self.entry.name

@@ -1,7 +1,7 @@
 //! Flows, and the conditions under which frames of a flow may be merged.
 
 use super::packet::{
-    IPV4_HEADER, IPV6_HEADER, Packet, TCP_HEADER, Transport, Version, get16, get32,
+    IPV4_HEADER, IPV6_HEADER, IpVersion, Packet, TCP_HEADER, Transport, get16, get32,
 };
 use crate::limits::MAX_FRAME;
 
@@ -19,7 +19,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// Protocol, addresses and ports. Frames of one flow stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
-    version: Version,
+    version: IpVersion,
     transport: Transport,
     ports: u32,
     addresses: [u8; 32],
@@ -29,8 +29,8 @@ impl Flow {
     pub(super) fn of(frame: &[u8], packet: &Packet) -> Self {
         let at = packet.network_at;
         let from = match packet.version {
-            Version::V4 => at + 12..at + IPV4_HEADER,
-            Version::V6 => at + 8..at + IPV6_HEADER,
+            IpVersion::V4 => at + 12..at + IPV4_HEADER,
+            IpVersion::V6 => at + 8..at + IPV6_HEADER,
         };
         let mut addresses = [0; 32];
         for (to, from) in addresses
@@ -65,7 +65,7 @@ impl Candidate<'_> {
             && packet.payload_at < packet.end
             && self.frame.len() <= MAX_FRAME
             // The reserved flag would be lost.
-            && (packet.version == Version::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
+            && (packet.version == IpVersion::V6 || self.fragment_word() & !DONT_FRAGMENT == 0)
             && match packet.transport {
                 Transport::Tcp => self.tcp_flags() & (SYN | RST | ACK | URG) == ACK,
                 Transport::Udp => self.partial || get16(self.frame, packet.checksum_at()) != 0,
@@ -120,9 +120,9 @@ impl Candidate<'_> {
         let (network, transport) = (packet.network_at, packet.transport_at);
         let network_same = match packet.version {
             // Version, TOS; fragment word, TTL, protocol. The addresses are part of the flow.
-            Version::V4 => same(network, 2) && same(network + 6, 4),
+            IpVersion::V4 => same(network, 2) && same(network + 6, 4),
             // Version, traffic class, flow label; next header, hop limit.
-            Version::V6 => same(network, 4) && same(network + 6, 2),
+            IpVersion::V6 => same(network, 4) && same(network + 6, 2),
         };
         let transport_same = packet.transport == Transport::Udp || {
             let options = packet.payload_at - transport - TCP_HEADER;

@@ -27,7 +27,7 @@ pub(super) const TCP_HEADER: usize = 20;
 pub(super) const UDP_HEADER: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum IpVersion {
     V4,
     V6,
 }
@@ -41,7 +41,7 @@ pub(super) enum Transport {
 /// Offsets from the start of the frame: `network_at < transport_at < payload_at <= end <= frame.len()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
-    pub(super) version: Version,
+    pub(super) version: IpVersion,
     pub(super) transport: Transport,
     pub(super) network_at: usize,
     pub(super) transport_at: usize,
@@ -109,8 +109,8 @@ impl Packet {
     /// Returns true if there are neither IPv4 options nor IPv6 extension headers.
     pub(super) fn is_bare(&self) -> bool {
         let header = match self.version {
-            Version::V4 => IPV4_HEADER,
-            Version::V6 => IPV6_HEADER,
+            IpVersion::V4 => IPV4_HEADER,
+            IpVersion::V6 => IPV6_HEADER,
         };
         self.transport_at - self.network_at == header
     }
@@ -129,8 +129,8 @@ impl Packet {
     /// Returns the kind of segmentation for this packet.
     pub(super) fn segmentation(&self) -> Segmentation {
         match (self.transport, self.version) {
-            (Transport::Tcp, Version::V4) => Segmentation::Tcp4,
-            (Transport::Tcp, Version::V6) => Segmentation::Tcp6,
+            (Transport::Tcp, IpVersion::V4) => Segmentation::Tcp4,
+            (Transport::Tcp, IpVersion::V6) => Segmentation::Tcp6,
             (Transport::Udp, _) => Segmentation::Udp,
         }
     }
@@ -138,8 +138,8 @@ impl Packet {
     /// Returns the folded sum of the pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
     pub(super) fn pseudo_sum(&self, frame: &[u8]) -> u32 {
         let addresses = match self.version {
-            Version::V4 => self.network_at + 12..self.network_at + 20,
-            Version::V6 => self.network_at + 8..self.network_at + 40,
+            IpVersion::V4 => self.network_at + 12..self.network_at + 20,
+            IpVersion::V6 => self.network_at + 8..self.network_at + 40,
         };
         let protocol = match self.transport {
             Transport::Tcp => TCP,
@@ -151,7 +151,7 @@ impl Packet {
 }
 
 /// IP version, offset of the transport header, end of the packet, and protocol of the transport.
-type Network = (Version, usize, usize, u8);
+type Network = (IpVersion, usize, usize, u8);
 
 fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
     let header = packet
@@ -167,7 +167,7 @@ fn ipv4(packet: &[u8]) -> Result<Network, NotTransport> {
     if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
         return Err(NotTransport::Fragment);
     }
-    Ok((Version::V4, header_len, end, protocol))
+    Ok((IpVersion::V4, header_len, end, protocol))
 }
 
 fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
@@ -184,7 +184,7 @@ fn ipv6(packet: &[u8]) -> Result<Network, NotTransport> {
         match next {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {}
             FRAGMENT => return Err(NotTransport::Fragment),
-            protocol => return Ok((Version::V6, at, end, protocol)),
+            protocol => return Ok((IpVersion::V6, at, end, protocol)),
         }
         let extension = packet
             .get(at..)

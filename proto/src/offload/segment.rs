@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::OffloadError;
-use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, get32, put, saturated};
+use super::packet::{IPV6_HEADER, IpVersion, Packet, Transport, get16, get32, put, saturated};
 use super::virtio::{Segmentation, VirtioHeader};
 use crate::checksum::{checksum, fold, folded, sum};
 use crate::limits::MAX_SEGMENTS;
@@ -188,8 +188,8 @@ impl Cut {
             return;
         };
         match packet.version {
-            Version::V4 => self.patch_ipv4(head, index),
-            Version::V6 => {
+            IpVersion::V4 => self.patch_ipv4(head, index),
+            IpVersion::V6 => {
                 let len = saturated(head.len() - packet.network_at - IPV6_HEADER);
                 put(head, packet.network_at + 4, len.to_be_bytes());
             }
@@ -270,7 +270,7 @@ fn pseudo_without_len(frame: &[u8], packet: &Packet, header: &VirtioHeader) -> u
 
 fn header_sum(frame: &[u8], packet: &Packet) -> u32 {
     let at = packet.network_at;
-    if packet.version == Version::V6 {
+    if packet.version == IpVersion::V6 {
         return 0;
     }
     let without = |field| u32::from(!get16(frame, at + field));

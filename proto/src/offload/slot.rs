@@ -2,7 +2,7 @@
 
 use super::checksum::{is_valid, pseudo};
 use super::flow::{CWR, Candidate, FIN, Flow, PSH};
-use super::packet::{IPV6_HEADER, Packet, Transport, Version, get16, put, saturated};
+use super::packet::{IPV6_HEADER, IpVersion, Packet, Transport, get16, put, saturated};
 use super::virtio::VirtioHeader;
 use crate::checksum::checksum;
 use crate::limits::{MAX_MERGED_DATAGRAMS, MAX_SUPER_FRAME};
@@ -135,7 +135,7 @@ impl Head {
     fn continues_ids(&self, next: &Candidate<'_>) -> bool {
         let passed = next.id().wrapping_sub(self.id);
         let may_be_fixed = next.dont_fragment() && (self.segments == 1 || self.fixed_id);
-        next.packet.version == Version::V6
+        next.packet.version == IpVersion::V6
             || (passed == 0 && may_be_fixed)
             || (passed == saturated(self.segments) && !self.fixed_id)
     }
@@ -154,7 +154,7 @@ impl Head {
         };
         let (network, transport) = (packet.network_at, packet.transport_at);
         match packet.version {
-            Version::V4 => {
+            IpVersion::V4 => {
                 let len = saturated(packet.end - network);
                 put(frame, network + 2, len.to_be_bytes());
                 put(frame, network + 10, [0, 0]);
@@ -162,7 +162,7 @@ impl Head {
                 let checksum = checksum(header);
                 put(frame, network + 10, checksum.to_be_bytes());
             }
-            Version::V6 => {
+            IpVersion::V6 => {
                 let len = saturated(packet.end - network - IPV6_HEADER);
                 put(frame, network + 4, len.to_be_bytes());
             }
@@ -188,8 +188,8 @@ impl Head {
 
 fn is_intact(frame: &[u8], packet: &Packet, partial: bool) -> bool {
     let header = match packet.version {
-        Version::V4 => frame.get(packet.network_at..packet.transport_at),
-        Version::V6 => None,
+        IpVersion::V4 => frame.get(packet.network_at..packet.transport_at),
+        IpVersion::V6 => None,
     };
     header.is_none_or(|header| checksum(header) == 0) && (partial || is_valid(frame, packet))
 }

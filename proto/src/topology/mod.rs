@@ -14,7 +14,7 @@ pub mod unicast;
 
 pub use bodies::{Attached, IdentityBody, Neighbour};
 pub use error::RecordError;
-pub use lsdb::{Lsdb, Merge, Missing, Refusal};
+pub use lsdb::{Difference, Lsdb, Merge, Refusal};
 pub use record::{Ed25519, SignedRecord, Verifier};
 pub use routes::Routes;
 pub use unicast::SignedUnicast;

@@ -16,34 +16,30 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::RecordError;
-use super::signed::{self, SIGNATURE};
+use super::signed::{Signed, SignedHeader};
 use crate::crypto::identity::{BadSignature, Identity};
 use crate::ids::PeerId;
+#[cfg(any(doc, test))]
 use crate::limits::MAX_RECORD;
-use crate::wire::bounded::Blob;
-use crate::wire::codec::{self, CodecError};
 use crate::wire::topic::Topic;
-
-const LABEL: &[u8] = b"mesh unicast v1";
 
 /// Message from one router to another, with the bytes that were signed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SignedUnicast {
-    bytes: Vec<u8>,
+pub struct SignedUnicast(Signed<UnicastHeader>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct UnicastHeader {
     topic: Topic,
     origin: PeerId,
     destination: PeerId,
-    /// Length of the body, which is at the end of the bytes.
-    body: usize,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
-    topic: Topic,
-    origin: PeerId,
-    destination: PeerId,
-    #[serde(borrow)]
-    body: Blob<'a, MAX_RECORD>,
+impl SignedHeader for UnicastHeader {
+    const LABEL: &'static [u8] = b"mesh unicast v1";
+
+    fn origin(&self) -> PeerId {
+        self.origin
+    }
 }
 
 impl SignedUnicast {
@@ -57,14 +53,12 @@ impl SignedUnicast {
         body: &[u8],
         identity: &Identity,
     ) -> Result<Self, RecordError> {
-        let envelope = Envelope {
+        let header = UnicastHeader {
             topic,
             origin: identity.id(),
             destination,
-            body: Blob(body),
         };
-        let bytes = signed::sign(LABEL, &envelope, identity)?;
-        Self::parse(bytes)
+        Signed::sign(&header, body, identity).map(Self)
     }
 
     /// Parses a message. Structure and bounds are checked, the signature is not: see [`SignedUnicast::verify`].
@@ -72,20 +66,7 @@ impl SignedUnicast {
     /// # Errors
     /// [`RecordError`] if it is too long or malformed.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, RecordError> {
-        if bytes.len() > MAX_RECORD {
-            return Err(RecordError::TooLong(bytes.len()));
-        }
-        let signed = bytes.get(SIGNATURE..).ok_or(CodecError::Malformed)?;
-        let envelope: Envelope<'_> = codec::decode(signed)?;
-        let (topic, origin, destination) = (envelope.topic, envelope.origin, envelope.destination);
-        let body = envelope.body.0.len();
-        Ok(Self {
-            bytes,
-            topic,
-            origin,
-            destination,
-            body,
-        })
+        Signed::parse(bytes).map(Self)
     }
 
     /// Verifies that the message is signed with `sign_key`, and that this is the key of its origin.
@@ -93,44 +74,44 @@ impl SignedUnicast {
     /// # Errors
     /// [`BadSignature`] if it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
-        signed::verify(LABEL, &self.bytes, sign_key, self.origin)
+        self.0.verify(sign_key)
     }
 
     /// Returns the topic.
     pub fn topic(&self) -> Topic {
-        self.topic
+        self.0.header().topic
     }
 
     /// Returns the sending router.
     pub fn origin(&self) -> PeerId {
-        self.origin
+        self.0.header().origin
     }
 
     /// Returns the receiving router.
     pub fn destination(&self) -> PeerId {
-        self.destination
+        self.0.header().destination
     }
 
     /// Returns the encoded body.
     pub fn body(&self) -> &[u8] {
-        let start = self.bytes.len() - self.body;
-        self.bytes.get(start..).unwrap_or_default()
+        self.0.body()
     }
 
     /// Returns the message as transmitted.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.0.bytes()
     }
 
     /// Returns the message as transmitted.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        self.0.into_bytes()
     }
 }
 
 impl fmt::Debug for SignedUnicast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, to, topic, len) = (self.origin, self.destination, self.topic, self.body);
+        let (from, to, topic) = (self.origin(), self.destination(), self.topic());
+        let len = self.body().len();
         write!(f, "SignedUnicast({from} to {to}, {topic}, {len} bytes)")
     }
 }

@@ -7,7 +7,7 @@ pub const CHILDREN: usize = 16;
 /// Depth of the deepest [`DigestNode`] that has children, in half-bytes of the identity that its routers share.
 pub const MAX_DEPTH: u8 = 3;
 
-/// DigestNode of the digest tree: all identities with the same first half-bytes.
+/// Node of the digest tree: all identities with the same first half-bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DigestNode {
     depth: u8,

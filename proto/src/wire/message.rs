@@ -8,14 +8,14 @@
 //! | 2 | `Pong` | nonce `u64` of the ping |
 //! | 3 | `Records` | list of signed records (bytes) |
 //! | 4 | `Digest` | 16 bytes |
-//! | 5 | `Summary` | first peer (16 bytes), last peer (16 bytes), list of [`Held`] |
-//! | 6 | `Want` | list of peer (16 bytes) ‖ topic (1 byte) |
+//! | 5 | `Summary` | first peer (16 bytes), last peer (16 bytes), list of [`DigestEntry`] |
+//! | 6 | `Request` | list of peer (16 bytes) ‖ topic (1 byte) |
 //! | 7 | `Observed` | socket address |
 //! | 8 | `Bye` | reason (text) |
 //! | 9 | `Hashes` | depth (1 byte), prefix `u16`, 16 times 8 bytes |
-//! | 10 | `Wanted` | `bool` |
+//! | 10 | `KeepLink` | `bool` |
 //! | 11 | `Unicast` | hops `u8`, signed message (bytes) |
-//! | 12 | `Have` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
+//! | 12 | `IHave` | list of (`PeerId`, topic, epoch `u64`, seq `u64`) |
 //!
 //! The receiver skips and counts messages with other tags, so that later versions can add messages.
 
@@ -27,7 +27,8 @@ use super::bounded::{self, Blob};
 use super::codec::{self, CodecError};
 use crate::ids::{PeerId, Version};
 use crate::limits::{
-    MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+    MAX_BYE_REASON, MAX_LINK_MESSAGE, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_RECORDS_PER_REQUEST,
+    MAX_SUMMARY,
 };
 use crate::wire::digest_tree::{CHILDREN, DigestNode};
 use crate::wire::topic::RecordKey;
@@ -51,14 +52,14 @@ pub enum LinkMessage {
     Digest([u8; 16]),
     /// Hashes of the children of a node of the digest tree.
     Hashes(Hashes),
-    /// Records that the sender holds for a range of peers.
+    /// Records that the sender has for a range of peers.
     Summary(Summary),
-    /// Request for records; at most [`MAX_WANT`].
-    Want(Vec<RecordKey>),
+    /// Request for records, like Graft in Plumtree; at most [`MAX_RECORDS_PER_REQUEST`].
+    Request(Vec<RecordKey>),
     /// Underlay address at which the sender sees the receiver.
     Observed(SocketAddr),
-    /// True if the sender wants to keep this link, which is the initial state; false if it may be closed.
-    Wanted(bool),
+    /// True if the sender keeps this link, which is the initial state; false if it may be closed.
+    KeepLink(bool),
     /// Signed message from one router to another, verbatim. Neither parsed nor verified here.
     Unicast {
         /// Remaining hops, this one included.
@@ -66,9 +67,9 @@ pub enum LinkMessage {
         /// Encoded message of at most [`MAX_RECORD`] bytes.
         bytes: Vec<u8>,
     },
-    /// Announcement of records that the sender has, like IHave in Plumtree; neighbours request those they lack. At most
-    /// [`MAX_WANT`].
-    Have(Vec<(RecordKey, Version)>),
+    /// Advertisement of records that the sender has (lazy push of Plumtree); neighbours request those they lack. At most
+    /// [`MAX_RECORDS_PER_REQUEST`].
+    IHave(Vec<(RecordKey, Version)>),
     /// The sender closes the link.
     Bye {
         /// Reason, for operators; truncated to [`MAX_BYE_REASON`] bytes when encoded.
@@ -78,22 +79,21 @@ pub enum LinkMessage {
     Unknown(u8),
 }
 
-/// Records that a router holds for the peers from `first` to `last`, both included. Records that are not listed are
-/// not held.
+/// Records that a router has of the peers from `first` to `last`, both included. It lacks those that are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// First peer of the range.
     pub first: PeerId,
     /// Last peer of the range.
     pub last: PeerId,
-    /// Held records in ascending order of peers; at most [`MAX_SUMMARY`].
+    /// Entries in ascending order of peers; at most [`MAX_SUMMARY`].
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_SUMMARY>")]
-    pub held: Vec<Held>,
+    pub entries: Vec<DigestEntry>,
 }
 
-/// Digest of one held record.
+/// Version and fingerprint of one record, like an LSA header in OSPF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct DigestEntry {
     /// Key of the record.
     pub key: RecordKey,
     /// True if the sender can reach the origin; otherwise it is listed only so that the record is not sent.
@@ -107,7 +107,7 @@ pub struct Held {
 /// Hashes over the records of reachable routers, for each child of a node of the digest tree; zeros for no records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashes {
-    /// DigestNode of the digest tree.
+    /// Node of the digest tree.
     pub node: DigestNode,
     /// Last eight bytes of the sum of the records' hashes, for each child.
     pub sums: [[u8; 8]; CHILDREN],
@@ -125,11 +125,14 @@ struct RecordList<'a>(
 );
 
 #[derive(Serialize, Deserialize)]
-struct WantList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<RecordKey>);
+struct RequestList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS_PER_REQUEST>")] Vec<RecordKey>,
+);
 
 #[derive(Serialize, Deserialize)]
-struct HaveList(
-    #[serde(deserialize_with = "bounded::list::<_, _, MAX_WANT>")] Vec<(RecordKey, Version)>,
+struct IHaveList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS_PER_REQUEST>")]
+    Vec<(RecordKey, Version)>,
 );
 
 #[derive(Serialize, Deserialize)]
@@ -147,13 +150,13 @@ mod tag {
     pub(super) const RECORDS: u8 = 3;
     pub(super) const DIGEST: u8 = 4;
     pub(super) const SUMMARY: u8 = 5;
-    pub(super) const WANT: u8 = 6;
+    pub(super) const REQUEST: u8 = 6;
     pub(super) const OBSERVED: u8 = 7;
     pub(super) const BYE: u8 = 8;
     pub(super) const HASHES: u8 = 9;
-    pub(super) const WANTED: u8 = 10;
+    pub(super) const KEEP_LINK: u8 = 10;
     pub(super) const UNICAST: u8 = 11;
-    pub(super) const HAVE: u8 = 12;
+    pub(super) const I_HAVE: u8 = 12;
 }
 
 impl LinkMessage {
@@ -173,22 +176,22 @@ impl LinkMessage {
             }
             Self::Digest(digest) => tagged(tag::DIGEST, digest, &mut out),
             Self::Summary(summary) => {
-                within(summary.held.len(), MAX_SUMMARY)?;
+                within(summary.entries.len(), MAX_SUMMARY)?;
                 tagged(tag::SUMMARY, summary, &mut out)
             }
-            Self::Want(keys) => {
-                within(keys.len(), MAX_WANT)?;
-                tagged(tag::WANT, keys, &mut out)
+            Self::Request(keys) => {
+                within(keys.len(), MAX_RECORDS_PER_REQUEST)?;
+                tagged(tag::REQUEST, keys, &mut out)
             }
             Self::Hashes(Hashes { node, sums }) => {
                 let list = HashList(node.depth(), node.prefix(), *sums);
                 tagged(tag::HASHES, &list, &mut out)
             }
-            Self::Have(held) => {
-                within(held.len(), MAX_WANT)?;
-                tagged(tag::HAVE, held, &mut out)
+            Self::IHave(records) => {
+                within(records.len(), MAX_RECORDS_PER_REQUEST)?;
+                tagged(tag::I_HAVE, records, &mut out)
             }
-            Self::Wanted(wanted) => tagged(tag::WANTED, wanted, &mut out),
+            Self::KeepLink(keep) => tagged(tag::KEEP_LINK, keep, &mut out),
             Self::Unicast { hops, bytes } => {
                 within(bytes.len(), MAX_RECORD)?;
                 tagged(tag::UNICAST, &Passed(*hops, Blob(bytes)), &mut out)
@@ -223,9 +226,9 @@ impl LinkMessage {
             }
             tag::DIGEST => Self::Digest(codec::decode(body)?),
             tag::SUMMARY => Self::Summary(codec::decode(body)?),
-            tag::WANT => Self::Want(codec::decode::<WantList>(body)?.0),
-            tag::HAVE => Self::Have(codec::decode::<HaveList>(body)?.0),
-            tag::WANTED => Self::Wanted(codec::decode(body)?),
+            tag::REQUEST => Self::Request(codec::decode::<RequestList>(body)?.0),
+            tag::I_HAVE => Self::IHave(codec::decode::<IHaveList>(body)?.0),
+            tag::KEEP_LINK => Self::KeepLink(codec::decode(body)?),
             tag::OBSERVED => Self::Observed(codec::decode(body)?),
             tag::BYE => Self::Bye {
                 reason: codec::decode::<Reason>(body)?.0,
@@ -276,10 +279,10 @@ mod tests {
         })
     }
 
-    fn held() -> impl Strategy<Value = Held> {
+    fn digest_entry() -> impl Strategy<Value = DigestEntry> {
         let version = (any::<u64>(), any::<u64>());
         (key(), version, any::<[u8; 4]>(), any::<bool>()).prop_map(
-            |(key, (epoch, seq), fingerprint, reachable)| Held {
+            |(key, (epoch, seq), fingerprint, reachable)| DigestEntry {
                 key,
                 reachable,
                 version: Version { epoch, seq },
@@ -311,14 +314,21 @@ mod tests {
             any::<u64>().prop_map(|nonce| LinkMessage::Pong { nonce }),
             vec(vec(any::<u8>(), 0..300), 0..20).prop_map(LinkMessage::Records),
             any::<[u8; 16]>().prop_map(LinkMessage::Digest),
-            (peer(), peer(), vec(held(), 0..20)).prop_map(|(first, last, held)| {
-                LinkMessage::Summary(Summary { first, last, held })
+            (peer(), peer(), vec(digest_entry(), 0..20)).prop_map(|(first, last, entries)| {
+                LinkMessage::Summary(Summary {
+                    first,
+                    last,
+                    entries,
+                })
             }),
-            vec(key(), 0..20).prop_map(LinkMessage::Want),
+            vec(key(), 0..20).prop_map(LinkMessage::Request),
             hashes().prop_map(LinkMessage::Hashes),
-            any::<bool>().prop_map(LinkMessage::Wanted),
-            vec(held().prop_map(|held| (held.key, held.version)), 0..20)
-                .prop_map(LinkMessage::Have),
+            any::<bool>().prop_map(LinkMessage::KeepLink),
+            vec(
+                digest_entry().prop_map(|entry| (entry.key, entry.version)),
+                0..20
+            )
+            .prop_map(LinkMessage::IHave),
             address().prop_map(LinkMessage::Observed),
             (any::<u8>(), vec(any::<u8>(), 0..300))
                 .prop_map(|(hops, bytes)| LinkMessage::Unicast { hops, bytes }),
@@ -359,7 +369,7 @@ mod tests {
     #[test]
     fn the_largest_lists_fit_a_message_and_one_more_is_refused() {
         let key = RecordKey::new(PeerId([0xff; 16]), Topic::LINKS);
-        let held = Held {
+        let entry = DigestEntry {
             key,
             reachable: true,
             version: Version {
@@ -372,17 +382,17 @@ mod tests {
             LinkMessage::Summary(Summary {
                 first: PeerId([0; 16]),
                 last: PeerId([0xff; 16]),
-                held: vec![held; n],
+                entries: vec![entry; n],
             })
         };
         let bytes = summary(MAX_SUMMARY).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_ok());
         assert!(summary(MAX_SUMMARY + 1).encode().is_err());
 
-        let want = |n| LinkMessage::Want(vec![key; n]);
-        let bytes = want(MAX_WANT).encode().unwrap();
+        let request = |n| LinkMessage::Request(vec![key; n]);
+        let bytes = request(MAX_RECORDS_PER_REQUEST).encode().unwrap();
         assert!(LinkMessage::decode(&bytes).is_ok());
-        assert!(want(MAX_WANT + 1).encode().is_err());
+        assert!(request(MAX_RECORDS_PER_REQUEST + 1).encode().is_err());
 
         let largest = vec![0; MAX_RECORD];
         assert!(LinkMessage::Records(vec![largest]).encode().is_ok());

@@ -17,17 +17,17 @@ use crate::limits::{
 pub struct Topic(u8);
 
 impl Topic {
-    /// Keys, name and addresses: [`super::bodies::IdentityBody`]. Its key verifies all other records of the origin.
+    /// Keys, name and addresses: [`crate::topology::bodies::IdentityBody`]. Its key verifies all other records of the origin.
     pub const IDENTITY: Self = Self(1);
-    /// Links of the origin: [`super::bodies::Neighbour`].
+    /// Links of the origin: [`crate::topology::bodies::Neighbour`].
     pub const LINKS: Self = Self(2);
-    /// Interfaces of containers: [`super::bodies::Attached`].
+    /// Interfaces of containers: [`crate::topology::bodies::Attached`].
     pub const ATTACHED: Self = Self(3);
     /// Names of containers, for DNS.
     pub const NAMES: Self = Self(4);
     /// Address ranges from which the origin allocates.
     pub const ADDRESSES: Self = Self(5);
-    /// Settings that must be equal on all routers: [`super::settings::Settings`].
+    /// Settings that must be equal on all routers: [`crate::topology::settings::Settings`].
     pub const SETTINGS: Self = Self(6);
 
     /// Returns the topic with this number; `None` if it is out of range.

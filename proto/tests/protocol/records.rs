@@ -4,7 +4,7 @@ use mesh_proto::crypto::secret::{MeshSecret, Realm};
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
-use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use crate::Vectors;
@@ -46,7 +46,7 @@ pub(crate) fn secrets() -> Vectors {
 }
 
 pub(crate) fn messages() -> Vectors {
-    let held = Held {
+    let entry = DigestEntry {
         key: RecordKey::new(PeerId([0xaa; 16]), Topic::LINKS),
         reachable: true,
         version: Version { epoch: 3, seq: 300 },
@@ -55,7 +55,7 @@ pub(crate) fn messages() -> Vectors {
     let summary = Summary {
         first: PeerId([0; 16]),
         last: PeerId([0xff; 16]),
-        held: vec![held],
+        entries: vec![entry],
     };
     let mut hashes = Hashes {
         node: DigestNode::new(1, 0xa).unwrap(),
@@ -82,7 +82,7 @@ pub(crate) fn messages() -> Vectors {
         ),
         ("Digest", encoded(LinkMessage::Digest([0xdd; 16]))),
         ("Summary", encoded(LinkMessage::Summary(summary))),
-        ("Want", encoded(LinkMessage::Want(vec![held.key]))),
+        ("Request", encoded(LinkMessage::Request(vec![entry.key]))),
         (
             "Observed v4",
             encoded(LinkMessage::Observed("192.0.2.1:6783".parse().unwrap())),
@@ -92,7 +92,7 @@ pub(crate) fn messages() -> Vectors {
             encoded(LinkMessage::Observed("[2001:db8::1]:6783".parse().unwrap())),
         ),
         ("Bye", encoded(LinkMessage::Bye { reason })),
-        ("Wanted", encoded(LinkMessage::Wanted(false))),
+        ("KeepLink", encoded(LinkMessage::KeepLink(false))),
         ("Hashes", encoded(LinkMessage::Hashes(hashes))),
         (
             "Unicast",
@@ -102,8 +102,8 @@ pub(crate) fn messages() -> Vectors {
             }),
         ),
         (
-            "Have",
-            encoded(LinkMessage::Have(vec![(held.key, held.version)])),
+            "IHave",
+            encoded(LinkMessage::IHave(vec![(entry.key, entry.version)])),
         ),
     ])
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mesh_proto::control::probe::{Answer, Probe};
+use mesh_proto::control::probe::{ChallengeAnswer, Probe};
 use mesh_proto::crypto::aead::{Suite, Suites};
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
@@ -116,7 +116,7 @@ pub(crate) fn probes() -> Vectors {
     };
     let reply = |observed: &str| Probe::Reply {
         nonce: 1,
-        ask: 2,
+        challenge: 2,
         observed: observed.parse::<SocketAddr>().unwrap(),
     };
     Vectors::from([
@@ -132,7 +132,10 @@ pub(crate) fn probes() -> Vectors {
             "probe request that answers",
             Probe::Request {
                 nonce: 1,
-                answer: Some(Answer { ask: 2, held: 950 }),
+                answer: Some(ChallengeAnswer {
+                    challenge: 2,
+                    delay: 950,
+                }),
             }
             .encode(),
         ),

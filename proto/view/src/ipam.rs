@@ -28,9 +28,9 @@ pub fn text(report: &IpamReport) -> String {
         );
     }
     for held in &report.allocations {
-        let lent = match held.lent_by.is_empty() {
+        let lent = match held.leased_from.is_empty() {
             true => String::new(),
-            false => format!(", lent by {}", held.lent_by),
+            false => format!(", lent by {}", held.leased_from),
         };
         let how = if held.explicit {
             "claimed"
@@ -39,8 +39,8 @@ pub fn text(report: &IpamReport) -> String {
         };
         let _ = writeln!(out, "{:<18} {}, {how}{lent}", held.address, held.container);
     }
-    for loan in &report.loans {
-        let _ = writeln!(out, "{:<18} lent to {}", loan.address, loan.peer);
+    for lease in &report.remote_leases {
+        let _ = writeln!(out, "{:<18} lent to {}", lease.address, lease.peer);
     }
     for waiting in &report.waiting {
         let (container, want, why) = (&waiting.container, &waiting.want, &waiting.why);

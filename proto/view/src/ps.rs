@@ -1,6 +1,6 @@
 //! `mesh ps`: one line per attached container.
 
-use mesh_proto::api::Attached;
+use mesh_proto::api::AttachedContainer;
 
 /// Characters of a container id that are shown.
 const SHORT_ID: usize = 12;
@@ -9,13 +9,13 @@ const SHORT_ID: usize = 12;
 #[derive(Debug, Default)]
 pub struct PsListing<'a> {
     /// Containers, each with the name to show.
-    rows: Vec<(&'a str, &'a Attached)>,
+    rows: Vec<(&'a str, &'a AttachedContainer)>,
     missing: Vec<&'a str>,
 }
 
 impl<'a> PsListing<'a> {
     /// Lists the containers of these names, which are shown by the name given; without names all, by their short id.
-    pub fn of(attached: &'a [Attached], names: &'a [String]) -> Self {
+    pub fn of(attached: &'a [AttachedContainer], names: &'a [String]) -> Self {
         let mut listing = Self::default();
         for name in names {
             match find(attached, name) {
@@ -33,7 +33,7 @@ impl<'a> PsListing<'a> {
     }
 
     /// Returns the containers.
-    pub fn containers(&self) -> Vec<&'a Attached> {
+    pub fn containers(&self) -> Vec<&'a AttachedContainer> {
         self.rows.iter().map(|(_, container)| *container).collect()
     }
 
@@ -51,8 +51,8 @@ impl<'a> PsListing<'a> {
 }
 
 /// Returns the container with this name or id, or the only one whose id starts with `name`.
-pub fn find<'a>(attached: &'a [Attached], name: &str) -> Option<&'a Attached> {
-    let exact = |c: &&Attached| c.name == name || c.container == name;
+pub fn find<'a>(attached: &'a [AttachedContainer], name: &str) -> Option<&'a AttachedContainer> {
+    let exact = |c: &&AttachedContainer| c.name == name || c.container == name;
     if let Some(container) = attached.iter().find(exact) {
         return Some(container);
     }
@@ -68,7 +68,7 @@ pub fn short_id(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
-fn line(name: &str, container: &Attached) -> String {
+fn line(name: &str, container: &AttachedContainer) -> String {
     let mut line = name.to_owned();
     let mac = container.interfaces.first().map(|i| i.mac.as_str());
     let addresses = container.interfaces.iter().map(|i| i.address.as_str());
@@ -83,7 +83,7 @@ fn line(name: &str, container: &Attached) -> String {
 mod tests {
     use super::*;
 
-    fn attached() -> Vec<Attached> {
+    fn attached() -> Vec<AttachedContainer> {
         serde_json::from_str(include_str!("../tests/ps.json")).unwrap()
     }
 

@@ -1,13 +1,13 @@
 //! Remarks on a request that waits for an address or an engine.
 
 use mesh_proto::api::ipam::IpamWaiting;
-use mesh_proto::api::{EngineWaiting, Waiting};
+use mesh_proto::api::{EngineWaiting, WaitingReport};
 
 /// Time in seconds after which the user is told that an engine has not answered the router.
 const PATIENCE: f64 = 0.5;
 
 /// Returns an engine that has not answered the router for so long that the user is told.
-pub fn late_engine(waiting: &Waiting) -> Option<&EngineWaiting> {
+pub fn late_engine(waiting: &WaitingReport) -> Option<&EngineWaiting> {
     let is_late = |e: &&EngineWaiting| e.since >= PATIENCE;
     waiting.engines.iter().find(is_late)
 }
@@ -25,7 +25,7 @@ pub struct AddressRemarks {
 
 impl AddressRemarks {
     /// Returns the remark that is due on the request of the process `caller_pid`.
-    pub fn next(&mut self, waiting: &Waiting, caller_pid: u32) -> Option<String> {
+    pub fn next(&mut self, waiting: &WaitingReport, caller_pid: u32) -> Option<String> {
         let ours = |w: &&IpamWaiting| w.caller_pid == caller_pid;
         let waiting = waiting.addresses.iter().find(ours)?;
         let (want, why) = (&waiting.want, &waiting.why);
@@ -42,7 +42,7 @@ impl AddressRemarks {
 mod tests {
     use super::*;
 
-    fn waits(why: &str) -> Waiting {
+    fn waits(why: &str) -> WaitingReport {
         let of = |caller_pid, why: &str| IpamWaiting {
             want: "net:default".to_owned(),
             why: why.to_owned(),
@@ -50,7 +50,7 @@ mod tests {
             caller_pid,
             ..IpamWaiting::default()
         };
-        Waiting {
+        WaitingReport {
             addresses: vec![of(6, "another"), of(7, why)],
             engines: Vec::new(),
         }
@@ -77,9 +77,9 @@ mod tests {
             since,
             limit: 15.0,
         };
-        let mut waiting = Waiting {
+        let mut waiting = WaitingReport {
             engines: vec![engine(0.1)],
-            ..Waiting::default()
+            ..WaitingReport::default()
         };
         assert_eq!(late_engine(&waiting), None);
         waiting.engines.push(engine(0.6));

@@ -4,7 +4,7 @@
 // This crate contains only tests: a failed unwrap is a failed test.
 #![allow(clippy::unwrap_used)]
 
-use mesh_proto::api::{Attached, Report};
+use mesh_proto::api::{AttachedContainer, Report};
 use mesh_view::ps::PsListing;
 use mesh_view::status::StatusSubject;
 use mesh_view::topology::{self, MeshGraph};
@@ -52,7 +52,7 @@ fn pictures() {
 
 #[test]
 fn ps() {
-    let attached: Vec<Attached> = serde_json::from_str(include_str!("ps.json")).unwrap();
+    let attached: Vec<AttachedContainer> = serde_json::from_str(include_str!("ps.json")).unwrap();
     let text = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let lines = PsListing::of(&attached, &names).lines();

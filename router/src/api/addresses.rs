@@ -6,9 +6,9 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::ipam::{IpamReport, Left, PrimeRequest, RemoveRequest, Removed};
-use mesh_proto::api::{Done, Waiting};
+use mesh_proto::api::{Done, WaitingReport};
 
-use super::{Answer, Api, refused};
+use super::{Api, ApiResult, refused};
 
 /// Longest timeout that `prime` accepts.
 const MAX_PRIME: Duration = Duration::from_secs(3_600);
@@ -28,14 +28,14 @@ async fn report(State(api): State<Api>) -> Json<IpamReport> {
     Json(api.allocator.report().await)
 }
 
-async fn waiting(State(api): State<Api>) -> Json<Waiting> {
-    Json(Waiting {
+async fn waiting(State(api): State<Api>) -> Json<WaitingReport> {
+    Json(WaitingReport {
         addresses: api.allocator.waiting().await,
         engines: api.attachments.engines().waiting(),
     })
 }
 
-async fn prime(State(api): State<Api>, Json(request): Json<PrimeRequest>) -> Answer<Done> {
+async fn prime(State(api): State<Api>, Json(request): Json<PrimeRequest>) -> ApiResult<Done> {
     let patience = Duration::try_from_secs_f64(request.timeout).ok();
     let patience = patience.filter(|p| *p <= MAX_PRIME).ok_or_else(|| {
         let longest = MAX_PRIME.as_secs();
@@ -45,7 +45,7 @@ async fn prime(State(api): State<Api>, Json(request): Json<PrimeRequest>) -> Ans
     Ok(Json(Done {}))
 }
 
-async fn remove(State(api): State<Api>, Json(request): Json<RemoveRequest>) -> Answer<Removed> {
+async fn remove(State(api): State<Api>, Json(request): Json<RemoveRequest>) -> ApiResult<Removed> {
     let mut lines = Vec::new();
     for peer in &request.peers {
         let done = api.allocator.remove(peer, request.force).await;
@@ -59,7 +59,7 @@ async fn remove(State(api): State<Api>, Json(request): Json<RemoveRequest>) -> A
 
 /// First half of `mesh reset`: takes everything on this host off the mesh, and hands its address space over to other
 /// routers.
-async fn leave(State(api): State<Api>) -> Answer<Left> {
+async fn leave(State(api): State<Api>) -> ApiResult<Left> {
     api.attachments.retire().await?;
     let left = match api.allocator.pool() {
         Ok(_) => api.allocator.leave().await,

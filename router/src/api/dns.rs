@@ -12,9 +12,9 @@ use mesh_proto::api::{
     Addresses, ControlReport, DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary,
     Done,
 };
-use mesh_proto::names::Held;
+use mesh_proto::names::ZoneEntry;
 
-use super::{Answer, Api, Failure, ask};
+use super::{Api, ApiResult, Failure, ask};
 use crate::command::ControlCommand;
 use crate::dns::Counts;
 use crate::names::NamesError;
@@ -54,7 +54,7 @@ pub(super) fn summary(api: &Api) -> DnsSummary {
     }
 }
 
-async fn report(State(api): State<Api>) -> Answer<DnsReport> {
+async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
     let naming = &api.naming;
     let view = naming.view().await?;
     let router = ask(&api, ControlCommand::Report).await?;
@@ -87,7 +87,7 @@ async fn report(State(api): State<Api>) -> Answer<DnsReport> {
 }
 
 /// Returns one row per name, container and address, in order.
-fn entries(held: &[Held], router: &ControlReport) -> Vec<DnsEntry> {
+fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers
         .iter()
@@ -142,17 +142,17 @@ async fn settle(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Js
     Json(Done {})
 }
 
-async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Answer<Addresses> {
+async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> ApiResult<Addresses> {
     let addresses = api.naming.lookup(&question.name).await?;
     Ok(Json(Addresses { addresses }))
 }
 
-async fn add(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+async fn add(State(api): State<Api>, Json(change): Json<DnsChange>) -> ApiResult<Done> {
     api.naming.add(change).await?;
     Ok(Json(Done {}))
 }
 
-async fn remove(State(api): State<Api>, Json(change): Json<DnsChange>) -> Answer<Done> {
+async fn remove(State(api): State<Api>, Json(change): Json<DnsChange>) -> ApiResult<Done> {
     api.naming.remove(change).await?;
     Ok(Json(Done {}))
 }

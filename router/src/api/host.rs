@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
 use mesh_proto::names::MeshName;
 
-use super::{Answer, Api, refused};
+use super::{Api, ApiResult, refused};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -16,7 +16,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/detach-bridge", post(detach_bridge))
 }
 
-async fn expose(State(api): State<Api>, Json(request): Json<ExposeRequest>) -> Answer<Exposed> {
+async fn expose(State(api): State<Api>, Json(request): Json<ExposeRequest>) -> ApiResult<Exposed> {
     let domain = &api.naming.settings().domain;
     let name = request.name.as_deref();
     let name = name.map(|text| MeshName::parse(text, domain)).transpose();
@@ -24,16 +24,22 @@ async fn expose(State(api): State<Api>, Json(request): Json<ExposeRequest>) -> A
     Ok(Json(api.attachments.expose(&request, name).await?))
 }
 
-async fn hide(State(api): State<Api>, Json(request): Json<HideRequest>) -> Answer<Hidden> {
+async fn hide(State(api): State<Api>, Json(request): Json<HideRequest>) -> ApiResult<Hidden> {
     Ok(Json(api.attachments.hide(&request).await?))
 }
 
-async fn attach_bridge(State(api): State<Api>, Json(request): Json<BridgeRequest>) -> Answer<Done> {
+async fn attach_bridge(
+    State(api): State<Api>,
+    Json(request): Json<BridgeRequest>,
+) -> ApiResult<Done> {
     api.attachments.attach_bridge(&request.bridge).await?;
     Ok(Json(Done {}))
 }
 
-async fn detach_bridge(State(api): State<Api>, Json(request): Json<BridgeRequest>) -> Answer<Done> {
+async fn detach_bridge(
+    State(api): State<Api>,
+    Json(request): Json<BridgeRequest>,
+) -> ApiResult<Done> {
     api.attachments.detach_bridge(&request.bridge).await?;
     Ok(Json(Done {}))
 }

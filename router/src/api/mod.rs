@@ -3,6 +3,7 @@
 mod addresses;
 mod dns;
 mod host;
+pub mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ConnectRequest,
-    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetRequest, Forgotten, PrepareRequest,
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer, ConnectRequest,
+    ContainerAddresses, DetachRequest, Done, ErrorBody, ForgetReply, ForgetRequest, PrepareRequest,
     Prepared, Report, RouterReport,
 };
 use mesh_proto::control::Forgot;
@@ -50,7 +51,7 @@ pub struct Api {
 /// Error response: HTTP status and message.
 struct Failure(StatusCode, String);
 
-type Answer<T> = Result<Json<T>, Failure>;
+type ApiResult<T> = Result<Json<T>, Failure>;
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -102,7 +103,7 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = mesh_sys::unix::listen(path).and_then(UnixListener::from_std);
+    let listener = mesh_sys::socket::unix::listen(path).and_then(UnixListener::from_std);
     listener.with_context(|| format!("cannot listen on {}", path.display()))
 }
 
@@ -167,7 +168,7 @@ async fn ask<T>(
     receiver.await.map_err(|_| stopping())
 }
 
-async fn report(State(api): State<Api>) -> Answer<Report> {
+async fn report(State(api): State<Api>) -> ApiResult<Report> {
     let control = ask(&api, ControlCommand::Report).await?;
     let host = api.host.report(&control.peers);
     let mut router = RouterReport::new(control, host);
@@ -190,8 +191,8 @@ async fn report(State(api): State<Api>) -> Answer<Report> {
     }))
 }
 
-async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> Answer<Done> {
-    crate::resolve::check(&request.peers, api.host.port).map_err(refused)?;
+async fn connect(State(api): State<Api>, Json(request): Json<ConnectRequest>) -> ApiResult<Done> {
+    targets::check(&request.peers, api.host.port).map_err(refused)?;
     let stored = ask(&api, |done| ControlCommand::Connect {
         targets: request.peers,
         replace: request.replace,
@@ -214,7 +215,10 @@ fn unstored(error: &str) -> Failure {
     )
 }
 
-async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> Answer<Forgotten> {
+async fn forget(
+    State(api): State<Api>,
+    Json(request): Json<ForgetRequest>,
+) -> ApiResult<ForgetReply> {
     let targets = request.peers.clone();
     let (became, stored) = ask(&api, |done| ControlCommand::Forget { targets, done }).await?;
     stored
@@ -228,7 +232,7 @@ async fn forget(State(api): State<Api>, Json(request): Json<ForgetRequest>) -> A
             .map(|(word, _)| word.clone())
             .collect()
     };
-    Ok(Json(Forgotten {
+    Ok(Json(ForgetReply {
         linked: of(Forgot::Linked),
         unknown: of(Forgot::Unknown),
     }))
@@ -243,7 +247,7 @@ async fn notices(State(api): State<Api>) -> Json<Vec<String>> {
 async fn prepare(
     State(api): State<Api>,
     Json(mut request): Json<PrepareRequest>,
-) -> Answer<Prepared> {
+) -> ApiResult<Prepared> {
     request.multicast_route &= api.host.multicast_route;
     let mut prepared = api.attachments.prepare(&request).await?;
     prepared.dns = match prepared.netns {
@@ -256,23 +260,23 @@ async fn prepare(
     Ok(Json(prepared))
 }
 
-async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> Answer<Done> {
+async fn abandon(State(api): State<Api>, Json(request): Json<AbandonRequest>) -> ApiResult<Done> {
     api.attachments.abandon(&request).await?;
     Ok(Json(Done {}))
 }
 
-async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> Answer<Done> {
+async fn adopt(State(api): State<Api>, Json(request): Json<AdoptRequest>) -> ApiResult<Done> {
     api.attachments.adopt(&request).await?;
     Ok(Json(Done {}))
 }
 
-async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) -> Answer<Done> {
+async fn arrived(State(api): State<Api>, Json(request): Json<ArrivedRequest>) -> ApiResult<Done> {
     api.attachments.arrived(&request).await?;
     Ok(Json(Done {}))
 }
 
 /// Recreates the networks that Docker containers need before they can be started.
-async fn mend(State(api): State<Api>) -> Answer<Done> {
+async fn mend(State(api): State<Api>) -> ApiResult<Done> {
     api.attachments.mend_networks().await?;
     Ok(Json(Done {}))
 }
@@ -280,7 +284,7 @@ async fn mend(State(api): State<Api>) -> Answer<Done> {
 async fn attach(
     State(api): State<Api>,
     Json(mut request): Json<AttachRequest>,
-) -> Answer<ContainerAddresses> {
+) -> ApiResult<ContainerAddresses> {
     request.multicast_route &= api.host.multicast_route;
     let attached = api.attachments.attach(&request).await?;
     api.naming.look_inside().await;
@@ -293,7 +297,7 @@ async fn attach(
 async fn detach(
     State(api): State<Api>,
     Json(request): Json<DetachRequest>,
-) -> Answer<ContainerAddresses> {
+) -> ApiResult<ContainerAddresses> {
     api.attachments
         .detach(&request)
         .await
@@ -301,11 +305,11 @@ async fn detach(
         .map_err(Failure::from)
 }
 
-async fn ps(State(api): State<Api>) -> Json<Vec<Attached>> {
+async fn ps(State(api): State<Api>) -> Json<Vec<AttachedContainer>> {
     Json(api.attachments.ps())
 }
 
-async fn stop(State(api): State<Api>) -> Answer<Done> {
+async fn stop(State(api): State<Api>) -> ApiResult<Done> {
     api.stop.send(()).await.map_err(|_| stopping())?;
     Ok(Json(Done {}))
 }

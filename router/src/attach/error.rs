@@ -1,6 +1,6 @@
 //! Why something was not put on the mesh, or taken off it.
 
-use mesh_host::table::AddressRefusal;
+use mesh_host::table::AttachRefusal;
 use mesh_proto::address::AddressError;
 
 use super::kernel::KernelError;
@@ -26,7 +26,7 @@ pub enum AttachmentError {
     },
     /// An address that someone else has, or one more than fits.
     #[error(transparent)]
-    Refused(#[from] AddressRefusal),
+    Refused(#[from] AttachRefusal),
     /// An address to be detached is not there.
     #[error("{what} is not attached to container {name}")]
     NotAttached {

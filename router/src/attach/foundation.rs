@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::kernel::{KernelApi, KernelHandle};
-use super::leases::{AddressBook, AddressSource, LeaseCollector};
+use super::leases::{AddressBook, LeaseCollector, LeaseSource};
 use super::operations::Operations;
 use super::stored_table::StoredTable;
 use super::wakeups::Wakeups;
@@ -18,7 +18,7 @@ pub(super) struct Foundation {
     pub(super) engines: Engines,
     pub(super) operations: Arc<Operations>,
     pub(super) wakeups: Arc<Wakeups>,
-    pub(super) source: Arc<AddressSource>,
+    pub(super) source: Arc<LeaseSource>,
     pub(super) leases: Arc<LeaseCollector>,
 }
 
@@ -40,7 +40,7 @@ impl Foundation {
             allocator.container_names().clone(),
         )?);
         let operations = Arc::new(Operations::default());
-        let source = Arc::new(AddressSource::new(allocator, book, operations.clone()));
+        let source = Arc::new(LeaseSource::new(allocator, book, operations.clone()));
         let leases = Arc::new(LeaseCollector::new(
             table.clone(),
             source.clone(),

@@ -52,9 +52,9 @@ use mesh_host::hosts::HostsWish;
 use mesh_host::member::ResolverSite;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_proto::api::{
-    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, Attached, ContainerAddresses,
-    DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport, PrepareRequest,
-    Prepared, Runtime,
+    AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer,
+    ContainerAddresses, DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport,
+    PrepareRequest, Prepared, Runtime,
 };
 use mesh_proto::ids::Mac;
 use mesh_proto::names::MeshName;
@@ -353,7 +353,7 @@ impl Attachments {
     }
 
     /// Returns what is on the mesh on this host, by container.
-    pub fn ps(&self) -> Vec<Attached> {
+    pub fn ps(&self) -> Vec<AttachedContainer> {
         let mac = self.base.table.host_mac();
         self.base.table.read(|table| table.ps(&self.bridge, mac))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS, MAX_DNS_TRIES};
-use mesh_proto::names::{Forwarded, Judgement, Way};
+use mesh_proto::names::{Forwarded, Judgement, QueryTransport};
 use mesh_sys::resolver::{tcp_to, udp_to};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -106,7 +106,7 @@ async fn ask_within(forwarded: &Forwarded, within: &Within) -> io::Result<Said> 
     let made = tokio::task::spawn_blocking(move || udp_to(&netns, server)).await;
     let socket = UdpSocket::from_std(made.map_err(io::Error::other)??)?;
     let judged = converse(forwarded, &socket).await?;
-    if judged.0 != Judgement::Truncated || forwarded.way() != Way::Tcp {
+    if judged.0 != Judgement::Truncated || forwarded.transport() != QueryTransport::Tcp {
         return Ok(judged);
     }
     let (netns, server) = (within.netns.clone(), within.resolver.tcp);
@@ -124,7 +124,7 @@ async fn ask_host(shared: &Shared, forwarded: &Forwarded, server: SocketAddr) ->
     }
     let judged = converse(forwarded, &socket).await?;
     // A client over UDP gets the truncated reply and retries over TCP.
-    if judged.0 == Judgement::Truncated && forwarded.way() == Way::Tcp {
+    if judged.0 == Judgement::Truncated && forwarded.transport() == QueryTransport::Tcp {
         return ask_by_tcp(forwarded, TcpStream::connect(server).await?).await;
     }
     Ok(judged)

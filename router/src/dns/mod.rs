@@ -20,10 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use mesh_proto::limits::{
-    MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
-    MAX_DNS_FORWARDS_PER_SOURCE, MAX_DNS_TOLD,
+    MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
+    MAX_DNS_FORWARDS_PER_SOURCE,
 };
-use mesh_proto::names::{AnswerSettings, Forwarded, Names, Verdict, Way, answer};
+use mesh_proto::names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
 use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 
@@ -125,7 +125,7 @@ impl Dns {
             .enable_all()
             .build()?;
         let (sockets, opened) = mpsc::unbounded_channel();
-        let (told, news) = mpsc::channel(MAX_DNS_TOLD);
+        let (told, news) = mpsc::channel(MAX_DNS_COMMANDS);
         let server = shared.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
@@ -284,11 +284,11 @@ fn serve(shared: &Arc<Shared>, opened: Opened) -> io::Result<()> {
 
 impl Shared {
     /// Writes the answer to a query into `out`, or returns how else to handle it.
-    fn answer(&self, query: &[u8], way: Way, out: &mut Vec<u8>) -> Verdict {
+    fn answer(&self, query: &[u8], transport: QueryTransport, out: &mut Vec<u8>) -> QueryOutcome {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
             query,
-            way,
+            transport,
             &names,
             &self.settings,
             self.clock.now(),

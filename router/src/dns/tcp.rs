@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
-use mesh_proto::names::{Verdict, Way};
+use mesh_proto::names::{QueryOutcome, QueryTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -61,13 +61,13 @@ async fn converse(
         };
         let len = read?;
         let query = query.get(..len).unwrap_or_default();
-        match shared.answer(query, Way::Tcp, &mut out) {
-            Verdict::Answer => count(&shared.counters.answered),
-            Verdict::Drop => {
+        match shared.answer(query, QueryTransport::Tcp, &mut out) {
+            QueryOutcome::Answer => count(&shared.counters.answered),
+            QueryOutcome::Drop => {
                 count(&shared.counters.dropped);
                 return Ok(());
             }
-            Verdict::Forward(forwarded) => match shared.forwards.take(client) {
+            QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
                 Some(_place) => forward::ask(shared, &forwarded, spot, &mut out).await,
                 None => {
                     count(&shared.counters.overflowed);

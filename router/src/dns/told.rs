@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::names::{Entry, Held, MeshName};
+use mesh_proto::names::{MeshName, NameEntry, ZoneEntry};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
@@ -43,7 +43,7 @@ pub enum Told {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
     /// Entries that it announces.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<NameEntry>,
     /// Names removed by the operator: they are not forwarded upstream either.
     pub denied: BTreeSet<MeshName>,
     /// Addresses of its containers, named or not.
@@ -54,7 +54,7 @@ pub struct Own {
 #[derive(Debug)]
 pub struct Shown {
     /// All answered entries, by name.
-    pub held: Vec<Held>,
+    pub held: Vec<ZoneEntry>,
     /// Number of names hidden because their router is unreachable.
     pub hidden: usize,
     /// Number of rejected announcements.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_proto::limits::MAX_DNS_QUERY;
-use mesh_proto::names::{Forwarded, Verdict, Way};
+use mesh_proto::names::{Forwarded, QueryOutcome, QueryTransport};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -64,13 +64,13 @@ impl Server {
         let Some(client) = shared.client(self.spot, from) else {
             return count(&counters.strangers);
         };
-        match shared.answer(query, Way::Udp, out) {
-            Verdict::Answer => {
+        match shared.answer(query, QueryTransport::Udp, out) {
+            QueryOutcome::Answer => {
                 count(&counters.answered);
                 send(socket, shared, out, from);
             }
-            Verdict::Drop => count(&counters.dropped),
-            Verdict::Forward(forwarded) => match shared.forwards.take(client) {
+            QueryOutcome::Drop => count(&counters.dropped),
+            QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
                 Some(place) => {
                     let to = (from, self.spot);
                     let asking = ask(socket.clone(), shared.clone(), forwarded, to, place);

@@ -47,7 +47,7 @@ impl PluginSocket {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = mesh_sys::unix::listen(&beside).and_then(UnixListener::from_std)?;
+        let listener = mesh_sys::socket::unix::listen(&beside).and_then(UnixListener::from_std)?;
         let moved =
             fs::metadata(&beside).and_then(|meta| fs::rename(&beside, path).map(|()| meta.ino()));
         match moved {

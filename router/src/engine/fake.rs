@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mesh_proto::api::Runtime;
 
-use super::{Answer, Container, Engine, EngineError, NetworkEndpoint, OwnNetwork};
+use super::{Engine, EngineAnswer, EngineContainer, EngineError, NetworkEndpoint, OwnNetwork};
 
 #[derive(Default)]
 pub(crate) struct World {
-    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) containers: BTreeMap<String, EngineContainer>,
     pub(crate) networks: BTreeSet<String>,
     /// Prefix of network names, if not `mesh`.
     pub(crate) base: Option<&'static str>,
@@ -40,20 +40,20 @@ impl FakeEngine {
 
     /// Adds a container with the id `id-<name>`; it runs if `pid` is not 0.
     pub(crate) fn add(&self, name: &str, pid: u32) {
-        let container = Container {
+        let container = EngineContainer {
             id: format!("id-{name}"),
             name: name.to_owned(),
             pid,
             running: pid != 0,
             network_mode: "default".into(),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         self.world()
             .containers
             .insert(container.id.clone(), container);
     }
 
-    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut Container)) {
+    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut EngineContainer)) {
         change(
             self.world()
                 .containers
@@ -73,7 +73,7 @@ impl FakeEngine {
     fn answer<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut World) -> Result<T, EngineError>,
-    ) -> Answer<'static, T> {
+    ) -> EngineAnswer<'static, T> {
         let mut world = self.world();
         let result = if world.down {
             Err(EngineError::Unavailable(
@@ -86,7 +86,7 @@ impl FakeEngine {
     }
 }
 
-fn find<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Container, EngineError> {
+fn find<'w>(world: &'w mut World, name: &str) -> Result<&'w mut EngineContainer, EngineError> {
     world
         .containers
         .values_mut()
@@ -99,11 +99,11 @@ impl Engine for FakeEngine {
         self.runtime
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         self.answer(|w| find(w, name).cloned())
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             let container = find(w, name)?;
             container.running = true;
@@ -113,7 +113,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         self.answer(|w| {
             Ok(w.containers
                 .values()
@@ -122,7 +122,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
         self.answer(|w| {
             let all = w.containers.values();
             let connected = all.filter(|c| !c.connections.is_empty());
@@ -130,11 +130,11 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         self.answer(|w| Ok(!w.modern))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         let own = |name: &String| OwnNetwork {
             id: name.clone(),
             name: name.clone(),
@@ -143,22 +143,22 @@ impl Engine for FakeEngine {
         self.answer(move |w| Ok(w.networks.iter().map(own).collect()))
     }
 
-    fn network_base(&self) -> Answer<'_, &'static str> {
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
         self.answer(|w| Ok(w.base.unwrap_or("mesh")))
     }
 
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             w.networks.insert(network.to_owned());
             Ok(())
         })
     }
 
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
         self.answer(|w| Ok(w.endpoints.get(network).cloned().unwrap_or_default()))
     }
 
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             if let Some(ends) = w.endpoints.get_mut(network) {
                 ends.retain(|e| e.container != container);
@@ -168,7 +168,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
         self.answer(|w| {
             w.networks.remove(network);
             w.log.push(format!("remove {network}"));

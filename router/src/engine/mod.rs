@@ -1,7 +1,6 @@
 //! Container engines: the interface of the router to Docker and podman.
 
 mod docker;
-mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 mod patience;
@@ -21,7 +20,7 @@ pub(crate) use mesh_host::endpoint::SHORT_ID;
 pub use podman::Podman;
 
 /// Pending answer of an engine.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+pub type EngineAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
 
 /// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
@@ -61,7 +60,7 @@ pub enum EngineError {
 
 /// A container, as its engine describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Container {
+pub struct EngineContainer {
     /// Full id (64 hexadecimal digits).
     pub id: String,
     /// Name without a leading slash.
@@ -129,7 +128,7 @@ pub enum EngineEvent {
     Removed(String),
 }
 
-impl Container {
+impl EngineContainer {
     /// Returns the pid whose network namespace the container may be attached through.
     ///
     /// # Errors
@@ -174,20 +173,20 @@ pub trait Engine: Send + Sync {
     fn runtime(&self) -> Runtime;
 
     /// Returns the container with this name, short id or full id.
-    fn inspect<'a>(&'a self, container: &'a str) -> Answer<'a, Container>;
+    fn inspect<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, EngineContainer>;
 
     /// Starts an existing container; success if it already runs.
-    fn start<'a>(&'a self, container: &'a str) -> Answer<'a, ()>;
+    fn start<'a>(&'a self, container: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns all containers by full id, stopped ones included, with true for those that run.
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>>;
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>>;
 
     /// Returns the full ids of containers on Docker networks of ours, running or not. Removed networks count: their
     /// containers keep their addresses.
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>>;
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>>;
 
     /// Sends events, until the engine goes away or the receiver is dropped.
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
         Box::pin(async move {
             events.closed().await;
             Ok(())
@@ -202,41 +201,41 @@ pub trait Engine: Send + Sync {
     /// True if Docker connects the networks of a starting container in the order of their names, without a chance to
     /// act in between. Otherwise the order is arbitrary, and the driver is called for each endpoint after its
     /// connection.
-    fn plugs_by_name(&self) -> Answer<'_, bool>;
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool>;
 
     /// Returns the Docker networks with our driver, sorted by name.
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>>;
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>>;
 
     /// Returns the prefix for names of our Docker networks, which no network of another driver uses.
-    fn network_base(&self) -> Answer<'_, &'static str> {
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
         Box::pin(std::future::ready(Ok(DRIVER)))
     }
 
     /// Creates a Docker network with our driver and without address management; success if it exists. A network of that
     /// name with another driver is an error.
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns the current endpoints on a Docker network, given by its id or name.
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>>;
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>>;
 
     /// Disconnects a container by force; success if it was not connected.
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()>;
 
     /// Returns the stopped containers with a connection to a removed network of ours.
-    fn stranded(&self) -> Answer<'_, Vec<String>> {
+    fn stranded(&self) -> EngineAnswer<'_, Vec<String>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Creates the network of a connection again, and connects a stopped container to it with the same options. The
     /// network gets another name if its own is taken by now.
-    fn reconnect<'a>(&'a self, container: &'a str, _: &'a Connection) -> Answer<'a, ()> {
+    fn reconnect<'a>(&'a self, container: &'a str, _: &'a Connection) -> EngineAnswer<'a, ()> {
         Box::pin(std::future::ready(Err(EngineError::NoContainer(
             container.to_owned(),
         ))))
     }
 
     /// Removes a Docker network, given by its id or name; success if it does not exist.
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()>;
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()>;
 }
 
 /// Engines, in the order in which they are queried.
@@ -278,7 +277,7 @@ impl Engines {
         &self,
         runtime: Option<Runtime>,
         name: &str,
-    ) -> Result<(Arc<dyn Engine>, Container), EngineError> {
+    ) -> Result<(Arc<dyn Engine>, EngineContainer), EngineError> {
         let mut unavailable = None;
         let mut silent = None;
         let mut asked = false;
@@ -362,9 +361,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_attached_says_why() {
-        let mut container = Container {
+        let mut container = EngineContainer {
             name: "web".into(),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         let message = container.attachable().unwrap_err().to_string();
         assert_eq!(message, "container web is not running; start it first");

@@ -19,10 +19,10 @@ const WHILE_SILENT: Duration = Duration::from_secs(5);
 
 /// Pending requests.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Mutex<Pending>);
+pub(super) struct Patience(Mutex<PendingRequests>);
 
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingRequests {
     next: u64,
     /// Start and deadline of each request.
     asked: BTreeMap<u64, (Instant, Instant)>,
@@ -76,7 +76,7 @@ impl Patience {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pending> {
+    fn lock(&self) -> MutexGuard<'_, PendingRequests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

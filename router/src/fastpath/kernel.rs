@@ -7,18 +7,20 @@ use std::time::Duration;
 use mesh_proto::fastpath::{BEAT_ETHERTYPE, BEAT_GROUP, Beat, FastPeers};
 use mesh_proto::ids::Mac;
 use mesh_sys::SysError;
-use mesh_sys::firewall::sources::{self, Guard};
-use mesh_sys::netlink::{Known, Netlink, Remote};
-use mesh_sys::packet::PacketSocket;
+use mesh_sys::firewall::sources::{self, PortGuard};
+use mesh_sys::netlink::{FdbContent, Netlink, Remote};
+use mesh_sys::socket::packet::PacketSocket;
 use mesh_sys::vxlan::{self, Device, Family, VxlanConfig};
 
-use super::table::{Exit, Found, Links, Step, Table, found, remote, steps};
+use super::table::{
+    FastPathInterfaces, Found, KernelNextHop, NextHops, Step, found, remote, steps,
+};
 
 /// Most keepalives read from one device per turn, so that a flood of forged ones does not stall the worker.
 const BEATS_PER_TURN: usize = 2_048;
 
 /// VXLAN device of one address family, in use.
-struct Port {
+struct VxlanPort {
     device: Device,
     socket: PacketSocket,
     /// Remotes that keepalives are sent to.
@@ -29,8 +31,8 @@ struct Port {
 pub(super) struct Kernel {
     config: VxlanConfig,
     netlink: Netlink,
-    ports: BTreeMap<Family, Port>,
-    installed: Table,
+    ports: BTreeMap<Family, VxlanPort>,
+    installed: NextHops,
 }
 
 impl Kernel {
@@ -39,7 +41,7 @@ impl Kernel {
             config,
             netlink: Netlink::open()?,
             ports: BTreeMap::new(),
-            installed: Table::new(),
+            installed: NextHops::new(),
         })
     }
 
@@ -82,7 +84,7 @@ impl Kernel {
         accepted: &BTreeSet<IpAddr>,
         peers: &FastPeers,
     ) -> Result<(), SysError> {
-        let guard = Guard {
+        let guard = PortGuard {
             bridge: &self.config.bridge,
             port: self.config.port,
             ipv6: family == Family::V6,
@@ -90,10 +92,10 @@ impl Kernel {
         // Rules before the device, so that no other host can inject frames at any time.
         sources::ensure(&guard, accepted)?;
         let device = vxlan::ensure(&self.config, family)?;
-        let same = |port: &Port| port.device == device;
+        let same = |port: &VxlanPort| port.device == device;
         let mut port = match self.ports.remove(&family).filter(same) {
             Some(port) => port,
-            None => Port {
+            None => VxlanPort {
                 socket: PacketSocket::open(device.index, BEAT_ETHERTYPE)?,
                 device,
                 group: BTreeSet::new(),
@@ -103,10 +105,12 @@ impl Kernel {
         let group: BTreeSet<Remote> = all.map(remote).collect();
         let link = port.device.index;
         for gone in port.group.difference(&group) {
-            self.netlink.del_remote(link, BEAT_GROUP, Some(*gone))?;
+            self.netlink
+                .fdb()
+                .delete_remote(link, BEAT_GROUP, Some(*gone))?;
         }
         for to in &group {
-            self.netlink.add_group_remote(link, BEAT_GROUP, *to)?;
+            self.netlink.fdb().add_group_remote(link, BEAT_GROUP, *to)?;
         }
         port.group = group;
         self.ports.insert(family, port);
@@ -114,13 +118,13 @@ impl Kernel {
     }
 
     /// Returns the entries that were installed.
-    pub(super) fn installed(&self) -> &Table {
+    pub(super) fn installed(&self) -> &NextHops {
         &self.installed
     }
 
     /// Changes the tables to `wanted`. A failed step is logged, and retried after the next audit. Without a device
     /// nothing is done: the bridge then learns by itself.
-    pub(super) fn apply(&mut self, wanted: &Table) {
+    pub(super) fn apply(&mut self, wanted: &NextHops) {
         if self.ports.is_empty() {
             return;
         }
@@ -143,26 +147,26 @@ impl Kernel {
     fn take(&mut self, step: Step) -> Result<(), SysError> {
         let (mac, old) = (step.mac, step.from.and_then(|exit| self.link(exit)));
         let new = step.to.and_then(|exit| self.link(exit));
-        if let (Some(Exit::Vxlan(remote)), Some(link)) = (step.to, new) {
-            self.netlink.put_remote(link, mac, remote)?;
+        if let (Some(KernelNextHop::Vxlan(remote)), Some(link)) = (step.to, new) {
+            self.netlink.fdb().put_remote(link, mac, remote)?;
         }
         match (old, new) {
-            (_, Some(link)) => self.netlink.put_bridge_entry(link, mac)?,
-            (Some(link), None) => drop(self.netlink.del_bridge_entry(link, mac)?),
+            (_, Some(link)) => self.netlink.fdb().put_bridge_entry(link, mac)?,
+            (Some(link), None) => drop(self.netlink.fdb().delete_bridge_entry(link, mac)?),
             (None, None) => {}
         }
-        if let (Some(Exit::Vxlan(_)), Some(link)) = (step.from, old)
+        if let (Some(KernelNextHop::Vxlan(_)), Some(link)) = (step.from, old)
             && new != Some(link)
         {
-            self.netlink.del_remote(link, mac, None)?;
+            self.netlink.fdb().delete_remote(link, mac, None)?;
         }
         Ok(())
     }
 
-    fn link(&self, exit: Exit) -> Option<u32> {
+    fn link(&self, exit: KernelNextHop) -> Option<u32> {
         match exit {
-            Exit::Router => self.ports.values().next().map(|p| p.device.port),
-            Exit::Vxlan(remote) => {
+            KernelNextHop::Router => self.ports.values().next().map(|p| p.device.port),
+            KernelNextHop::Vxlan(remote) => {
                 let port = self.ports.get(&Family::of(remote.address))?;
                 Some(port.device.index)
             }
@@ -171,17 +175,17 @@ impl Kernel {
 
     /// Reads the actual kernel tables, so that the next [`Kernel::apply`] repairs foreign changes.
     pub(super) fn audit(&mut self, used_within: Duration) -> Result<Found, SysError> {
-        let Some(router) = self.link(Exit::Router) else {
+        let Some(router) = self.link(KernelNextHop::Router) else {
             return Ok(Found::default());
         };
-        let links = Links {
+        let links = FastPathInterfaces {
             router,
             vxlan: self.ports.values().map(|p| p.device.index).collect(),
             own: (self.config.port, self.config.vni),
         };
-        let found = found(&self.netlink.fdb()?, &links, used_within);
+        let found = found(&self.netlink.fdb().list()?, &links, used_within);
         for (link, mac) in &found.orphans {
-            self.netlink.del_remote(*link, *mac, None)?;
+            self.netlink.fdb().delete_remote(*link, *mac, None)?;
         }
         self.installed.clone_from(&found.table);
         Ok(found)
@@ -241,12 +245,12 @@ fn forget_external(bridge: &str) -> Result<(), SysError> {
     let Some(port) = vxlan::router_port_index(bridge)? else {
         return Ok(());
     };
-    let is_ours = |known| matches!(known, Known::Bridge { external: true, .. });
-    let rows = netlink.fdb()?;
+    let is_ours = |known| matches!(known, FdbContent::Bridge { external: true, .. });
+    let rows = netlink.fdb().list()?;
     let ours = rows
         .iter()
         .filter(|row| row.link == port && is_ours(row.known));
     let macs: Vec<Mac> = ours.map(|row| row.mac).collect();
     macs.into_iter()
-        .try_for_each(|mac| netlink.del_bridge_entry(port, mac).map(drop))
+        .try_for_each(|mac| netlink.fdb().delete_bridge_entry(port, mac).map(drop))
 }

@@ -7,11 +7,11 @@ use mesh_proto::fastpath::{FastPeer, FastPeers};
 use mesh_proto::fdb::{FdbEntry, Owner};
 use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::MAX_FDB;
-use mesh_sys::netlink::{FdbRow, Known, Remote};
+use mesh_sys::netlink::{FdbContent, FdbRow, Remote};
 
 /// Next hop of frames to an address of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
+pub(super) enum KernelNextHop {
     /// The router's port.
     Router,
     /// VXLAN to a remote.
@@ -19,14 +19,14 @@ pub(super) enum Exit {
 }
 
 /// Next hops of all addresses behind peers; bounded like the router's MAC table.
-pub(super) type Table = BTreeMap<Mac, Exit>;
+pub(super) type NextHops = BTreeMap<Mac, KernelNextHop>;
 
 /// One change of the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) mac: Mac,
-    pub(super) from: Option<Exit>,
-    pub(super) to: Option<Exit>,
+    pub(super) from: Option<KernelNextHop>,
+    pub(super) to: Option<KernelNextHop>,
 }
 
 /// Returns the required entries for the router's MAC table; VXLAN only to remotes for which `can` holds.
@@ -35,26 +35,30 @@ pub(super) struct Step {
 /// restart of this router or the peer the MAC table is incomplete.
 pub(super) fn wanted(
     entries: &[FdbEntry],
-    held: &Table,
+    held: &NextHops,
     peers: &FastPeers,
     can: impl Fn(&Remote) -> bool,
-) -> Table {
+) -> NextHops {
     let fast = peers.iter().filter(|(_, peer)| peer.fast);
     let remotes: BTreeMap<&PeerId, Remote> = fast
         .map(|(id, peer)| (id, remote(peer)))
         .filter(|(_, remote)| can(remote))
         .collect();
-    let exit = |peer| remotes.get(peer).map_or(Exit::Router, |r| Exit::Vxlan(*r));
+    let exit = |peer| {
+        remotes
+            .get(peer)
+            .map_or(KernelNextHop::Router, |r| KernelNextHop::Vxlan(*r))
+    };
     let of_peers = entries.iter().filter_map(|entry| match &entry.owner {
         Owner::Peer(peer) => Some((entry.mac, exit(peer))),
         Owner::Local => None,
     });
-    let mut wanted: Table = of_peers.collect();
+    let mut wanted: NextHops = of_peers.collect();
     let known: BTreeSet<Mac> = entries.iter().map(|entry| entry.mac).collect();
     let fast: BTreeSet<&Remote> = remotes.values().collect();
-    let stays = |(mac, exit): &(&Mac, &Exit)| match exit {
-        Exit::Vxlan(remote) => fast.contains(remote) && !known.contains(*mac),
-        Exit::Router => false,
+    let stays = |(mac, exit): &(&Mac, &KernelNextHop)| match exit {
+        KernelNextHop::Vxlan(remote) => fast.contains(remote) && !known.contains(*mac),
+        KernelNextHop::Router => false,
     };
     let room = MAX_FDB.saturating_sub(wanted.len());
     wanted.extend(held.iter().filter(stays).take(room));
@@ -72,7 +76,7 @@ pub(super) fn remote(peer: &FastPeer) -> Remote {
 
 /// Returns the steps from one table to another. Removals from VXLAN come first: a peer may no longer be allowed to see
 /// frames.
-pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
+pub(super) fn steps(from: &NextHops, to: &NextHops) -> Vec<Step> {
     let macs: BTreeSet<&Mac> = from.keys().chain(to.keys()).collect();
     let step = |mac: &Mac| Step {
         mac: *mac,
@@ -81,13 +85,13 @@ pub(super) fn steps(from: &Table, to: &Table) -> Vec<Step> {
     };
     let mut steps: Vec<Step> = macs.into_iter().map(step).collect();
     steps.retain(|step| step.from != step.to);
-    steps.sort_by_key(|step| !matches!(step.from, Some(Exit::Vxlan(_))));
+    steps.sort_by_key(|step| !matches!(step.from, Some(KernelNextHop::Vxlan(_))));
     steps
 }
 
 /// Relevant interfaces, by index.
 #[derive(Clone, Debug)]
-pub(super) struct Links {
+pub(super) struct FastPathInterfaces {
     /// Port of the router.
     pub(super) router: u32,
     /// VXLAN devices.
@@ -100,7 +104,7 @@ pub(super) struct Links {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// Entries that a program installed.
-    pub(super) table: Table,
+    pub(super) table: NextHops,
     /// VXLAN entries (device, address) that no bridge entry leads to.
     pub(super) orphans: Vec<(u32, Mac)>,
     /// Addresses that the bridge learnt on other ports: of local containers, and of the host itself.
@@ -110,11 +114,11 @@ pub(super) struct Found {
 }
 
 /// Classifies the rows of the kernel's tables; `within` is the time that counts as recent.
-pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
+pub(super) fn found(rows: &[FdbRow], links: &FastPathInterfaces, within: Duration) -> Found {
     let mut found = Found::default();
     let mut remotes: BTreeMap<(u32, Mac), Remote> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.mac.is_group()) {
-        if let Known::Vxlan { address, port, vni } = row.known
+        if let FdbContent::Vxlan { address, port, vni } = row.known
             && links.vxlan.contains(&row.link)
         {
             let remote = Remote {
@@ -129,16 +133,16 @@ pub(super) fn found(rows: &[FdbRow], links: &Links, within: Duration) -> Found {
         }
     }
     for row in rows {
-        let Known::Bridge { external, local } = row.known else {
+        let FdbContent::Bridge { external, local } = row.known else {
             continue;
         };
         let is_ours = row.link == links.router || links.vxlan.contains(&row.link);
         if local || !is_ours {
             found.elsewhere.insert(row.mac);
         } else if row.link == links.router && external {
-            found.table.insert(row.mac, Exit::Router);
+            found.table.insert(row.mac, KernelNextHop::Router);
         } else if let Some(remote) = remotes.remove(&(row.link, row.mac)) {
-            found.table.insert(row.mac, Exit::Vxlan(remote));
+            found.table.insert(row.mac, KernelNextHop::Vxlan(remote));
         }
     }
     found.orphans = remotes.into_keys().collect();
@@ -151,7 +155,7 @@ mod tests {
 
     const A: PeerId = PeerId([0xa; 16]);
     const B: PeerId = PeerId([0xb; 16]);
-    const LINKS: fn() -> Links = || Links {
+    const LINKS: fn() -> FastPathInterfaces = || FastPathInterfaces {
         router: 10,
         vxlan: vec![20, 21],
         own: (6784, 5),
@@ -191,26 +195,32 @@ mod tests {
 
     #[test]
     fn only_addresses_of_fast_peers_leave_by_vxlan() {
-        let table = wanted(&entries(), &Table::new(), &peers(false), |_| true);
-        let expected = [(mac(1), Exit::Vxlan(to(1))), (mac(2), Exit::Router)];
+        let table = wanted(&entries(), &NextHops::new(), &peers(false), |_| true);
+        let expected = [
+            (mac(1), KernelNextHop::Vxlan(to(1))),
+            (mac(2), KernelNextHop::Router),
+        ];
         assert_eq!(table, expected.into());
-        let table = wanted(&entries(), &Table::new(), &peers(true), |r| *r == to(2));
-        let expected = [(mac(1), Exit::Router), (mac(2), Exit::Vxlan(to(2)))];
+        let table = wanted(&entries(), &NextHops::new(), &peers(true), |r| *r == to(2));
+        let expected = [
+            (mac(1), KernelNextHop::Router),
+            (mac(2), KernelNextHop::Vxlan(to(2))),
+        ];
         assert_eq!(table, expected.into());
     }
 
     #[test]
     fn what_the_router_forgot_stays_by_vxlan_while_its_peer_is_fast() {
-        let held: Table = [
-            (mac(3), Exit::Vxlan(to(1))),
-            (mac(4), Exit::Vxlan(to(1))),
-            (mac(5), Exit::Vxlan(to(2))),
-            (mac(6), Exit::Router),
+        let held: NextHops = [
+            (mac(3), KernelNextHop::Vxlan(to(1))),
+            (mac(4), KernelNextHop::Vxlan(to(1))),
+            (mac(5), KernelNextHop::Vxlan(to(2))),
+            (mac(6), KernelNextHop::Router),
         ]
         .into();
         let table = wanted(&entries(), &held, &peers(false), |_| true);
         assert_eq!(table.get(&mac(3)), None, "it is local now");
-        assert_eq!(table.get(&mac(4)), Some(&Exit::Vxlan(to(1))));
+        assert_eq!(table.get(&mac(4)), Some(&KernelNextHop::Vxlan(to(1))));
         assert_eq!(table.get(&mac(5)), None, "its peer is not fast");
         assert_eq!(table.get(&mac(6)), None);
         let table = wanted(&entries(), &held, &peers(false), |_| false);
@@ -219,17 +229,21 @@ mod tests {
 
     #[test]
     fn what_comes_off_vxlan_comes_first() {
-        let from = [(mac(2), Exit::Vxlan(to(1))), (mac(4), Exit::Router)].into();
+        let from = [
+            (mac(2), KernelNextHop::Vxlan(to(1))),
+            (mac(4), KernelNextHop::Router),
+        ]
+        .into();
         let next = [
-            (mac(1), Exit::Vxlan(to(1))),
-            (mac(2), Exit::Router),
-            (mac(4), Exit::Router),
+            (mac(1), KernelNextHop::Vxlan(to(1))),
+            (mac(2), KernelNextHop::Router),
+            (mac(4), KernelNextHop::Router),
         ]
         .into();
         let steps = steps(&from, &next);
         let macs: Vec<Mac> = steps.iter().map(|s| s.mac).collect();
         assert_eq!(macs, [mac(2), mac(1)]);
-        assert_eq!(steps[0].to, Some(Exit::Router));
+        assert_eq!(steps[0].to, Some(KernelNextHop::Router));
     }
 
     #[test]
@@ -237,13 +251,13 @@ mod tests {
         let bridge = |link, last, external, local| FdbRow {
             link,
             mac: mac(last),
-            known: Known::Bridge { external, local },
+            known: FdbContent::Bridge { external, local },
             used: Duration::MAX,
         };
         let vxlan = |link, last, port, used| FdbRow {
             link,
             mac: mac(last),
-            known: Known::Vxlan {
+            known: FdbContent::Vxlan {
                 address: [10, 0, 0, last].into(),
                 port,
                 vni: None,
@@ -264,7 +278,10 @@ mod tests {
             bridge(20, 7, true, false),
         ];
         let found = found(&rows, &LINKS(), Duration::from_secs(8));
-        let table = [(mac(1), Exit::Vxlan(to(1))), (mac(3), Exit::Router)];
+        let table = [
+            (mac(1), KernelNextHop::Vxlan(to(1))),
+            (mac(3), KernelNextHop::Router),
+        ];
         assert_eq!(found.table, table.into());
         assert_eq!(found.orphans, [(21, mac(2))]);
         assert_eq!(found.elsewhere, [mac(5), mac(6)].into());

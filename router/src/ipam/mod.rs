@@ -107,7 +107,9 @@ impl IpamShell {
     /// Takes an effect of the control plane.
     pub fn on_control_output(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
         let has_names = match output {
-            ControlOutput::Said(key) => key.topic == TOPIC && !self.routers.know(&key.origin),
+            ControlOutput::Announcement(key) => {
+                key.topic == TOPIC && !self.routers.know(&key.origin)
+            }
             ControlOutput::Reach => true,
             _ => false,
         };
@@ -160,12 +162,12 @@ impl IpamShell {
         match output {
             IpamOutput::Persist { position, entry } => self.journal.push(position, entry),
             IpamOutput::Statement(bytes) => {
-                if let Err(error) = control.say(TOPIC, bytes, now) {
+                if let Err(error) = control.announce(TOPIC, bytes, now) {
                     tracing::error!(%error, "the statement of this router about addresses is not told");
                 }
             }
             IpamOutput::Send { to, bytes } => {
-                if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
+                if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                     tracing::error!(%error, "a message about addresses is not sent");
                 }
             }

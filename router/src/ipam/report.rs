@@ -1,6 +1,6 @@
 //! The reports about addresses that operators see.
 
-use mesh_proto::api::ipam::{IpamAllocation, IpamLoan, IpamOwner, IpamReport, IpamWaiting};
+use mesh_proto::api::ipam::{IpamAllocation, IpamOwner, IpamRemoteLease, IpamReport, IpamWaiting};
 use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::AddressRequest;
 use mesh_proto::time::Instant;
@@ -24,12 +24,15 @@ impl IpamShell {
             address: format!("{}/{}", a.addr, a.prefix),
             container: self.containers.words(a.container),
             explicit: a.explicit,
-            lent_by: a.leased_from.as_ref().map(name).unwrap_or_default(),
+            leased_from: a.leased_from.as_ref().map(name).unwrap_or_default(),
         });
-        let leases = self.ipam.remote_leases().map(|(addr, peer)| IpamLoan {
-            address: addr.to_string(),
-            peer: name(&peer),
-        });
+        let leases = self
+            .ipam
+            .remote_leases()
+            .map(|(addr, peer)| IpamRemoteLease {
+                address: addr.to_string(),
+                peer: name(&peer),
+            });
         let error = self.journal.error();
         let error = error.map(|error| {
             format!("the journal of addresses cannot be written, so nothing is allocated: {error}")
@@ -42,7 +45,7 @@ impl IpamShell {
             owners: owners.collect(),
             free: self.ipam.space().free,
             allocations: allocations.collect(),
-            loans: leases.collect(),
+            remote_leases: leases.collect(),
             waiting: self.waiting(now),
             advice: advice
                 .chain(self.ipam.advice(&name, &|owner, address| {

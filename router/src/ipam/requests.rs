@@ -194,7 +194,7 @@ impl IpamShell {
         if !self.pending.is_leaving() {
             return;
         }
-        let told = control.said_by(control.me(), TOPIC);
+        let told = control.announcement(control.me(), TOPIC);
         let last = self.ipam.statement();
         let is_told = told.is_some_and(|told| Some(told.body) == last.as_deref());
         let is_quiet = self.ipam.next_deadline() > now;

@@ -136,8 +136,8 @@ impl Ipalloc {
 /// harm.
 fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<String>> {
     let mut netlink = Netlink::open()?;
-    let bridge = netlink.link_by_name(bridge)?.map(|link| link.index);
-    let routes = netlink.routes()?.into_iter();
+    let bridge = netlink.link().by_name(bridge)?.map(|link| link.index);
+    let routes = netlink.route().list()?.into_iter();
     let others = routes.filter(|route| route.link.is_none() || route.link != bridge);
     let mut destinations = others.filter_map(|route| match route.destination {
         IpNet::V4(v4) if v4.prefix_len() > 0 => Some(v4),
@@ -146,7 +146,7 @@ fn colliding(range: Ipv4Net, bridge: &str) -> anyhow::Result<Option<String>> {
     if let Some(route) = destinations.find(|route| collide(range, *route)) {
         return Ok(Some(format!("route to {route}")));
     }
-    let addresses = netlink.addresses()?.into_iter();
+    let addresses = netlink.address().list()?.into_iter();
     let mut others = addresses.filter(|entry| Some(entry.link) != bridge);
     let found = others.find(|entry| match entry.address {
         IpNet::V4(v4) => range.contains(&v4.addr()),

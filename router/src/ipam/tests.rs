@@ -31,7 +31,7 @@ fn control(clock: Clock) -> Control {
         discovery: false,
         mtu: 1376,
         suites: Suites::AES_FIRST,
-        remembered: Vec::new(),
+        stored_neighbours: Vec::new(),
         forgotten: Vec::new(),
         pins: BTreeMap::new(),
     };

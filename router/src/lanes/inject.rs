@@ -4,7 +4,7 @@ use mesh_proto::offload::{Merger, VirtioHeader, finish_checksum};
 use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::port::{FrameWriter, Offloads, PortError};
 
-use crate::port::ReopeningWriter;
+use crate::lanes::port::ReopeningWriter;
 
 /// Writing half of the port, with the preparation of frames.
 pub(super) struct Injector {

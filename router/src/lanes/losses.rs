@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Totals so far, and the time of the next reading.
 #[derive(Default)]
 pub(super) struct Losses {
-    last: port::Losses,
+    last: port::LostFrames,
     /// Frames lost by all successive ports together; `storm` is the part dropped by storm control.
     dropped: u64,
     storm: u64,
@@ -37,7 +37,7 @@ impl Losses {
     }
 
     /// Returns the losses since the previous reading.
-    fn since(&mut self, all: port::Losses) -> PortLosses {
+    fn since(&mut self, all: port::LostFrames) -> PortLosses {
         let last = std::mem::replace(&mut self.last, all);
         let (before, now) = (last.storm, all.storm);
         let mut new = PortLosses {
@@ -65,16 +65,16 @@ fn grown(before: u64, now: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn all(dropped: u64, broadcasts: u64) -> port::Losses {
+    fn all(dropped: u64, broadcasts: u64) -> port::LostFrames {
         let storm = port::Storm {
             broadcasts,
             ..port::Storm::default()
         };
-        port::Losses { dropped, storm }
+        port::LostFrames { dropped, storm }
     }
 
     /// Returns the new losses for lack of room, and of broadcasts.
-    fn since(losses: &mut Losses, all: port::Losses) -> (u64, u64) {
+    fn since(losses: &mut Losses, all: port::LostFrames) -> (u64, u64) {
         let new = losses.since(all);
         assert_eq!((new.multicasts, new.questions), (0, 0));
         (new.queue, new.broadcasts)
@@ -88,7 +88,7 @@ mod tests {
             multicasts: 20,
             questions: 300,
         };
-        let lost = losses.since(port::Losses {
+        let lost = losses.since(port::LostFrames {
             dropped: 4_321,
             storm,
         });

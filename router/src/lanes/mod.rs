@@ -4,8 +4,10 @@
 //! that a lane cannot handle go to the control plane through a bounded queue; overflow is counted.
 
 mod inject;
+pub mod latency;
 mod losses;
 mod out;
+pub mod port;
 mod spare;
 
 use std::net::IpAddr;
@@ -22,14 +24,14 @@ use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::latency::Latency;
-use crate::port::{Halves, ReopeningReader};
-use crate::ways::Inside;
+use crate::host_routes::MeshInterfaces;
 
 use self::inject::Injector;
+use self::latency::Latency;
 use self::losses::Losses;
 pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
+use self::port::{Halves, ReopeningReader};
 pub use self::spare::Spare;
 
 /// Capacity of the event queue to the control plane; overflow is dropped and counted.
@@ -45,7 +47,7 @@ const SLOTS: usize = 8;
 
 /// State shared by the lanes.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LaneContext {
     /// MAC table, duplicate windows and counters.
     pub forwarder: Arc<Forwarder>,
     /// Snapshot that the control plane publishes.
@@ -53,7 +55,7 @@ pub struct Shared {
     /// UDP socket. Each lane has its own; the control plane uses that of the first lane.
     pub udp: Udp,
     /// Interfaces that lead into the mesh.
-    pub inside: Arc<ArcSwap<Inside>>,
+    pub inside: Arc<ArcSwap<MeshInterfaces>>,
     /// Second UDP port, if needed.
     pub spare: Arc<Spare>,
     /// Queue of rare events to the control plane.
@@ -68,7 +70,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Shared {
+impl LaneContext {
     fn frames_moved(&self) {
         self.latency.moved(self.forwarder.counters());
     }
@@ -99,7 +101,7 @@ impl Lanes {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(shared: &Shared, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
+    pub fn start(shared: &LaneContext, halves: Halves, sockets: &[Udp]) -> std::io::Result<Self> {
         let mut threads = Vec::with_capacity(2 * halves.len());
         for (lane, (reader, writer)) in halves.into_iter().enumerate() {
             let mut shared = shared.clone();
@@ -162,7 +164,7 @@ fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
 }
 
 struct Egress {
-    shared: Shared,
+    shared: LaneContext,
     reader: ReopeningReader,
     /// Rarely used: for replies to the sender of a frame.
     port: Arc<Mutex<Injector>>,
@@ -207,7 +209,7 @@ impl Egress {
 }
 
 struct Ingress {
-    shared: Shared,
+    shared: LaneContext,
     /// Socket that the lane reads.
     from: Udp,
     port: Arc<Mutex<Injector>>,

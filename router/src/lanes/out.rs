@@ -13,7 +13,7 @@ use mesh_sys::udp::UdpSender;
 
 use super::inject::Injector;
 use super::spare::{Spare, SpareSocket};
-use super::{Reported, Shared, lock};
+use super::{LaneContext, Reported, lock};
 
 /// Datagrams of one batch, and the sending half of the socket.
 pub(super) struct Sending {
@@ -25,7 +25,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(shared: &Shared) -> Self {
+    pub(super) fn new(shared: &LaneContext) -> Self {
         Self {
             sender: shared.udp.sender(),
             spare: shared.spare.clone(),
@@ -86,7 +86,7 @@ pub(super) enum PortSide<'a> {
 pub(super) struct LaneOut<'a> {
     pub(super) sending: &'a mut Sending,
     pub(super) port: PortSide<'a>,
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a LaneContext,
     /// Local address of the datagram being processed.
     pub(super) local: Option<IpAddr>,
 }
@@ -119,14 +119,14 @@ impl Outbox for LaneOut<'_> {
 
 /// Sender of the control plane's own datagrams.
 pub struct ControlSender {
-    shared: Shared,
+    shared: LaneContext,
     scratch: Scratch,
     sending: Sending,
 }
 
 impl ControlSender {
     /// Returns a sender over the lanes' socket.
-    pub fn new(shared: Shared) -> Self {
+    pub fn new(shared: LaneContext) -> Self {
         Self {
             scratch: Scratch::default(),
             sending: Sending::new(&shared),

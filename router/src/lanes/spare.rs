@@ -12,7 +12,7 @@ use mesh_proto::control::SparePort;
 use mesh_sys::udp::Udp;
 
 use super::inject::Injector;
-use super::{Ingress, Shared, spawn};
+use super::{Ingress, LaneContext, spawn};
 
 /// State of the spare port for the lanes.
 pub(super) struct SpareSocket {
@@ -63,7 +63,7 @@ impl Spare {
     }
 
     /// Opens, changes or closes the port. If the socket cannot be opened, the router continues with the main one.
-    pub fn set(&self, wanted: &SparePort, shared: &Shared) {
+    pub fn set(&self, wanted: &SparePort, shared: &LaneContext) {
         let current = self.current.load_full();
         let udp = match current.filter(|old| old.number == wanted.number) {
             Some(old) => Some(old.udp.clone()),
@@ -101,7 +101,7 @@ impl Spare {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, shared: &Shared) -> Option<Udp> {
+    fn open(&self, shared: &LaneContext) -> Option<Udp> {
         match self.try_open(shared) {
             Ok(udp) => udp,
             Err(error) => {
@@ -111,7 +111,7 @@ impl Spare {
         }
     }
 
-    fn try_open(&self, shared: &Shared) -> anyhow::Result<Option<Udp>> {
+    fn try_open(&self, shared: &LaneContext) -> anyhow::Result<Option<Udp>> {
         let Some(port) = self.port.get() else {
             return Ok(None);
         };

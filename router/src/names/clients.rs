@@ -48,9 +48,9 @@ impl Clients {
     /// Reads the host's addresses. Returns the bridges that containers are on.
     pub(super) fn look(&self) -> Result<BTreeSet<String>, SysError> {
         let mut netlink = Netlink::open()?;
-        let links = netlink.links()?;
+        let links = netlink.link().list()?;
         let mut bridges = BTreeSet::new();
-        let found = netlink.addresses()?.into_iter().filter_map(|entry| {
+        let found = netlink.address().list()?.into_iter().filter_map(|entry| {
             let link = links.iter().find(|l| l.index == entry.link)?;
             let is_ours = link.name == self.bridge;
             Some(match others::is_of_containers(link, &links) && !is_ours {
@@ -83,11 +83,12 @@ impl Clients {
 /// Returns the address of Docker's bridge, IPv4 if it has one; `None` while there is none.
 pub(super) fn docker_address() -> Result<Option<SocketAddr>, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(link) = netlink.link_by_name(DOCKER_BRIDGE)? else {
+    let Some(link) = netlink.link().by_name(DOCKER_BRIDGE)? else {
         return Ok(None);
     };
     let mut ips: Vec<IpAddr> = netlink
-        .addresses()?
+        .address()
+        .list()?
         .into_iter()
         .filter(|entry| entry.link == link.index)
         .map(|entry| entry.address.addr())

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use mesh_proto::names::{Domain, MeshName, NameError, Port, Transport};
+use mesh_proto::names::{Domain, MeshName, NameError, Port, ServiceProtocol};
 
-use crate::engine::{Container, is_part_of_id};
+use crate::engine::{EngineContainer, is_part_of_id};
 
 /// System file with the names of services.
 const SERVICES: &str = "/etc/services";
@@ -23,13 +23,13 @@ pub(super) struct Details {
     pub(super) unusable: Vec<NameError>,
     pub(super) ports: Vec<Port>,
     /// The full answer of the engine.
-    pub(super) container: Container,
+    pub(super) container: EngineContainer,
     /// Number of the answer; later answers have higher numbers.
     pub(super) heard: u64,
 }
 
 impl Details {
-    pub(super) fn of(container: &Container, domain: &Domain) -> Self {
+    pub(super) fn of(container: &EngineContainer, domain: &Domain) -> Self {
         // Engines add the start of the container's id as an alias; it is not a name in the mesh.
         let is_own = |name: &&String| !name.is_empty() && !is_part_of_id(name, &container.id);
         let hostname = [&container.hostname].into_iter().filter(is_own);
@@ -69,9 +69,9 @@ fn port(text: &str) -> Option<Port> {
     Some(Port {
         number: number.parse().ok()?,
         transport: match transport {
-            "tcp" => Transport::Tcp,
-            "udp" => Transport::Udp,
-            "sctp" => Transport::Sctp,
+            "tcp" => ServiceProtocol::Tcp,
+            "udp" => ServiceProtocol::Udp,
+            "sctp" => ServiceProtocol::Sctp,
             _ => return None,
         },
         service: KNOWN.get(text).cloned().unwrap_or_default(),
@@ -102,12 +102,12 @@ mod tests {
 
     fn of(hostname: &str, aliases: &[&str], exposed: &[&str]) -> (Vec<String>, Vec<u16>) {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-        let container = Container {
+        let container = EngineContainer {
             id: "0123456789abcdef".into(),
             hostname: hostname.into(),
             aliases: owned(aliases),
             exposed: owned(exposed),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         let details = Details::of(&container, &Domain::parse("mesh.local").unwrap());
         let names = details.names.iter().map(ToString::to_string).collect();
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn the_host_name_comes_first_and_what_cannot_be_a_name_is_told() {
-        let container = Container {
+        let container = EngineContainer {
             id: "0123456789abcdef".into(),
             hostname: "www".into(),
             aliases: vec!["a..b".into(), "x".repeat(70), "a..b".into(), "aaa".into()],
-            ..Container::default()
+            ..EngineContainer::default()
         };
         let details = Details::of(&container, &Domain::parse("mesh.local").unwrap());
         let names: Vec<String> = details.names.iter().map(ToString::to_string).collect();

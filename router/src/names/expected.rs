@@ -30,7 +30,7 @@ struct Known {
 
 impl Expected {
     /// Records a container that Docker described, running or not.
-    pub(super) fn learn(&self, container: &Container) {
+    pub(super) fn learn(&self, container: &EngineContainer) {
         let mut known = self.lock();
         forget(&mut known, &container.id);
         let file = path_of(&container.id, &container.hosts_file);
@@ -110,12 +110,12 @@ mod tests {
             ("mesh.holder", "docker:c:1"),
         ];
         let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let mut container = Container {
+        let mut container = EngineContainer {
             id: "0123".into(),
             hostname: "c".into(),
             hosts_file: file.to_string_lossy().into_owned(),
             connections: vec![BTreeMap::from(options)],
-            ..Container::default()
+            ..EngineContainer::default()
         };
         let joined = [("docker:c:1".to_owned(), "10.2.1.1/24".parse().unwrap())];
         let expected = Expected::default();

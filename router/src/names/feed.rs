@@ -43,7 +43,7 @@ impl NamesFeed {
         if self.told.is_none() {
             return;
         }
-        for said in control.said(Topic::NAMES) {
+        for said in control.announcements(Topic::NAMES) {
             let now = Some(&(said.version, said.reachable));
             if self.known.get(&said.origin) != now {
                 self.waiting.insert(said.origin);
@@ -80,7 +80,7 @@ impl NamesFeed {
             return true;
         };
         let known = self.known.get(&origin).copied();
-        let Some(said) = control.said_by(origin, Topic::NAMES) else {
+        let Some(said) = control.announcement(origin, Topic::NAMES) else {
             if known.is_none() {
                 return true;
             }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
-use mesh_sys::loopback::listen_in;
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver;
+use mesh_sys::socket::loopback::listen_in;
 use tokio::sync::watch;
 
 use super::hosts_file::Lines;

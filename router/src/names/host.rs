@@ -11,8 +11,8 @@ use std::sync::Arc;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::table::Announced;
-use mesh_proto::api::{Attached, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{Added, Container, Domain, LocalNames, MeshName};
+use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
+use mesh_proto::names::{Container, Domain, LocalNames, ManualName, MeshName};
 use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -226,7 +226,7 @@ impl Host {
     }
 
     /// Publishes the Docker containers on the mesh.
-    fn publish_guests(&self, rows: &[Attached]) {
+    fn publish_guests(&self, rows: &[AttachedContainer]) {
         let wishes = self.attachments.hosts_wishes();
         let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
         let guests = docker.filter_map(|row| {
@@ -242,7 +242,7 @@ impl Host {
         });
     }
 
-    fn guest(&self, row: &Attached, details: &Details, wish: &HostsWish) -> Guest {
+    fn guest(&self, row: &AttachedContainer, details: &Details, wish: &HostsWish) -> Guest {
         let engine = &details.container;
         let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
         let is_told = engine.dns_search.iter().any(is_ours);
@@ -264,7 +264,7 @@ impl Host {
         }
     }
 
-    fn container(&self, row: &Attached) -> Container {
+    fn container(&self, row: &AttachedContainer) -> Container {
         let details = self.details.get(&row.container);
         // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
@@ -283,7 +283,7 @@ impl Host {
     }
 
     /// Returns the names of a container that are not valid in the mesh, one line each.
-    fn unusable(&self, row: &Attached) -> Vec<String> {
+    fn unusable(&self, row: &AttachedContainer) -> Vec<String> {
         let mut errors = match self.details.get(&row.container) {
             Some(details) => details.unusable.clone(),
             None => Vec::new(),
@@ -371,7 +371,7 @@ impl Host {
     /// Forgets the operator's changes for containers that are gone.
     fn forget(&mut self, exists: impl Fn(&str) -> bool) {
         if self.local.retain(exists)
-            && let Err(error) = self.store.set_names(self.local.kept())
+            && let Err(error) = self.store.set_names(self.local.manual())
         {
             tracing::error!(%error, "names changed by hand are not stored");
         }
@@ -399,12 +399,12 @@ impl Host {
         let Some(name) = self.name(&change, subject.as_ref())? else {
             return Err(NamesError::Nothing);
         };
-        let added = Added {
+        let added = ManualName {
             container: subject.map(|s| s.id).unwrap_or_default(),
             name,
             addresses: change.addresses.into_iter().collect(),
         };
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         self.local.add(added)?;
         self.keep(before)
     }
@@ -421,7 +421,7 @@ impl Host {
             Some(subject) => (subject.id.as_str(), subject.name.clone()),
             None => ("", "this host".to_owned()),
         };
-        let before = self.local.kept().clone();
+        let before = self.local.manual().clone();
         match self.local.remove(id, name.as_ref(), &addresses)? {
             0 => Err(NamesError::NotThere(whose)),
             _ => self.keep(before),
@@ -429,9 +429,9 @@ impl Host {
     }
 
     /// Persists the operator's changes; rolls back to `before` on failure.
-    fn keep(&mut self, before: mesh_proto::names::Kept) -> Result<(), NamesError> {
-        if let Err(error) = self.store.set_names(self.local.kept()) {
-            self.local.set_kept(before);
+    fn keep(&mut self, before: mesh_proto::names::ManualNames) -> Result<(), NamesError> {
+        if let Err(error) = self.store.set_names(self.local.manual()) {
+            self.local.set_manual(before);
             return Err(error.into());
         }
         Ok(())
@@ -465,7 +465,7 @@ impl Host {
             return Ok(None);
         };
         let rows = self.attachments.ps();
-        let named = |row: &&Attached| row.name == wanted || row.container == wanted;
+        let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
         if let Some(row) = rows.into_iter().find(|row| named(&row)) {
             return Ok(Some(Subject {
                 id: row.container,
@@ -504,7 +504,7 @@ fn host_name((name, addresses): ExposedName) -> Container {
 }
 
 /// Returns its mesh addresses, in the order of its interfaces.
-fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
+fn addresses(row: &AttachedContainer) -> impl Iterator<Item = IpAddr> + '_ {
     row.interfaces.iter().filter_map(|i| {
         let text = i.address.split('/').next().unwrap_or_default();
         text.parse().ok()
@@ -512,7 +512,7 @@ fn addresses(row: &Attached) -> impl Iterator<Item = IpAddr> + '_ {
 }
 
 /// True if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
-fn is_named(row: &Attached) -> bool {
+fn is_named(row: &AttachedContainer) -> bool {
     !is_part_of_id(&row.name, &row.container)
 }
 
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_name_that_begins_an_id_by_chance_is_a_name() {
-        let row = |name: &str| Attached {
+        let row = |name: &str| AttachedContainer {
             container: "c7a90b1122334455".to_owned(),
             name: name.to_owned(),
             runtime: Runtime::Process,

@@ -12,9 +12,9 @@ use std::time::Duration;
 use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
-use mesh_sys::loopback::listen_in;
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::process::start_time;
+use mesh_sys::socket::loopback::listen_in;
 use tokio::sync::watch;
 
 use crate::config::DNS_PORT;

@@ -30,7 +30,7 @@ use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
 use crate::config::PluginSettings;
 use crate::driver::{self, Alone, DriverBackend, MAX_REQUEST, PluginSocket};
-use crate::log;
+use crate::process::log;
 
 use forward::Forward;
 

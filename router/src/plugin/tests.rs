@@ -15,7 +15,7 @@ use super::*;
 use crate::attach::Attachments;
 use crate::attach::fake::FakeKernel;
 use crate::engine::fake::FakeEngine;
-use crate::engine::{Container, Engines, NetworkEndpoint};
+use crate::engine::{EngineContainer, Engines, NetworkEndpoint};
 use crate::ipam::Allocator;
 use crate::state::Store;
 use mesh_proto::api::Runtime;
@@ -221,7 +221,7 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
     s.create("10.2.1.1/24").await;
     s.kernel.add_sandbox(SANDBOX);
     s.join().await;
-    let container = Container {
+    let container = EngineContainer {
         id: "c0".into(),
         name: "web".into(),
         running: true,
@@ -230,7 +230,7 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
             "mesh.address".to_owned(),
             "10.2.1.1/24".to_owned(),
         )])],
-        ..Container::default()
+        ..EngineContainer::default()
     };
     {
         let mut world = docker.world();

@@ -2,49 +2,49 @@
 //!
 //! All refusals come before the first kernel object is created, so that a failed start leaves nothing behind.
 
+mod control_side;
 mod opened;
 mod serve;
 mod targets;
 mod watch;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use mesh_proto::control::{Config, Control, HeldAddresses};
+use mesh_proto::control::{Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::{Forwarder, Snapshot};
-use mesh_proto::topology::record::Ed25519;
-use mesh_proto::topology::settings as shared;
-use mesh_proto::wire::topic::Topic;
+use mesh_proto::forward::Snapshot;
+use mesh_proto::ids::PeerName;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
-use self::opened::Opened;
+use self::control_side::ControlSide;
+use self::opened::StartResources;
 use self::serve::{keep_plugin, serve_api};
 use crate::attach::Attachments;
 use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
-use crate::cipher;
-use crate::clock::{Clock, OsEntropy};
+use crate::command::ControlCommand;
 use crate::config::Settings;
+use crate::crypto::cipher;
+use crate::crypto::secret;
+use crate::crypto::secret::Password;
 use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
-use crate::ipam::{Allocator, Ipalloc, IpallocPlan, IpamShell};
-use crate::lanes::{ControlSender, LANE_EVENTS, Lanes, Reported, Shared, Spare};
-use crate::latency::Latency;
-use crate::names;
-use crate::secret::Password;
+use crate::host_routes::HostRoutes;
+use crate::lanes::latency::Latency;
+use crate::lanes::port;
+use crate::lanes::{ControlSender, LANE_EVENTS, LaneContext, Lanes, Reported, Spare};
+use crate::process::log;
+use crate::process::start::StartMode;
 use crate::shell::{Accepts, Shell};
-use crate::start::{Manner, Restart};
 use crate::state::{Change, StateWriter, Store};
 use crate::warnings::Warnings;
-use crate::ways::HostWays;
-use crate::{ipam, log, port, secret};
 
 /// Time limit for pending kernel operations at the end.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ const KEPT_DESCRIPTORS: u64 = 1_024;
 /// One line with the cause and the remedy.
 pub fn run(
     mut settings: Settings,
-    manner: Manner,
+    manner: StartMode,
     password: Option<Password>,
 ) -> anyhow::Result<()> {
     settings.dns.by_hand = manner.is_by_hand();
@@ -83,7 +83,7 @@ pub fn run(
 /// Raises the limit of file descriptors. Returns the number that incoming links may use; the others are for the API,
 /// the kernel and name resolution.
 fn for_links() -> u64 {
-    match mesh_sys::descriptors::raise_limit() {
+    match mesh_sys::process::descriptors::raise_limit() {
         Ok(limit) => limit - (limit / 4).min(KEPT_DESCRIPTORS),
         Err(error) => {
             tracing::warn!("{error}");
@@ -94,89 +94,42 @@ fn for_links() -> u64 {
 
 async fn start(
     settings: Settings,
-    manner: Manner,
+    manner: StartMode,
     secret: MeshSecret,
     warnings: Warnings,
 ) -> anyhow::Result<()> {
-    let mut opened = Opened::open(&settings, &warnings).await?;
-    mesh_sys::bridge::check_usable(&settings.bridge)?;
-    let clock = Clock::start();
-    let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
-    let plan = settings
-        .ipalloc
-        .settle(&settings.bridge, manner.is_by_hand())?;
-    let mut control = build_control(&settings, manner, secret, &opened, &forwarder, clock)?;
-    let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
-    let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
-    let range = watch::Range::new(&settings, allocator.clone(), warnings.clone());
-    range.look();
-    let is_alone = !control.has_targets();
-    let names = names::Prepared::start(
-        &settings.dns,
-        &settings.bridge,
-        control.me(),
-        is_alone,
-        clock,
-        pool.into_iter().collect(),
-    )?;
+    let mut side = ControlSide::open(&settings, manner, secret, &warnings).await?;
     let (kernel, datapath) = build_host(&settings, &warnings)?;
-    let (shared, lane_events) = share(&settings, &mut opened, &control, forwarder, clock)?;
-    let ways = HostWays::open(shared.inside.clone())?;
-    control.set_ways(Box::new(ways.clone()));
+    let (shared, lane_events) = share(&settings, &mut side)?;
+    let ways = HostRoutes::open(shared.inside.clone())?;
+    side.control.set_route_lookup(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
-    opened.udp.truncate(datapath.halves.len());
-    let lanes =
-        Lanes::start(&shared, datapath.halves, &opened.udp).context("cannot start a thread")?;
+    side.opened.udp.truncate(datapath.halves.len());
+    let lanes = Lanes::start(&shared, datapath.halves, &side.opened.udp)
+        .context("cannot start a thread")?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
-    let wiring = fastpath::Wiring {
-        forwarder: shared.forwarder.clone(),
-        clock,
-        commands: command_sender.clone(),
-    };
-    let fast = fastpath::begin(&settings, &mut control, wiring)?;
-    let held = Arc::new(Mutex::new(HeldAddresses::default()));
+    let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
+    let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
-    let attachments = open_attachments(
-        &settings,
-        &opened.store,
-        kernel,
-        held.clone(),
-        allocator.clone(),
-    )?;
-    tokio::spawn(attachments.clone().run());
-    tokio::spawn(attachments.clone().keep_exposed());
-    let (endpoint_sender, endpoints) = tokio::sync::watch::channel(opened.underlay.endpoints);
-    let host = watch::Host {
-        settings: settings.clone(),
-        warnings: warnings.clone(),
-        store: opened.store.clone(),
-        forwarder: shared.forwarder.clone(),
-        inside: shared.inside.clone(),
-    };
-    tokio::spawn(host.run(endpoint_sender));
-    tokio::spawn(range.run());
-    tokio::spawn(watch::sweep(shared.forwarder.clone(), clock));
-    let host_view = HostView {
-        restart: manner.restart(),
-        warnings: warnings.clone(),
-        ..view(&settings, &shared, datapath.view, fast.as_ref())
-    };
-    let feed = names.feed();
-    let naming = names.run(
+    let attachments = open_attachments(&settings, &side, kernel, held.clone())?;
+    let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
+    tokio::spawn(side.range.run());
+    let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
+    let feed = side.names.feed();
+    let naming = side.names.run(
         attachments.clone(),
-        opened.store.clone(),
+        side.opened.store.clone(),
         command_sender.clone(),
     )?;
-    let api = (attachments.clone(), allocator, naming);
+    let api = (attachments.clone(), side.allocator, naming);
     keep_plugin(&settings, offloads_off).await;
-    serve_api(opened.api, host_view, api, command_sender);
-    let state = write_state(&opened.store, &warnings)?;
+    serve_api(side.opened.api, host, api, command_sender);
     let shell = Shell {
-        control,
-        clock,
+        control: side.control,
+        clock: side.clock,
         snapshot: shared.snapshot.clone(),
         sender: ControlSender::new(shared),
-        links: Accepts::new(opened.listener),
+        links: Accepts::new(side.opened.listener),
         descriptors: for_links(),
         lane_events,
         commands,
@@ -184,126 +137,44 @@ async fn start(
         endpoints,
         ways,
         held,
-        pins: opened.pins,
+        pins: side.opened.pins,
         fast,
         names: feed,
-        state,
-        addresses,
+        state: write_state(&side.opened.store, &warnings)?,
+        addresses: side.addresses,
         unstored: Vec::new(),
     };
-    tracing::info!(
-        "mesh router {} ({}) listens on port {}; ciphers of data, in order of preference: {}",
-        opened.name,
-        settings.nickname,
-        settings.port,
-        cipher::suites(settings.cipher)
-    );
-    ready();
+    ready(&settings, side.opened.name);
     shell.run().await;
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Notifies a service manager that waits for readiness.
-fn ready() {
+/// Notifies the log, and a service manager that waits for readiness.
+fn ready(settings: &Settings, name: PeerName) {
+    tracing::info!(
+        "mesh router {name} ({}) listens on port {}; ciphers of data, in order of preference: {}",
+        settings.nickname,
+        settings.port,
+        cipher::suites(settings.cipher)
+    );
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("the service manager is not told that this router is up: {error}");
     }
 }
 
-fn build_control(
-    settings: &Settings,
-    manner: Manner,
-    secret: MeshSecret,
-    opened: &Opened,
-    forwarder: &Arc<Forwarder>,
-    clock: Clock,
-) -> anyhow::Result<Control> {
-    let config = Config {
-        identity: opened.identity.clone(),
-        secret: Arc::new(secret),
-        epoch: opened.epoch,
-        name: opened.name,
-        nickname: settings.nickname.clone(),
-        port: settings.port,
-        endpoints: opened.underlay.endpoints.clone(),
-        discovery: settings.discovery,
-        mtu: settings.mtu,
-        suites: cipher::suites(settings.cipher),
-        // Losing them costs a moment at most.
-        remembered: opened.store.neighbours().unwrap_or_else(|error| {
-            tracing::warn!("{error}");
-            Vec::new()
-        }),
-        forgotten: opened.store.forgotten()?,
-        pins: opened.pins.clone(),
-    };
-    let mut control = Control::new(
-        config,
-        forwarder.clone(),
-        Arc::new(Ed25519),
-        Box::new(OsEntropy),
-        clock.now(),
-    )?;
-    control.say(
-        Topic::SETTINGS,
-        said_settings(settings).encode(),
-        clock.now(),
-    )?;
-    let last = opened.store.given()?;
-    let settled = targets::settle(settings, manner, opened.store.targets()?, last.clone());
-    control
-        .connect(&settled.targets, false, clock.now())
-        .map_err(anyhow::Error::msg)?;
-    if settled.given != last {
-        opened.store.set_given(&settled.given)?;
-    }
-    Ok(control)
-}
-
-/// Returns the settings that must be the same on all routers.
-fn said_settings(settings: &Settings) -> shared::Settings {
-    let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
-    if settings.dns.enabled {
-        said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());
-    }
-    if let Ipalloc::On(plan, _) = &settings.ipalloc {
-        let subnet = plan.pool.default_subnet.to_string();
-        said = said.with(shared::DEFAULT_SUBNET, &subnet);
-    }
-    said
-}
-
-/// Opens the journal of addresses, before any communication; without a plan nothing is allocated.
-fn open_addresses(
-    plan: Result<IpallocPlan, String>,
-    opened: &Opened,
-    control: &Control,
-    clock: Clock,
-) -> anyhow::Result<(Option<IpamShell>, Allocator)> {
-    let plan = match plan {
-        Ok(plan) => plan,
-        Err(why) => {
-            tracing::warn!("{why}");
-            return Ok((None, Allocator::off(why)));
-        }
-    };
-    let now = clock.now();
-    let expecting = control.has_targets();
-    let dir = opened.store.dir();
-    let (addresses, allocator) = ipam::open(&plan, dir, opened.epoch, control, expecting, now)?;
-    Ok((Some(addresses), allocator))
-}
-
-/// The datapath: halves of the port, and its description for reports.
-struct Datapath {
+/// The opened port: its halves, and its description for reports.
+struct OpenedPort {
     halves: port::Halves,
     view: DatapathView,
 }
 
 /// Creates the bridge and the router's port on it: the first kernel objects.
-fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostKernel, Datapath)> {
+fn build_host(
+    settings: &Settings,
+    warnings: &Warnings,
+) -> anyhow::Result<(HostKernel, OpenedPort)> {
     let chosen = port::choose(
         settings.datapath,
         &settings.bridge,
@@ -324,69 +195,107 @@ fn build_host(settings: &Settings, warnings: &Warnings) -> anyhow::Result<(HostK
     };
     kernel.ensure_bridge(&Default::default())?;
     let halves = port::open(chosen, kernel.bridge.clone())?;
-    Ok((kernel, Datapath { halves, view }))
+    Ok((kernel, OpenedPort { halves, view }))
 }
 
 /// Returns the state that the lanes share with the control plane.
 fn share(
     settings: &Settings,
-    opened: &mut Opened,
-    control: &Control,
-    forwarder: Arc<Forwarder>,
-    clock: Clock,
-) -> anyhow::Result<(Shared, mpsc::Receiver<Reported>)> {
+    side: &mut ControlSide,
+) -> anyhow::Result<(LaneContext, mpsc::Receiver<Reported>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
-    forwarder
+    let opened = &mut side.opened;
+    side.forwarder
         .underlay()
         .set_host(&opened.underlay.addresses, settings.port);
-    let shared = Shared {
-        latency: Latency::start(settings.latency, &forwarder),
-        forwarder,
+    let shared = LaneContext {
+        latency: Latency::start(settings.latency, &side.forwarder),
+        forwarder: side.forwarder.clone(),
         inside: Arc::new(ArcSwap::from_pointee(std::mem::take(
             &mut opened.underlay.inside,
         ))),
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::alone(
-            control.me(),
+            side.control.me(),
             opened.epoch,
             settings.mtu,
-            clock.now(),
+            side.clock.now(),
         ))),
         udp: opened.udp.first().context("no UDP socket")?.clone(),
         spare: Arc::new(Spare::new(settings.host)),
         events,
         events_lost: Arc::new(AtomicU64::new(0)),
-        clock,
+        clock: side.clock,
         stop: Arc::new(AtomicBool::new(false)),
     };
     Ok((shared, lane_events))
 }
 
+/// Starts the fast path, if the operator consents to it.
+fn begin_fast_path(
+    settings: &Settings,
+    control: &mut Control,
+    shared: &LaneContext,
+    commands: &mpsc::Sender<ControlCommand>,
+) -> anyhow::Result<Option<FastPath>> {
+    let wiring = fastpath::Wiring {
+        forwarder: shared.forwarder.clone(),
+        clock: shared.clock,
+        commands: commands.clone(),
+    };
+    fastpath::begin(settings, control, wiring)
+}
+
+/// Opens the table of attachments, and starts the tasks that keep the host in agreement with it.
 fn open_attachments(
     settings: &Settings,
-    store: &Arc<Store>,
+    side: &ControlSide,
     kernel: HostKernel,
-    held: Arc<Mutex<HeldAddresses>>,
-    allocator: Allocator,
+    held: Arc<Mutex<RemoteAddresses>>,
 ) -> anyhow::Result<Arc<Attachments>> {
-    Ok(Attachments::open(
-        store.clone(),
+    let attachments = Attachments::open(
+        side.opened.store.clone(),
         Arc::new(kernel),
         Engines::local(),
         Arc::new(move |address| {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
             held.words(address)
         }),
-        allocator,
+        side.allocator.clone(),
         &settings.bridge,
-    )?)
+    )?;
+    tokio::spawn(attachments.clone().run());
+    tokio::spawn(attachments.clone().keep_exposed());
+    Ok(attachments)
+}
+
+/// Starts the checks of the host. Returns the receiver of the endpoints of this router.
+fn watch_host(
+    settings: &Settings,
+    warnings: &Warnings,
+    opened: &StartResources,
+    shared: &LaneContext,
+) -> tokio::sync::watch::Receiver<Vec<SocketAddr>> {
+    let (sender, endpoints) = tokio::sync::watch::channel(opened.underlay.endpoints.clone());
+    let host = watch::HostWatch {
+        settings: settings.clone(),
+        warnings: warnings.clone(),
+        store: opened.store.clone(),
+        forwarder: shared.forwarder.clone(),
+        inside: shared.inside.clone(),
+    };
+    tokio::spawn(host.run(sender));
+    tokio::spawn(watch::sweep(shared.forwarder.clone(), shared.clock));
+    endpoints
 }
 
 /// Returns the host side of reports.
 fn view(
     settings: &Settings,
-    shared: &Shared,
+    manner: StartMode,
+    warnings: &Warnings,
+    shared: &LaneContext,
     datapath: DatapathView,
-    fast: Option<&FastPath>,
+    fast: &Option<FastPath>,
 ) -> HostView {
     HostView {
         port: settings.port,
@@ -398,12 +307,12 @@ fn view(
         datapath,
         multicast_route: settings.multicast_route,
         latency: shared.latency.clone(),
-        fast_path: fast.map(FastPath::status),
+        fast_path: fast.as_ref().map(FastPath::status),
         forwarder: shared.forwarder.clone(),
         events_lost: shared.events_lost.clone(),
         clock: shared.clock,
-        restart: Restart::Nobody,
-        warnings: Warnings::default(),
+        restart: manner.restart(),
+        warnings: warnings.clone(),
     }
 }
 

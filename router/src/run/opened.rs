@@ -7,20 +7,20 @@ use std::sync::Arc;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::PeerName;
-use mesh_sys::tcp::limit_segments;
+use mesh_sys::socket::tcp::limit_segments;
 use mesh_sys::udp::Udp;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::api::{self, SocketFile};
+use crate::api::{self, SocketFile, targets};
 use crate::clock::OsEntropy;
 use crate::config::Settings;
+use crate::host;
 use crate::run::watch;
 use crate::state::Store;
 use crate::warnings::Warnings;
-use crate::{host, resolve};
 
 /// Resources acquired before the first kernel object is created.
-pub(super) struct Opened {
+pub(super) struct StartResources {
     pub(super) api: UnixListener,
     /// Removes the API socket on drop.
     _socket: SocketFile,
@@ -31,14 +31,14 @@ pub(super) struct Opened {
     pub(super) identity: Arc<Identity>,
     pub(super) epoch: u64,
     pub(super) name: PeerName,
-    pub(super) underlay: host::Underlay,
+    pub(super) underlay: host::HostUnderlay,
     pub(super) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
-impl Opened {
+impl StartResources {
     pub(super) async fn open(settings: &Settings, warnings: &Warnings) -> anyhow::Result<Self> {
         let given = settings.peers.iter().chain(&settings.configured);
-        resolve::check(given, settings.port)?;
+        targets::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;
         let socket = SocketFile(settings.socket.clone());
         let listener = listen(settings)?;
@@ -77,7 +77,7 @@ fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for ip in listen_addresses(settings.host) {
         let address = SocketAddr::new(ip, settings.port);
-        match mesh_sys::tcp::listen(address).and_then(TcpListener::from_std) {
+        match mesh_sys::socket::tcp::listen(address).and_then(TcpListener::from_std) {
             Ok(listener) => {
                 limit_segments(&listener)?;
                 return Ok(listener);

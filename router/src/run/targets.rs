@@ -1,7 +1,7 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
 use crate::config::Settings;
-use crate::start::Manner;
+use crate::process::start::StartMode;
 use crate::state::GivenPeers;
 
 /// Targets of this start, and the given peers to store.
@@ -15,7 +15,7 @@ pub(super) struct Settled {
 /// and `mesh forget` stay in effect.
 pub(super) fn settle(
     settings: &Settings,
-    manner: Manner,
+    manner: StartMode,
     stored: Vec<String>,
     last: GivenPeers,
 ) -> Settled {
@@ -75,19 +75,19 @@ mod tests {
         text.split_whitespace().map(ToOwned::to_owned).collect()
     }
 
-    const SERVICE: Manner = Manner {
+    const SERVICE: StartMode = StartMode {
         daemon: false,
         resume: false,
         supervisor: None,
         again: false,
     };
-    const BY_HAND: Manner = Manner {
+    const BY_HAND: StartMode = StartMode {
         daemon: true,
         ..SERVICE
     };
 
     impl Host {
-        fn start(&mut self, manner: Manner, command: &str, file: &str) -> String {
+        fn start(&mut self, manner: StartMode, command: &str, file: &str) -> String {
             let settings = Settings {
                 peers: words(command),
                 configured: words(file),
@@ -126,12 +126,12 @@ mod tests {
         host.start(BY_HAND, "a b", "");
         host.forget("a");
         host.connect("c");
-        let again = Manner {
+        let again = StartMode {
             again: true,
             ..BY_HAND
         };
         assert_eq!(host.start(again, "a b", ""), "b c");
-        let resume = Manner {
+        let resume = StartMode {
             resume: true,
             ..BY_HAND
         };

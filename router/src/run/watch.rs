@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::host;
+use crate::host_routes::MeshInterfaces;
 use crate::ipam::{Allocator, Ipalloc};
 use crate::state::Store;
 use crate::warnings::Warnings;
-use crate::ways::Inside;
 
 /// Interval of checks of the host.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -32,15 +32,15 @@ const RANGE: &str = "range";
 const SPARE: u32 = 100;
 
 /// Checks of the host, and the receivers of their results.
-pub(super) struct Host {
+pub(super) struct HostWatch {
     pub(super) settings: Settings,
     pub(super) warnings: Warnings,
     pub(super) store: Arc<Store>,
     pub(super) forwarder: Arc<Forwarder>,
-    pub(super) inside: Arc<ArcSwap<Inside>>,
+    pub(super) inside: Arc<ArcSwap<MeshInterfaces>>,
 }
 
-impl Host {
+impl HostWatch {
     /// Checks forever.
     pub(super) async fn run(self, endpoints: watch::Sender<Vec<SocketAddr>>) {
         loop {

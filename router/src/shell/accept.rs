@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) type Accepted = (TcpStream, SocketAddr);
 
 /// Source of incoming links.
-pub trait Source {
+pub trait LinkSource {
     /// Accepts the next link.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ pub trait Source {
     fn accept(&self) -> impl Future<Output = io::Result<Accepted>>;
 }
 
-impl Source for TcpListener {
+impl LinkSource for TcpListener {
     async fn accept(&self) -> io::Result<Accepted> {
         TcpListener::accept(self).await
     }
@@ -37,7 +37,7 @@ pub struct Accepts<S> {
     paused_until: Option<Instant>,
 }
 
-impl<S: Source> Accepts<S> {
+impl<S: LinkSource> Accepts<S> {
     /// Returns a listener on `source`.
     pub fn new(source: S) -> Self {
         Self {
@@ -98,7 +98,7 @@ mod tests {
         asked: Cell<u32>,
     }
 
-    impl Source for Scarce {
+    impl LinkSource for Scarce {
         async fn accept(&self) -> io::Result<Accepted> {
             self.asked.set(self.asked.get() + 1);
             if self.failures.get() > 0 {

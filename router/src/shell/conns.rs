@@ -10,14 +10,14 @@ use mesh_proto::control::Ending;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits::{MAX_HALF_OPEN, MAX_LINKS};
-use mesh_sys::tcp::{abort_on_close, finish, limit_unsent};
+use mesh_sys::socket::tcp::{abort_on_close, finish, limit_unsent};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::dial::{dial, plain};
-use crate::ways::HostWays;
+use crate::host_routes::HostRoutes;
 
 /// Event of a connection.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Conns {
         conn: ConnId,
         to: DialTo,
         others: Vec<SocketAddr>,
-        ways: HostWays,
+        ways: HostRoutes,
     ) {
         let events = self.events.clone();
         tokio::spawn(async move {
@@ -136,7 +136,7 @@ impl Conns {
         self.ending = true;
         let (waiting, max) = match ending {
             Ending::Orderly => (&mut self.closing, MAX_LINKS),
-            Ending::Told => (&mut self.told, MAX_HALF_OPEN),
+            Ending::Alerted => (&mut self.told, MAX_HALF_OPEN),
             Ending::Abort => {
                 will_be_reset(&open.stream);
                 return;
@@ -306,7 +306,7 @@ mod tests {
         }
         // The remote ends read nothing, and no other task runs between these calls.
         for (conn, _) in &sockets {
-            conns.close(*conn, Ending::Told);
+            conns.close(*conn, Ending::Alerted);
         }
         let held = || sockets.iter().filter_map(|(_, s)| Weak::upgrade(s)).count();
         let few = async {

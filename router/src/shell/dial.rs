@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::limits::{DIAL_AGAIN, MAX_CANDIDATES};
-use mesh_sys::tcp::limit_segments;
+use mesh_sys::socket::tcp::limit_segments;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::ways::HostWays;
+use crate::host_routes::HostRoutes;
 
 /// Timeout of name resolution, and of a dial of one address.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn dial(
     to: &DialTo,
     others: VecDeque<SocketAddr>,
-    ways: &HostWays,
+    ways: &HostRoutes,
 ) -> Result<(TcpStream, SocketAddr), String> {
     let resolving = resolve(to);
     tokio::pin!(resolving);
@@ -164,8 +164,8 @@ mod tests {
 
     use super::*;
 
-    fn ways() -> HostWays {
-        HostWays::open(std::sync::Arc::default()).unwrap()
+    fn ways() -> HostRoutes {
+        HostRoutes::open(std::sync::Arc::default()).unwrap()
     }
 
     /// Dials these addresses in order.

@@ -1,9 +1,9 @@
 //! Shell around the control plane: moves bytes and sets one timer. All decisions are in `mesh_proto::control`.
 
 mod accept;
+mod budget;
 mod conns;
 mod dial;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_host::table::Announced;
-use mesh_proto::control::{Control, HeldAddresses, Note, Output};
+use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
@@ -23,16 +23,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::command::{ControlCommand, Stored};
 use crate::fastpath::FastPath;
+use crate::host_routes::HostRoutes;
 use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
 use crate::state::{Change, StateWriter};
-use crate::ways::HostWays;
 
 use self::accept::Accepted;
 pub use self::accept::Accepts;
+use self::budget::TurnBudget;
 use self::conns::{ConnEvent, Conns, reset};
-use self::turn::Turn;
 
 /// The shell and its connections to other parts.
 pub struct Shell {
@@ -58,9 +58,9 @@ pub struct Shell {
     /// Underlay endpoints of the host.
     pub endpoints: watch::Receiver<Vec<SocketAddr>>,
     /// Route lookups of the host.
-    pub ways: HostWays,
+    pub ways: HostRoutes,
     /// Addresses held elsewhere in the mesh, for the allocator.
-    pub held: Arc<Mutex<HeldAddresses>>,
+    pub held: Arc<Mutex<RemoteAddresses>>,
     /// Stored pins: names and the keys that they are bound to.
     pub pins: BTreeMap<PeerName, [u8; 32]>,
     /// Kernel part of the fast path, if enabled.
@@ -179,14 +179,14 @@ impl Shell {
                 Output::Targets(targets) => self.state.put(Change::Targets(targets)),
                 Output::Forgotten(all) => self.state.put(Change::Forgotten(all)),
                 Output::Neighbours(all) => self.state.put(Change::Neighbours(all)),
-                Output::Held(holder) => {
+                Output::RemoteAttached(holder) => {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                     held.set(holder);
                 }
-                Output::Said(key) => self.names.said(key),
+                Output::Announcement(key) => self.names.said(key),
                 Output::Reach => self.names.reach(&self.control),
                 // The topic's own module has handled it.
-                Output::Told { .. } => {}
+                Output::Unicast { .. } => {}
                 Output::Fast(peers) => {
                     if let Some(fast) = &self.fast {
                         fast.set(peers);
@@ -234,7 +234,7 @@ impl Shell {
                 let _ = done.send((became, self.stored()));
             }
             ControlCommand::Say(topic, body) => {
-                if let Err(error) = self.control.say(topic, body, now) {
+                if let Err(error) = self.control.announce(topic, body, now) {
                     tracing::error!("{topic} cannot be announced: {error}");
                 }
             }
@@ -245,7 +245,7 @@ impl Shell {
 
     fn handle_lanes(&mut self, first: Reported) {
         let mut now = self.clock.now();
-        let mut turn = Turn::begin(now);
+        let mut turn = TurnBudget::begin(now);
         let mut next = Some(first);
         while let Some(Reported { event, local }) = next {
             turn.count_lane(&event);
@@ -263,7 +263,7 @@ impl Shell {
         more: &mut mpsc::Receiver<ConnEvent>,
         conns: &mut Conns,
     ) {
-        let mut turn = Turn::begin(self.clock.now());
+        let mut turn = TurnBudget::begin(self.clock.now());
         let mut next = Some(first);
         while let Some(event) = next {
             turn.count();
@@ -288,7 +288,7 @@ impl Shell {
     }
 
     fn handle_accepts(&mut self, first: Accepted, conns: &mut Conns) {
-        let mut turn = Turn::begin(self.clock.now());
+        let mut turn = TurnBudget::begin(self.clock.now());
         let mut next = Some(first);
         while let Some(accepted) = next {
             turn.count_accept();

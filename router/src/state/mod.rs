@@ -4,6 +4,7 @@
 //! first line. A damaged or foreign file is an error that names the file and the remedy; it is never ignored and never
 //! overwritten. A lock keeps two routers from sharing a directory.
 
+pub(crate) mod background;
 mod erase;
 mod error;
 pub(crate) mod file;
@@ -18,8 +19,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mesh_proto::control::{Forgotten, Remembered};
-use mesh_proto::names::Kept;
+use mesh_proto::control::{Forgotten, StoredNeighbour};
+use mesh_proto::names::ManualNames;
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -155,7 +156,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn neighbours(&self) -> Result<Vec<Remembered>, StateError> {
+    pub fn neighbours(&self) -> Result<Vec<StoredNeighbour>, StateError> {
         self.load(
             NEIGHBOURS,
             "remove it; the router finds others by its targets",
@@ -166,7 +167,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old ones stay.
-    pub fn set_neighbours(&self, neighbours: &[Remembered]) -> Result<(), StateError> {
+    pub fn set_neighbours(&self, neighbours: &[StoredNeighbour]) -> Result<(), StateError> {
         self.save(NEIGHBOURS, &neighbours)
     }
 
@@ -223,7 +224,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
-    pub fn names(&self) -> Result<Kept, StateError> {
+    pub fn names(&self) -> Result<ManualNames, StateError> {
         self.load(
             NAMES,
             "remove it and run `mesh dns-add` and `dns-remove` again",
@@ -234,7 +235,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Io`]; the old content stays.
-    pub fn set_names(&self, kept: &Kept) -> Result<(), StateError> {
+    pub fn set_names(&self, kept: &ManualNames) -> Result<(), StateError> {
         self.save(NAMES, kept)
     }
 

@@ -92,7 +92,7 @@ fn targets_pins_and_neighbours_come_back() {
     let pins = BTreeMap::from([("7a::1".to_owned(), [3; 32])]);
     store.set_pins(&pins).unwrap();
     assert!(store.neighbours().unwrap().is_empty());
-    let neighbours = [Remembered {
+    let neighbours = [StoredNeighbour {
         peer: PeerId([7; 16]),
         addresses: vec![
             "10.0.0.7:6783".parse().unwrap(),

@@ -9,11 +9,11 @@ use std::io;
 use std::mem::discriminant;
 use std::time::Duration;
 
-use mesh_proto::control::{Forgotten, Remembered};
+use mesh_proto::control::{Forgotten, StoredNeighbour};
 use tokio::sync::oneshot;
 
 use super::{StateError, Store};
-use crate::background::{BackgroundThread, Backlog};
+use crate::state::background::{BackgroundThread, Backlog};
 use crate::warnings::Warnings;
 
 /// Delay before a failed write is retried.
@@ -31,7 +31,7 @@ pub enum Change {
     /// Targets that must not be dialled.
     Forgotten(Vec<Forgotten>),
     /// Neighbours to reconnect to.
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     /// Signing key that each peer name is bound to.
     Pins(BTreeMap<String, [u8; 32]>),
 }

@@ -171,7 +171,7 @@ fn bind_new_namespace(path: &Path) -> Result<(), Errno> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     if let Ok(mut netlink) = crate::netlink::Netlink::open() {
         // The loopback has index 1 in every new namespace; programs expect it to be up.
-        let _ = netlink.set_up(1);
+        let _ = netlink.link().set_up(1);
     }
     mount(
         Some("/proc/thread-self/ns/net"),

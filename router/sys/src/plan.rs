@@ -4,9 +4,9 @@ use crate::SysError;
 
 type Undo = Box<dyn FnOnce() + Send>;
 
-/// Plan in execution. If it is dropped before [`Plan::commit`], its steps are undone in reverse order.
+/// Plan in execution. If it is dropped before [`StepPlan::commit`], its steps are undone in reverse order.
 #[derive(Default)]
-pub struct Plan {
+pub struct StepPlan {
     undo: Vec<Undo>,
     #[cfg(test)]
     fail_at: Option<usize>,
@@ -14,7 +14,7 @@ pub struct Plan {
     begun: Vec<&'static str>,
 }
 
-impl Plan {
+impl StepPlan {
     /// Creates an empty plan.
     pub fn new() -> Self {
         Self::default()
@@ -61,7 +61,7 @@ impl Plan {
     }
 }
 
-impl Drop for Plan {
+impl Drop for StepPlan {
     fn drop(&mut self) {
         while let Some(undo) = self.undo.pop() {
             undo();
@@ -70,7 +70,7 @@ impl Drop for Plan {
 }
 
 #[cfg(test)]
-impl Plan {
+impl StepPlan {
     /// Creates a plan whose step number `fail_at` (from 0) fails before it acts.
     pub(crate) fn failing_at(fail_at: usize) -> Self {
         let mut plan = Self::new();
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn three_steps(plan: &mut Plan, log: &Arc<Mutex<Vec<String>>>) -> Result<(), SysError> {
+    fn three_steps(plan: &mut StepPlan, log: &Arc<Mutex<Vec<String>>>) -> Result<(), SysError> {
         for name in ["one", "two", "three"] {
             let undo_log = Arc::clone(log);
             plan.step_with_undo(
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_failure_undoes_in_reverse() {
         let log = Arc::default();
-        let mut plan = Plan::failing_at(2);
+        let mut plan = StepPlan::failing_at(2);
         assert!(three_steps(&mut plan, &log).is_err());
         drop(plan);
         assert_eq!(*log.lock().unwrap(), ["one", "two", "undo two", "undo one"]);
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_commit_keeps_everything() {
         let log = Arc::default();
-        let mut plan = Plan::new();
+        let mut plan = StepPlan::new();
         three_steps(&mut plan, &log).unwrap();
         plan.commit();
         assert_eq!(*log.lock().unwrap(), ["one", "two", "three"]);

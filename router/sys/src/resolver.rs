@@ -109,7 +109,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::loopback::listen_in;
+    use crate::socket::loopback::listen_in;
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]

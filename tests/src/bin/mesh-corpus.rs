@@ -5,13 +5,13 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use mesh_tests::fuzz::{TARGETS, Target};
+use mesh_tests::fuzz::{TARGETS, FuzzTarget};
 
 fn main() -> Result<()> {
     TARGETS.iter().try_for_each(write)
 }
 
-fn write(target: &Target) -> Result<()> {
+fn write(target: &FuzzTarget) -> Result<()> {
     let dir = target.corpus_dir();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     for (path, _) in target.corpus()? {

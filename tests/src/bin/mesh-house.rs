@@ -15,7 +15,7 @@ use mesh_tests::house::table::{Measure, Scorecard};
 /// Measures the readability of the workspace's sources, and prints the results with their goals.
 #[derive(Debug, Parser)]
 #[command(name = "mesh-house", after_help = EXAMPLE)]
-struct Arguments {
+struct HouseArguments {
     /// Root of the workspace [default: the one this program was built from]
     root: Option<PathBuf>,
     /// Print the table as JSON
@@ -36,7 +36,7 @@ Example:
   mesh-house --json | jq '.[] | select(.is_met | not) | .what'";
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(&HouseArguments::parse()) {
         Ok(is_good) => ExitCode::from(u8::from(!is_good)),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "mesh-house: {error:#}");
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 /// Returns whether the exit status is to be 0.
-fn run(arguments: &Arguments) -> Result<bool> {
+fn run(arguments: &HouseArguments) -> Result<bool> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let house = House::read(arguments.root.as_deref().unwrap_or(&built))?;
     if let Some(measure) = arguments.list {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mesh_proto::limits::MAX_DEGREE;
-use mesh_tests::{Host, Setup, Testbed, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, Testbed, tell, wait_until, with_testbed};
 
 /// Timeout of each step; all routers share the CPUs of this machine, above all while they start.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         tell("usage: mesh-many [ROUTERS], 10 to 99");
         return ExitCode::from(2);
     };
-    match with_testbed(&Setup::hosts(routers), run) {
+    match with_testbed(&TestbedLayout::hosts(routers), run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&format!("{error:#}"));
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(bed: &Testbed) -> Result<()> {
-    let all: Vec<&Host> = bed.hosts().iter().collect();
+    let all: Vec<&TestbedHost> = bed.hosts().iter().collect();
     let n = all.len();
     start(&all)?;
     let took = agree(&all, "started together")?;
@@ -52,13 +52,13 @@ fn run(bed: &Testbed) -> Result<()> {
     ));
     idle(&all)?;
     let (dead, left) = all.split_at(n / 10);
-    at_once(dead, Host::kill_router)?;
+    at_once(dead, TestbedHost::kill_router)?;
     let took = agree(left, "some killed")?;
     tell(&format!(
         "{} killed at once: the others agree {took:.1?} later",
         dead.len()
     ));
-    at_once(left, Host::kill_router)?;
+    at_once(left, TestbedHost::kill_router)?;
     start(&all)?;
     let took = agree(&all, "restarted together")?;
     tell(&format!(
@@ -68,7 +68,7 @@ fn run(bed: &Testbed) -> Result<()> {
 }
 
 /// Starts all routers with the first one as target, as in the README. The first may not be up yet.
-fn start(hosts: &[&Host]) -> Result<()> {
+fn start(hosts: &[&TestbedHost]) -> Result<()> {
     at_once(hosts, |host| {
         let first = host.name() == "host1";
         host.launch(if first { &[] } else { &["host1"] })
@@ -76,7 +76,7 @@ fn start(hosts: &[&Host]) -> Result<()> {
 }
 
 /// Waits until each of these routers can reach exactly these. Returns the time taken.
-fn agree(hosts: &[&Host], when: &str) -> Result<Duration> {
+fn agree(hosts: &[&TestbedHost], when: &str) -> Result<Duration> {
     let began = Instant::now();
     at_once(hosts, |host| {
         let what = format!(
@@ -95,7 +95,7 @@ fn agree(hosts: &[&Host], when: &str) -> Result<Duration> {
 }
 
 /// Waits until no router has more links than intended. Returns the time taken.
-fn few_links(hosts: &[&Host]) -> Result<Duration> {
+fn few_links(hosts: &[&TestbedHost]) -> Result<Duration> {
     let began = Instant::now();
     wait_until(PATIENCE, "nobody has too many links", || {
         let links = links_of(hosts)?;
@@ -105,7 +105,7 @@ fn few_links(hosts: &[&Host]) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-fn links_of(hosts: &[&Host]) -> Result<Vec<usize>> {
+fn links_of(hosts: &[&TestbedHost]) -> Result<Vec<usize>> {
     hosts
         .iter()
         .map(|host| Ok(host.established()?.len()))
@@ -118,7 +118,7 @@ fn range(all: &[usize]) -> String {
 }
 
 /// Measures the CPU share of all routers together, once earlier activity has settled.
-fn idle(hosts: &[&Host]) -> Result<()> {
+fn idle(hosts: &[&TestbedHost]) -> Result<()> {
     let used = || -> Result<f64> { hosts.iter().map(|host| host.router_cpu_seconds()).sum() };
     let share = wait_until(PATIENCE, "the mesh is idle", || {
         let (before, began) = (used()?, Instant::now());
@@ -139,7 +139,7 @@ fn idle(hosts: &[&Host]) -> Result<()> {
 }
 
 /// Runs `work` on all hosts, on several in parallel.
-fn at_once(hosts: &[&Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<()> {
+fn at_once(hosts: &[&TestbedHost], work: impl Fn(&TestbedHost) -> Result<()> + Sync) -> Result<()> {
     let work = &work;
     std::thread::scope(|scope| {
         let portions = hosts.chunks(PORTION);

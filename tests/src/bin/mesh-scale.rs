@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use mesh_proto::limits::FULL_MESH;
-use mesh_tests::scale::{Outcome, Played, Scenario, Table, measure_all, play};
+use mesh_tests::scale::{ScaleReport, ScenarioReport, ScaleScenario, FigureTable, measure_all, play};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.
@@ -16,11 +16,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]";
 
-struct Arguments {
+struct ScaleArguments {
     routers: usize,
     seed: u64,
     /// Scenarios to run; empty for the table.
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<ScaleScenario>,
     /// Measures of the table to run; empty for all.
     only: Vec<String>,
     at_rest: bool,
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Arguments> {
-    let mut out = Arguments {
+fn parse() -> Result<ScaleArguments> {
+    let mut out = ScaleArguments {
         routers: 100,
         seed: 1,
         scenarios: Vec::new(),
@@ -77,15 +77,15 @@ fn parse() -> Result<Arguments> {
     Ok(out)
 }
 
-fn scenarios(name: &str) -> Result<Vec<Scenario>> {
+fn scenarios(name: &str) -> Result<Vec<ScaleScenario>> {
     match name {
         "table" => Ok(Vec::new()),
-        "all" => Ok(Scenario::ALL.to_vec()),
+        "all" => Ok(ScaleScenario::ALL.to_vec()),
         _ => Ok(vec![name.parse().map_err(anyhow::Error::msg)?]),
     }
 }
 
-fn run(arguments: &Arguments) -> Result<bool> {
+fn run(arguments: &ScaleArguments) -> Result<bool> {
     if !arguments.scenarios.is_empty() {
         return play_all(arguments);
     }
@@ -109,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(outcome.is_good())
 }
 
-fn play_all(arguments: &Arguments) -> Result<bool> {
+fn play_all(arguments: &ScaleArguments) -> Result<bool> {
     let mut all = Vec::new();
     for scenario in &arguments.scenarios {
         let played = play(*scenario, arguments.routers, arguments.seed);
@@ -124,8 +124,8 @@ fn play_all(arguments: &Arguments) -> Result<bool> {
     Ok(all.iter().all(|played| played.broken.is_none()))
 }
 
-fn in_words(played: &Played) -> String {
-    let Played {
+fn in_words(played: &ScenarioReport) -> String {
+    let ScenarioReport {
         scenario,
         routers,
         seed,
@@ -145,15 +145,15 @@ fn in_words(played: &Played) -> String {
     format!("{head}, {sent:.0} KB sent per router, at most {links} links; {end}")
 }
 
-fn show(outcome: &Outcome, verbose: bool) {
-    let Outcome {
+fn show(outcome: &ScaleReport, verbose: bool) {
+    let ScaleReport {
         routers,
         seed,
         events,
         ..
     } = outcome;
     say(&format!("N={routers} SEED={seed}, {events} events\n"));
-    say(&Table(&outcome.figures).to_string());
+    say(&FigureTable(&outcome.figures).to_string());
     if verbose {
         for (what, kinds) in &outcome.kinds {
             say(what);

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{Options, Planted, Scenario, hunt, replace, run, run_many};
+use mesh_tests::sim::{RunOptions, InjectedFault, Scenario, hunt, replace, run, run_many};
 
 /// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
 /// on them.
@@ -22,14 +22,14 @@ const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --
 const BITE: u64 = 1_000;
 
 #[derive(Default)]
-struct Arguments {
+struct SimArguments {
     seed: Option<u64>,
     replace: Option<usize>,
     from: u64,
     to: u64,
     verbose: bool,
-    planted: Vec<Planted>,
-    options: Options,
+    planted: Vec<InjectedFault>,
+    options: RunOptions,
 }
 
 fn main() -> ExitCode {
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Arguments> {
-    let mut out = Arguments::default();
+fn parse() -> Result<SimArguments> {
+    let mut out = SimArguments::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().context(USAGE);
@@ -60,7 +60,7 @@ fn parse() -> Result<Arguments> {
         }
     }
     if let ([fault], Some(_)) = (&out.planted[..], out.seed) {
-        out.options.planted = Some(*fault);
+        out.options.fault = Some(*fault);
         out.planted.clear();
     }
     if out.seed.is_none() && out.replace.is_none() && out.planted.is_empty() && out.from >= out.to {
@@ -77,15 +77,15 @@ fn scenario(name: &str) -> Result<Scenario> {
         .with_context(|| format!("no scenario '{name}'; there are {:?}", Scenario::ALL))
 }
 
-fn planted(name: &str) -> Result<Vec<Planted>> {
+fn planted(name: &str) -> Result<Vec<InjectedFault>> {
     match name {
-        "all" => Ok(Planted::ALL.into_iter().map(|(fault, _)| fault).collect()),
+        "all" => Ok(InjectedFault::ALL.into_iter().map(|(fault, _)| fault).collect()),
         _ => Ok(vec![name.parse().map_err(anyhow::Error::msg)?]),
     }
 }
 
 /// Returns true if every planted fault is found.
-fn find(faults: &[Planted]) -> bool {
+fn find(faults: &[InjectedFault]) -> bool {
     let mut all = true;
     for fault in faults {
         let found = hunt(*fault, BITE);
@@ -104,7 +104,7 @@ fn find(faults: &[Planted]) -> bool {
     all
 }
 
-fn play(arguments: &Arguments) -> Result<bool> {
+fn play(arguments: &SimArguments) -> Result<bool> {
     if !arguments.planted.is_empty() {
         return Ok(find(&arguments.planted));
     }

@@ -2,10 +2,10 @@
 
 use mesh_proto::api::ipam::{IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
 use mesh_proto::api::{
-    AbandonRequest, Addresses, AdoptRequest, AttachRequest, Attached, BridgeReport, BridgeRequest,
-    ConnectRequest, ContainerAddresses, DetachRequest, DnsChange, DnsClient, DnsQuestion,
-    ErrorBody, ExposeRequest, Exposed, ForgetRequest, Hidden, HideRequest, PrepareRequest,
-    Prepared, Report,
+    AbandonRequest, Addresses, AdoptRequest, AttachRequest, AttachedContainer, BridgeReport,
+    BridgeRequest, ConnectRequest, ContainerAddresses, DetachRequest, DnsChange, DnsClient,
+    DnsQuestion, ErrorBody, ExposeRequest, Exposed, ForgetRequest, Hidden, HideRequest,
+    PrepareRequest, Prepared, Report,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ pub(super) fn target(data: &[u8]) {
     survives::<AdoptRequest>(data);
     survives::<AttachRequest>(data);
     survives::<DetachRequest>(data);
-    survives::<Vec<Attached>>(data);
+    survives::<Vec<AttachedContainer>>(data);
     survives::<ContainerAddresses>(data);
     survives::<Addresses>(data);
     survives::<ErrorBody>(data);

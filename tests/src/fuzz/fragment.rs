@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_proto::fragment::{Piece, Reassembly, split};
+use mesh_proto::fragment::{Fragment, Reassembly, split};
 use mesh_proto::ids::SessionIndex;
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_PARTIAL_BYTES, MAX_PARTIALS, PARTIAL_AGE};
 use mesh_proto::wire::datagram::Kind;
@@ -19,15 +19,15 @@ pub(super) fn target(data: &[u8]) {
         now += Duration::from_millis(u64::from(input.byte()));
         let session = SessionIndex(u32::from(input.byte()));
         let body = input.chunk();
-        let Some(piece) = Piece::decode(body) else {
+        let Some(fragment) = Fragment::decode(body) else {
             continue;
         };
         let mut again = Vec::new();
-        piece.encode(&mut again);
+        fragment.encode(&mut again);
         assert_eq!(again, body);
-        if let Ok(Some(whole)) = reassembly.push(session, &piece, now) {
-            assert_eq!(whole.kind, piece.kind);
-            assert!(whole.content.len() >= usize::from(piece.count));
+        if let Ok(Some(whole)) = reassembly.push(session, &fragment, now) {
+            assert_eq!(whole.kind, fragment.kind);
+            assert!(whole.content.len() >= usize::from(fragment.count));
             assert!(whole.content.len() <= MAX_DATAGRAM);
         }
         assert!(reassembly.len() <= MAX_PARTIALS);
@@ -39,13 +39,13 @@ pub(super) fn target(data: &[u8]) {
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let bodies = |kind, id| -> Vec<Vec<u8>> {
-        let pieces = split(kind, id, b"what is too long for the path", 18);
-        let body = |piece: Piece<'_>| {
+        let fragments = split(kind, id, b"what is too long for the path", 18);
+        let body = |fragment: Fragment<'_>| {
             let mut out = Vec::new();
-            piece.encode(&mut out);
+            fragment.encode(&mut out);
             out
         };
-        pieces.expect("it can be cut").map(body).collect()
+        fragments.expect("it can be fragmented").map(body).collect()
     };
     let arrive = |wait: u8, bodies: &[Vec<u8>]| {
         let script = Script::new();

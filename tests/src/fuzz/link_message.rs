@@ -2,10 +2,10 @@
 
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{
-    MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_SUMMARY, MAX_WANT,
+    MAX_BYE_REASON, MAX_RECORD, MAX_RECORDS_PER_MESSAGE, MAX_RECORDS_PER_REQUEST, MAX_SUMMARY,
 };
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
-use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::{record, unicast};
@@ -34,9 +34,9 @@ fn check_bounds(message: &LinkMessage) {
             assert!(records.iter().all(|record| record.len() <= MAX_RECORD));
         }
         LinkMessage::Unicast { bytes, .. } => assert!(bytes.len() <= MAX_RECORD),
-        LinkMessage::Summary(summary) => assert!(summary.held.len() <= MAX_SUMMARY),
-        LinkMessage::Want(keys) => assert!(keys.len() <= MAX_WANT),
-        LinkMessage::Have(held) => assert!(held.len() <= MAX_WANT),
+        LinkMessage::Summary(summary) => assert!(summary.entries.len() <= MAX_SUMMARY),
+        LinkMessage::Request(keys) => assert!(keys.len() <= MAX_RECORDS_PER_REQUEST),
+        LinkMessage::IHave(records) => assert!(records.len() <= MAX_RECORDS_PER_REQUEST),
         LinkMessage::Bye { reason } => assert!(reason.len() <= MAX_BYE_REASON),
         _ => {}
     }
@@ -45,7 +45,7 @@ fn check_bounds(message: &LinkMessage) {
 /// Returns one message of each kind.
 pub(super) fn samples() -> Vec<LinkMessage> {
     let key = |n| RecordKey::new(PeerId([n; 16]), Topic::LINKS);
-    let held = |n: u64| Held {
+    let entry = |n: u64| DigestEntry {
         key: key(u8::try_from(n % 250).unwrap_or(0)),
         reachable: n > 4,
         version: Version { epoch: n, seq: 300 },
@@ -60,11 +60,11 @@ pub(super) fn samples() -> Vec<LinkMessage> {
         LinkMessage::Summary(Summary {
             first: PeerId([0; 16]),
             last: PeerId([0xff; 16]),
-            held: (1..9).map(held).collect(),
+            entries: (1..9).map(entry).collect(),
         }),
-        LinkMessage::Want(vec![key(9); 3]),
-        LinkMessage::Wanted(false),
-        LinkMessage::Have(vec![(key(9), held(7).version); 3]),
+        LinkMessage::Request(vec![key(9); 3]),
+        LinkMessage::KeepLink(false),
+        LinkMessage::IHave(vec![(key(9), entry(7).version); 3]),
         LinkMessage::Hashes(Hashes {
             node: DigestNode::ROOT,
             sums: [[7; 8]; CHILDREN],

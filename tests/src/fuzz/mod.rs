@@ -38,7 +38,7 @@ pub use mutate::Mutator;
 
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Name of the target, of its corpus and of its libFuzzer binary.
     pub name: &'static str,
     /// Description of the decoded input.
@@ -53,7 +53,7 @@ pub struct Target {
 
 macro_rules! targets {
     ($($name:ident, $iterations:literal, $about:literal;)*) => {
-        &[$(Target {
+        &[$(FuzzTarget {
             name: stringify!($name),
             about: $about,
             run: $name::target,
@@ -64,7 +64,7 @@ macro_rules! targets {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = targets! {
+pub const TARGETS: &[FuzzTarget] = targets! {
     datagram, 300_000, "datagram headers, packed frames, Flood prefixes, Relay envelopes";
     frame, 300_000, "Ethernet and ARP views";
     resolution, 200_000, "questions for addresses (ARP, neighbour solicitations), and the router they go to";
@@ -92,11 +92,11 @@ pub const TARGETS: &[Target] = targets! {
 };
 
 /// Returns the target with this name.
-pub fn by_name(name: &str) -> Option<&'static Target> {
+pub fn by_name(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-impl Target {
+impl FuzzTarget {
     /// Returns the directory of its committed inputs.
     pub fn corpus_dir(&self) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR"))

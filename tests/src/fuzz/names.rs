@@ -8,7 +8,8 @@ use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
 use mesh_proto::names::{
     AnswerSettings, Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port,
-    Transport, Verdict, Way, answer, decode, options, search_domains, upstreams,
+    QueryOutcome, QueryTransport, ServiceProtocol, answer, decode, options, search_domains,
+    upstreams,
 };
 
 use super::fixture::{START, id};
@@ -29,7 +30,7 @@ fn container(name: &str, last: u8) -> Container {
         addresses: vec![[10, 32, 0, last].into()],
         ports: vec![Port {
             number: 80,
-            transport: Transport::Tcp,
+            transport: ServiceProtocol::Tcp,
             service: "http".to_owned(),
         }],
     }
@@ -56,8 +57,8 @@ pub(super) fn target(data: &[u8]) {
         return;
     };
     match kind % 5 {
-        0 => check_query(data, Way::Udp),
-        1 => check_query(data, Way::Tcp),
+        0 => check_query(data, QueryTransport::Udp),
+        1 => check_query(data, QueryTransport::Tcp),
         2 => check_statement(data),
         3 => check_reply(data),
         _ => {
@@ -76,33 +77,39 @@ pub(super) fn target(data: &[u8]) {
     }
 }
 
-fn ask(query: &[u8], way: Way) -> (Verdict, Vec<u8>) {
+fn ask(query: &[u8], transport: QueryTransport) -> (QueryOutcome, Vec<u8>) {
     static VIEW: LazyLock<Names> = LazyLock::new(view);
     let mut out = Vec::new();
     let mut dice = SeededEntropy::new(1);
-    let verdict = answer(query, way, &VIEW, &SETTINGS, START, &mut dice, &mut out);
+    let verdict = answer(
+        query, transport, &VIEW, &SETTINGS, START, &mut dice, &mut out,
+    );
     (verdict, out)
 }
 
-fn check_query(query: &[u8], way: Way) {
-    let (verdict, out) = ask(query, way);
+fn check_query(query: &[u8], transport: QueryTransport) {
+    let (verdict, out) = ask(query, transport);
     match verdict {
-        Verdict::Answer => {
+        QueryOutcome::Answer => {
             assert!(out.len() >= 12 && out[..2] == query[..2] && out[2] & 0x80 != 0);
-            assert!(way == Way::Tcp || out.len() <= MAX_DNS_UDP);
-            assert_eq!(ask(&out, way).0, Verdict::Drop, "nobody answers answers");
+            assert!(way == QueryTransport::Tcp || out.len() <= MAX_DNS_UDP);
+            assert_eq!(
+                ask(&out, transport).0,
+                QueryOutcome::Drop,
+                "nobody answers answers"
+            );
         }
-        Verdict::Forward(forwarded) => {
-            let again = ask(&forwarded.query(ID), Way::Udp).0;
+        QueryOutcome::Forward(forwarded) => {
+            let again = ask(&forwarded.query(ID), QueryTransport::Udp).0;
             assert!(
-                matches!(again, Verdict::Forward(_)),
+                matches!(again, QueryOutcome::Forward(_)),
                 "it is asked on as it was"
             );
             let mut out = Vec::new();
             forwarded.fail(&mut out);
             assert!(out.len() <= query.len() + 11 && out[..2] == query[..2]);
         }
-        Verdict::Drop => {}
+        QueryOutcome::Drop => {}
     }
 }
 
@@ -124,7 +131,8 @@ fn check_statement(bytes: &[u8]) {
 
 /// Checks a server's reply to a query for example.org.
 fn check_reply(reply: &[u8]) {
-    let (Verdict::Forward(forwarded), _) = ask(&query("example.org", 1), Way::Udp) else {
+    let (QueryOutcome::Forward(forwarded), _) = ask(&query("example.org", 1), QueryTransport::Udp)
+    else {
         panic!("example.org is not of the mesh");
     };
     let judgement = forwarded.judge(ID, reply);

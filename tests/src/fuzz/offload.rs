@@ -25,7 +25,7 @@ const PUSH_PARTIAL: u8 = 3;
 /// Segments fit, and merged frames split into the frames that were pushed.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut merge = Merge::new(input.flag());
+    let mut merge = MergeCheck::new(input.flag());
     for _ in 0..STEPS {
         if input.is_empty() {
             break;
@@ -71,7 +71,7 @@ fn frames(segments: &Segments<'_>) -> Vec<Vec<u8>> {
 }
 
 /// A merger, with the number of times each ordinary frame went in and came out.
-struct Merge {
+struct MergeCheck {
     merger: Merger,
     pushed: BTreeMap<Vec<u8>, usize>,
     emitted: BTreeMap<Vec<u8>, usize>,
@@ -79,7 +79,7 @@ struct Merge {
     any_partial: bool,
 }
 
-impl Merge {
+impl MergeCheck {
     fn new(merge_udp: bool) -> Self {
         Self {
             merger: Merger::new(merge_udp),

@@ -1,6 +1,6 @@
 //! Bodies of probes, and of fast-path offers that travel as probes.
 
-use mesh_proto::control::probe::{Answer, Probe};
+use mesh_proto::control::probe::{ChallengeAnswer, Probe};
 use mesh_proto::fastpath::Offer;
 
 /// Any accepted input encodes to the bytes that it was parsed from.
@@ -17,7 +17,7 @@ pub(super) fn target(data: &[u8]) {
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let reply = |observed: &str| Probe::Reply {
         nonce: 2,
-        ask: 5,
+        challenge: 5,
         observed: observed.parse().expect("an address"),
     };
     let probes = [
@@ -27,7 +27,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         },
         Probe::Request {
             nonce: 4,
-            answer: Some(Answer { ask: 5, held: 1500 }),
+            answer: Some(ChallengeAnswer {
+                challenge: 5,
+                delay: 1500,
+            }),
         },
         reply("10.0.0.1:6783"),
         reply("[fd00::1]:6783"),

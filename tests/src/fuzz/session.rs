@@ -29,7 +29,7 @@ impl Directory for Book {
     }
 }
 
-struct Net {
+struct HandshakeNetwork {
     identities: [Arc<Identity>; 2],
     sessions: [Sessions; 2],
     /// Datagrams in flight to each side.
@@ -42,7 +42,7 @@ struct Net {
 /// Modified messages are rejected, responses are never longer than requests, and keys match where both sides have them.
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut net = Net::new();
+    let mut net = HandshakeNetwork::new();
     for _ in 0..STEPS {
         if input.is_empty() {
             break;
@@ -53,7 +53,7 @@ pub(super) fn target(data: &[u8]) {
     net.check_keys();
 }
 
-impl Net {
+impl HandshakeNetwork {
     fn new() -> Self {
         let identities = [0, 1].map(|n| Arc::new(fixture::identity(n)));
         let sessions = [0, 1]

@@ -6,7 +6,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::MAX_PEERS;
 use mesh_proto::topology::bodies::encode_links;
-use mesh_proto::topology::lsdb::{Closer, Missing};
+use mesh_proto::topology::lsdb::{Descent, Difference};
 use mesh_proto::topology::lsdb::{Lsdb, Merge};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
@@ -105,13 +105,13 @@ fn check_routes(me: PeerId, routes: &Routes, lsdb: &Lsdb) {
     }
     let summaries = lsdb.summaries(DigestNode::ROOT);
     for summary in &summaries {
-        assert_eq!(lsdb.missing(summary), Missing::default());
+        assert_eq!(lsdb.compare_summary(summary), Difference::default());
     }
-    let covered: usize = summaries.iter().map(|summary| summary.held.len()).sum();
+    let covered: usize = summaries.iter().map(|summary| summary.entries.len()).sum();
     assert_eq!(covered, lsdb.records());
     assert_eq!(
-        lsdb.closer(&lsdb.hashes(DigestNode::ROOT)),
-        Closer::default()
+        lsdb.descend(&lsdb.hashes(DigestNode::ROOT)),
+        Descent::default()
     );
 }
 

@@ -3,7 +3,7 @@
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 
 /// A name among tokens, with its position.
-pub(crate) struct Spot {
+pub(crate) struct TokenPosition {
     pub(crate) what: Named,
     pub(crate) span: Span,
 }
@@ -18,13 +18,13 @@ pub(crate) enum Named {
 }
 
 /// Returns the names in `tokens` and the groups in it, in order.
-pub(crate) fn named(tokens: TokenStream) -> Vec<Spot> {
+pub(crate) fn named(tokens: TokenStream) -> Vec<TokenPosition> {
     let mut out = Vec::new();
     collect(tokens, &mut out);
     out
 }
 
-fn collect(tokens: TokenStream, out: &mut Vec<Spot>) {
+fn collect(tokens: TokenStream, out: &mut Vec<TokenPosition>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut path = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
@@ -36,12 +36,12 @@ fn collect(tokens: TokenStream, out: &mut Vec<Spot>) {
             if !begins_with_colon(&tokens[at + 1..]) {
                 let what = Named::Path(std::mem::take(&mut path));
                 let span = ident.span();
-                out.push(Spot { what, span });
+                out.push(TokenPosition { what, span });
             }
         }
         if let Some((method, span)) = method_of_self(&tokens[..=at]) {
             let what = Named::MethodOfSelf(method);
-            out.push(Spot { what, span });
+            out.push(TokenPosition { what, span });
         }
         if let TokenTree::Group(group) = token {
             collect(group.stream(), out);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::RING_LINKS;
 use mesh_proto::time::Instant;
@@ -17,10 +17,10 @@ use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
-use super::underlay::{Underlay, address, host_at};
-use super::world::World;
+use super::underlay::{ScaleUnderlay, address, host_at};
+use super::world::LargeMesh;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Average round-trip time beyond the latency of the two directions.
 const JITTER: Duration = Duration::from_millis(5);
@@ -28,13 +28,13 @@ const JITTER: Duration = Duration::from_millis(5);
 const FIRST: Version = Version { epoch: 1, seq: 1 };
 
 /// Knowledge of a router in a settled mesh.
-pub(crate) struct Known {
+pub(crate) struct SettledState {
     pub(crate) lsdb: Lsdb,
     /// Routes of one router.
     pub(crate) routes: Routes,
 }
 
-impl World {
+impl LargeMesh {
     /// Gives each router this knowledge for its first start.
     pub(super) fn come_to_rest(&mut self) {
         let chosen = self.choices();
@@ -54,9 +54,9 @@ impl World {
         let routes = Routes::compute(&lsdb, *first);
         lsdb.note_reach(|peer| routes.is_reachable(peer), Instant::ZERO);
         lsdb.take_relinked();
-        let known = Arc::new(Known { lsdb, routes });
+        let known = Arc::new(SettledState { lsdb, routes });
         for (host, chosen) in chosen.iter().enumerate() {
-            let neighbours = chosen.iter().map(|other| Remembered {
+            let neighbours = chosen.iter().map(|other| StoredNeighbour {
                 peer: peers[*other],
                 addresses: vec![address(*other)],
             });
@@ -93,7 +93,7 @@ impl World {
         };
         let mut state = node.state.clone();
         (state.epoch, state.targets) = (FIRST.epoch, Vec::new());
-        let router = Router::start(&state, &node.setup, &mut node.dice.clone(), self.now);
+        let router = SimRouter::start(&state, &node.setup, &mut node.rng.clone(), self.now);
         let Ok(router) = router else {
             return Vec::new();
         };
@@ -141,7 +141,7 @@ fn symmetric(chosen: &[BTreeSet<HostId>]) -> BTreeMap<HostId, BTreeSet<HostId>> 
 }
 
 /// Returns the round-trip time of two hosts in milliseconds.
-fn cost(underlay: &Underlay, a: HostId, b: HostId) -> u16 {
+fn cost(underlay: &ScaleUnderlay, a: HostId, b: HostId) -> u16 {
     let millis = (underlay.latency(a, b) * 2 + JITTER).as_millis();
     u16::try_from(millis).unwrap_or(u16::MAX)
 }
@@ -149,23 +149,23 @@ fn cost(underlay: &Underlay, a: HostId, b: HostId) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scale::plan::Plan;
+    use crate::scale::plan::MeshPlan;
 
     const HOSTS: usize = 48;
 
-    fn begun(at_rest: bool) -> World {
-        let plan = Plan {
+    fn begun(at_rest: bool) -> LargeMesh {
+        let plan = MeshPlan {
             at_rest,
             loss: 0,
-            ..Plan::new(HOSTS, 7)
+            ..MeshPlan::new(HOSTS, 7)
         };
-        let mut world = World::new(plan);
+        let mut world = LargeMesh::new(plan);
         let everybody: Vec<HostId> = (0..HOSTS).collect();
         world.start_all(&everybody, Duration::from_millis(500));
         world
     }
 
-    fn pairs(world: &World) -> BTreeSet<(HostId, HostId)> {
+    fn pairs(world: &LargeMesh) -> BTreeSet<(HostId, HostId)> {
         let all = 0..HOSTS;
         all.flat_map(|a| world.neighbours(a).into_iter().map(move |b| (a, b)))
             .collect()

@@ -13,14 +13,14 @@ use std::thread;
 
 use mesh_proto::time::Instant;
 
-use super::node::{Around, Event, Node};
-use super::underlay::{NEAREST, Underlay};
+use super::node::{Around, HostEvent, Node};
+use super::underlay::{NEAREST, ScaleUnderlay};
 use crate::sim::network::HostId;
 
 /// Number of shards and threads.
 pub(crate) const SHARDS: usize = 2;
 
-struct Queued(Event);
+struct Queued(HostEvent);
 
 impl Queued {
     fn key(&self) -> (Instant, HostId, u64) {
@@ -50,19 +50,19 @@ impl Ord for Queued {
 }
 
 /// Every second host, with its future events.
-pub(crate) struct Shard {
+pub(crate) struct HostShard {
     pub(crate) nodes: Vec<Node>,
-    /// Event queue of each host.
+    /// HostEvent queue of each host.
     queues: Vec<BinaryHeap<Queued>>,
 }
 
-impl Shard {
+impl HostShard {
     pub(crate) fn new(nodes: Vec<Node>) -> Self {
         let queues = nodes.iter().map(|_| BinaryHeap::new()).collect();
         Self { nodes, queues }
     }
 
-    pub(crate) fn take(&mut self, event: Event) {
+    pub(crate) fn take(&mut self, event: HostEvent) {
         if let Some(queue) = self.queues.get_mut(event.to / SHARDS) {
             queue.push(Queued(event));
         }
@@ -70,7 +70,7 @@ impl Shard {
 
     /// Handles the events due before `end`, host by host: hosts do not affect each other within a step, and this keeps
     /// each host's tables in the CPU cache. Events for other shards go to `away`.
-    fn step(&mut self, end: Instant, hosts: usize, underlay: &Underlay, away: &mut Away) {
+    fn step(&mut self, end: Instant, hosts: usize, underlay: &ScaleUnderlay, away: &mut Away) {
         let mut out = Vec::new();
         for host in 0..self.nodes.len() {
             while let Some(event) = self.due(host, end) {
@@ -94,7 +94,7 @@ impl Shard {
     }
 
     /// Returns the next event of a host before `end`; events of a starved host are postponed.
-    fn due(&mut self, host: usize, end: Instant) -> Option<Event> {
+    fn due(&mut self, host: usize, end: Instant) -> Option<HostEvent> {
         let (queue, node) = (&mut self.queues[host], &self.nodes[host]);
         while queue.peek().is_some_and(|next| next.0.at < end) {
             let Queued(mut event) = queue.pop()?;
@@ -109,13 +109,13 @@ impl Shard {
 }
 
 /// Events for another shard.
-type Away = Vec<Event>;
+type Away = Vec<HostEvent>;
 
 /// Steps all shards from `now` to `end`. A panic of the code under test ends the run; the error names the host and
 /// time.
 pub(crate) fn run(
-    shards: &mut [Shard],
-    underlay: &Underlay,
+    shards: &mut [HostShard],
+    underlay: &ScaleUnderlay,
     (now, end): (Instant, Instant),
     hosts: usize,
 ) -> Result<(), String> {
@@ -123,7 +123,7 @@ pub(crate) fn run(
     let inboxes: [Mutex<Away>; SHARDS] = Default::default();
     let stopped = AtomicU64::new(u64::MAX);
     let panics = Mutex::new(Vec::new());
-    let work = |number: usize, shard: &mut Shard| {
+    let work = |number: usize, shard: &mut HostShard| {
         let (mut from, mut step) = (now, 0);
         let mut away = Away::new();
         while from < end {

@@ -22,7 +22,7 @@ pub(super) fn deaths(m: &mut Measured) {
         if round > 0 {
             m.put_right();
         }
-        let dead = m.world.dice.below(n);
+        let dead = m.world.rng.below(n);
         let Some(peer) = m.world.peer(dead) else {
             continue;
         };
@@ -96,7 +96,7 @@ pub(super) fn restart(m: &mut Measured) {
 
 pub(super) fn crash(m: &mut Measured) {
     let mut hosts: Vec<HostId> = (0..m.world.len()).collect();
-    m.world.dice.shuffle(&mut hosts);
+    m.world.rng.shuffle(&mut hosts);
     let dead = hosts.split_off(hosts.len() - hosts.len() / 10);
     dead.iter().for_each(|h| m.world.power_off(*h));
     hosts.sort_unstable();
@@ -110,7 +110,7 @@ pub(super) fn crash(m: &mut Measured) {
 
 pub(super) fn partition(m: &mut Measured) {
     let n = m.world.len();
-    let sides = (0..n).map(|_| m.world.dice.chance(500)).collect();
+    let sides = (0..n).map(|_| m.world.rng.chance(500)).collect();
     m.world.underlay.sides = Some(sides);
     m.world.run(PARTITION);
     m.world.underlay.sides = None;

@@ -128,9 +128,9 @@ fn short(value: f64) -> String {
 }
 
 /// A table of figures, as Markdown.
-pub struct Table<'a>(pub &'a [Figure]);
+pub struct FigureTable<'a>(pub &'a [Figure]);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for FigureTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["measure", "figure", "goal", "", "model", "Weave", "detail"];
         let mut rows = vec![head.map(str::to_owned)];
@@ -163,7 +163,7 @@ mod tests {
         assert!(known(100, Some(0.4)).met && !known(100, Some(0.41)).met);
         assert!(known(500, Some(0.5)).met && known(10_000, Some(0.8)).met);
         assert!(!known(100, None).met);
-        assert!(Table(&[known(100, None)]).to_string().contains("MISSED"));
+        assert!(FigureTable(&[known(100, None)]).to_string().contains("MISSED"));
     }
 
     #[test]

@@ -11,10 +11,10 @@ use super::figures::{
 };
 use super::memory::resident;
 use super::observe::percentile;
-use super::plan::{MANY, Plan, attached};
-use super::world::World;
+use super::plan::{MANY, MeshPlan, attached};
+use super::world::LargeMesh;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Time span in which all routers start.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(500);
@@ -40,30 +40,30 @@ const NAMES_WATCHED: Duration = Duration::from_secs(5);
 const HEAVY: [&str; 3] = ["restart of all", "crash of 10 %", "partition"];
 
 /// Name of a measure, and its function.
-type Step = (&'static str, fn(&mut Measured));
+type MeasureStep = (&'static str, fn(&mut Measured));
 
 /// Results, and the bytes sent for each by kind.
 pub(crate) struct Measured {
     pub(crate) figures: Vec<Figure>,
     /// Bytes of all routers by kind, with their purpose, and the number of routers, seconds or changes to divide by.
     pub(crate) kinds: Vec<(&'static str, Bytes, f64)>,
-    pub(crate) world: World,
+    pub(crate) world: LargeMesh,
     idle: Option<f64>,
 }
 
 /// Measures a mesh of `plan.hosts` routers; only the measures whose names start with one of `only`, unless that is
 /// empty. `say` receives the progress.
-pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
+pub(crate) fn table(plan: MeshPlan, only: &[String], say: &mut dyn FnMut(&str)) -> Measured {
     let before = resident();
     let mut measured = Measured {
         figures: Vec::new(),
         kinds: Vec::new(),
-        world: World::new(plan),
+        world: LargeMesh::new(plan),
         idle: None,
     };
     measured.begin(plan, say);
     measured.world.run(REST);
-    let steps: [Step; 8] = [
+    let steps: [MeasureStep; 8] = [
         ("idle", idle),
         ("names", names),
         ("broadcasts", broadcasts),
@@ -108,7 +108,7 @@ pub(crate) fn table(plan: Plan, only: &[String], say: &mut dyn FnMut(&str)) -> M
 
 impl Measured {
     /// Starts all routers, and waits until they agree.
-    fn begin(&mut self, plan: Plan, say: &mut dyn FnMut(&str)) {
+    fn begin(&mut self, plan: MeshPlan, say: &mut dyn FnMut(&str)) {
         let everybody: Vec<HostId> = (0..plan.hosts).collect();
         self.world.start_all(&everybody, TOGETHER);
         if plan.at_rest {
@@ -187,7 +187,7 @@ fn names(m: &mut Measured) {
     let mut times: Vec<Duration> = Vec::new();
     let mut unknown = 0;
     for number in 0..m.rounds(NAMED) {
-        let from = m.world.dice.below(n);
+        let from = m.world.rng.below(n);
         let Some(peer) = m.world.peer(from) else {
             continue;
         };
@@ -228,14 +228,14 @@ fn names(m: &mut Measured) {
 fn broadcasts(m: &mut Measured) {
     let n = m.world.len();
     let running = m.world.running();
-    let copies = |w: &World| w.nodes().map(|n| n.copies).sum::<u64>();
+    let copies = |w: &LargeMesh| w.nodes().map(|n| n.copies).sum::<u64>();
     let (before, mut misses) = (copies(&m.world), 0);
     let sent = m.world.sent();
     // Broadcasts are not retransmitted: with loss this would measure the underlay.
     let loss = std::mem::take(&mut m.world.underlay.loss);
     let rounds = m.rounds(BROADCASTS);
     for _ in 0..rounds {
-        let from = m.world.dice.below(n);
+        let from = m.world.rng.below(n);
         let source = attached(from).mac;
         let (frame, bytes) = m.world.ledger.frame(from, source, Mac::BROADCAST, 100);
         m.world.speak(from, &[bytes]);
@@ -270,10 +270,10 @@ fn changes(m: &mut Measured) {
     let idle = m.idle_rate() * WATCHED.as_secs_f64();
     let rounds = m.rounds(CHANGES);
     for _ in 0..rounds {
-        let a = m.world.dice.below(n);
+        let a = m.world.rng.below(n);
         let neighbours = m.world.neighbours(a);
         let Some(b) = neighbours
-            .get(m.world.dice.below(neighbours.len()))
+            .get(m.world.rng.below(neighbours.len()))
             .copied()
         else {
             continue;
@@ -285,7 +285,7 @@ fn changes(m: &mut Measured) {
         while m.world.now.since(begun) < WATCHED {
             m.world.run(TICK);
             for (host, seen) in digests.iter_mut().enumerate() {
-                seen.extend(m.world.router(host).map(Router::digest));
+                seen.extend(m.world.router(host).map(SimRouter::digest));
             }
         }
         let sent = m.world.sent().since(&before);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::figures::MEMORY;
 use super::measure::{Measured, count};
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Bytes in memory of a record of about 300 bytes, with its parsed content; an upper estimate.
 const RECORD: usize = 700;
@@ -24,7 +24,7 @@ impl Measured {
             .zip(before)
             .map(|(now, then)| now.saturating_sub(then));
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
-        let tables = self.world.router(0).map(Router::tables);
+        let tables = self.world.router(0).map(SimRouter::tables);
         let records = tables.and_then(|t| t.iter().find(|t| t.table == "records").map(|t| t.used));
         let records = mib(count(records.unwrap_or(0) * RECORD));
         let shared = if at_rest {

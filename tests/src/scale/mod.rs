@@ -35,7 +35,7 @@ mod tcp;
 mod underlay;
 mod world;
 
-pub use figures::{Figure, Table};
+pub use figures::{Figure, FigureTable};
 pub use plan::MANY;
-pub use run::{Outcome, Played, measure_all, play};
-pub use scenario::Scenario;
+pub use run::{ScaleReport, ScenarioReport, measure_all, play};
+pub use scenario::ScaleScenario;

@@ -8,44 +8,44 @@ use mesh_proto::ids::ConnId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::{Header, Kind};
 
-use super::at_rest::Known;
+use super::at_rest::SettledState;
 use super::bytes::Bytes;
-use super::tcp::{End, Segment, Stream};
-use super::underlay::{LONGEST, Underlay, address, host_at};
-use crate::sim::dice::Dice;
+use super::tcp::{TcpEnd, Segment, ConnectionId};
+use super::underlay::{LONGEST, ScaleUnderlay, address, host_at};
+use crate::sim::rng::Rng;
 use crate::sim::hostile::Hostile;
 use crate::sim::network::HostId;
 use crate::sim::process::{Effect, Process};
-use crate::sim::router::{Router, Setup, State};
+use crate::sim::router::{SimRouter, RouterSetup, RouterState};
 
 /// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
 
 /// An event of a host.
 #[derive(Debug)]
-pub(crate) struct Event {
+pub(crate) struct HostEvent {
     pub(crate) at: Instant,
     /// Orders events of the same time together with `number`, independently of threads.
     pub(crate) from: HostId,
     pub(crate) number: u64,
     pub(crate) to: HostId,
-    pub(crate) what: What,
+    pub(crate) what: HostEventKind,
 }
 
 /// Kind of event.
 #[derive(Debug)]
-pub(crate) enum What {
+pub(crate) enum HostEventKind {
     Start,
     Timer,
     Datagram(Vec<u8>),
     Segment {
-        stream: Stream,
+        stream: ConnectionId,
         /// True if it goes to the end that dialled.
         to_dialler: bool,
         segment: Segment,
     },
     /// The SYN of this connection was not answered.
-    SynAgain(Stream, usize),
+    SynAgain(ConnectionId, usize),
     Retry(EndKey),
     Written {
         incarnation: u64,
@@ -59,26 +59,26 @@ pub(crate) enum What {
     },
 }
 
-/// End of a connection on this host: the connection, and true for the dialler's end.
-pub(crate) type EndKey = (Stream, bool);
+/// TcpEnd of a connection on this host: the connection, and true for the dialler's end.
+pub(crate) type EndKey = (ConnectionId, bool);
 
 /// Environment of a host while it handles an event.
 pub(crate) struct Around<'a> {
     pub(crate) now: Instant,
     pub(crate) hosts: usize,
-    pub(crate) underlay: &'a Underlay,
-    pub(crate) out: &'a mut Vec<Event>,
+    pub(crate) underlay: &'a ScaleUnderlay,
+    pub(crate) out: &'a mut Vec<HostEvent>,
 }
 
-/// State of a host.
+/// RouterState of a host.
 pub(crate) struct Node {
     pub(crate) id: HostId,
-    pub(crate) state: State,
-    pub(crate) setup: Setup,
-    pub(crate) dice: Dice,
+    pub(crate) state: RouterState,
+    pub(crate) setup: RouterSetup,
+    pub(crate) rng: Rng,
     /// Knowledge of its router at its first start.
-    pub(crate) known: Option<Arc<Known>>,
-    pub(crate) router: Option<Router>,
+    pub(crate) known: Option<Arc<SettledState>>,
+    pub(crate) router: Option<SimRouter>,
     /// Malicious member that runs in place of the router.
     pub(crate) hostile: Option<Box<Hostile>>,
     pub(crate) powered: bool,
@@ -93,7 +93,7 @@ pub(crate) struct Node {
     pub(crate) events: u64,
     /// Violation that ends the run.
     pub(crate) broken: Option<String>,
-    pub(crate) ends: BTreeMap<EndKey, End>,
+    pub(crate) ends: BTreeMap<EndKey, TcpEnd>,
     pub(super) by_conn: BTreeMap<ConnId, EndKey>,
     armed: Option<Instant>,
     fired: (Instant, u32),
@@ -102,12 +102,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: HostId, state: State, setup: Setup, dice: Dice) -> Self {
+    pub(crate) fn new(id: HostId, state: RouterState, setup: RouterSetup, rng: Rng) -> Self {
         Self {
             id,
             state,
             setup,
-            dice,
+            rng,
             known: None,
             router: None,
             hostile: None,
@@ -136,26 +136,26 @@ impl Node {
         (at.as_nanos() < until).then_some(Instant::from_nanos(until))
     }
 
-    pub(crate) fn happen(&mut self, event: Event, around: &mut Around<'_>) {
+    pub(crate) fn happen(&mut self, event: HostEvent, around: &mut Around<'_>) {
         self.events += 1;
         match event.what {
-            What::Start => self.start(around),
-            What::Timer => self.timer(around),
-            What::Datagram(_) | What::Segment { .. } if !self.powered => {}
-            What::Datagram(bytes) => self.datagram(event.from, bytes, around),
-            What::Segment {
+            HostEventKind::Start => self.start(around),
+            HostEventKind::Timer => self.timer(around),
+            HostEventKind::Datagram(_) | HostEventKind::Segment { .. } if !self.powered => {}
+            HostEventKind::Datagram(bytes) => self.datagram(event.from, bytes, around),
+            HostEventKind::Segment {
                 stream,
                 to_dialler,
                 segment,
             } => self.segment((stream, to_dialler), segment, around),
-            What::SynAgain(stream, tries) => self.syn(stream, tries, around),
-            What::Retry(key) => self.retry(key, around),
-            What::Written {
+            HostEventKind::SynAgain(stream, tries) => self.syn(stream, tries, around),
+            HostEventKind::Retry(key) => self.retry(key, around),
+            HostEventKind::Written {
                 incarnation,
                 conn,
                 bytes,
             } => self.tell(incarnation, around, |r, now| r.written(conn, bytes, now)),
-            What::Failed {
+            HostEventKind::Failed {
                 incarnation,
                 conn,
                 error,
@@ -180,7 +180,7 @@ impl Node {
         self.incarnation += 1;
         self.powered = true;
         self.armed = None;
-        match Router::start(&self.state, &self.setup, &mut self.dice, around.now) {
+        match SimRouter::start(&self.state, &self.setup, &mut self.rng, around.now) {
             Ok(mut router) => {
                 if let Some(known) = self.known.take() {
                     router.resume(&known.lsdb, &known.routes, around.now);
@@ -265,17 +265,17 @@ impl Node {
         let deadline = deadline.max(around.now);
         if deadline < Instant::FAR_FUTURE && self.armed.is_none_or(|armed| deadline < armed) {
             self.armed = Some(deadline);
-            self.later(deadline, What::Timer, around);
+            self.later(deadline, HostEventKind::Timer, around);
         }
     }
 
-    pub(super) fn later(&mut self, at: Instant, what: What, around: &mut Around<'_>) {
+    pub(super) fn later(&mut self, at: Instant, what: HostEventKind, around: &mut Around<'_>) {
         self.send_at(at, self.id, what, around);
     }
 
-    pub(super) fn send_at(&mut self, at: Instant, to: HostId, what: What, around: &mut Around<'_>) {
+    pub(super) fn send_at(&mut self, at: Instant, to: HostId, what: HostEventKind, around: &mut Around<'_>) {
         self.numbered += 1;
-        around.out.push(Event {
+        around.out.push(HostEvent {
             at,
             from: self.id,
             number: self.numbered,
@@ -354,9 +354,9 @@ impl Node {
         let Some(to) = host_at(to, around.hosts) else {
             return;
         };
-        if around.underlay.carries(self.id, to) && !self.dice.chance(around.underlay.loss) {
-            let delay = around.underlay.delay(self.id, to, &mut self.dice);
-            self.send_at(around.now + delay, to, What::Datagram(bytes), around);
+        if around.underlay.carries(self.id, to) && !self.rng.chance(around.underlay.loss) {
+            let delay = around.underlay.delay(self.id, to, &mut self.rng);
+            self.send_at(around.now + delay, to, HostEventKind::Datagram(bytes), around);
         }
     }
 

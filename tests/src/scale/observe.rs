@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use mesh_proto::ids::PeerId;
 
-use super::world::World;
+use super::world::LargeMesh;
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Resolution of the time to agreement.
 const STEP: Duration = Duration::from_millis(50);
 
-impl World {
+impl LargeMesh {
     /// True if these routers reach exactly each other, and hold the same records.
     pub(crate) fn agree(&self, hosts: &[HostId]) -> bool {
         let Some(first) = hosts.first().and_then(|h| self.router(*h)) else {
@@ -32,7 +32,7 @@ impl World {
     }
 
     pub(crate) fn links(&self, host: HostId) -> usize {
-        let tables = self.router(host).map(Router::tables).unwrap_or_default();
+        let tables = self.router(host).map(SimRouter::tables).unwrap_or_default();
         let links = tables.iter().find(|t| t.table == "links");
         links.map_or(0, |t| t.used)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_proto::address::mac_for;
 use mesh_proto::topology::bodies::Attached;
 
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::sim::network::HostId;
 
 /// Targets that an operator types on each host, and most hosts that have the same target.
@@ -22,7 +22,7 @@ const CROWD: usize = 20;
 
 /// Parameters of a world.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct MeshPlan {
     pub(crate) hosts: usize,
     pub(crate) seed: u64,
     /// Lost segments and datagrams, per mille.
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) at_rest: bool,
 }
 
-impl Plan {
+impl MeshPlan {
     pub(crate) fn new(hosts: usize, seed: u64) -> Self {
         Self {
             hosts,
@@ -69,13 +69,13 @@ pub(crate) fn container(host: HostId) -> Ipv4Addr {
 }
 
 /// Returns the targets of each of `n` hosts: earlier hosts, none of them named too often.
-pub(super) fn targets(n: usize, dice: &mut Dice) -> Vec<BTreeSet<HostId>> {
+pub(super) fn targets(n: usize, rng: &mut Rng) -> Vec<BTreeSet<HostId>> {
     let mut named = vec![0; n];
     let mut out = Vec::with_capacity(n);
     for host in 0..n {
         let mut mine = BTreeSet::new();
         while mine.len() < TARGETS.min(host) {
-            let to = dice.below(host);
+            let to = rng.below(host);
             if named[to] < NAMED_BY && mine.insert(to) {
                 named[to] += 1;
             }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn nobody_is_named_by_too_many() {
-        let targets = targets(300, &mut Dice::new(3));
+        let targets = targets(300, &mut Rng::new(3));
         let mut named = vec![0; 300];
         for (host, mine) in targets.iter().enumerate() {
             assert_eq!(mine.len(), TARGETS.min(host));

@@ -7,13 +7,13 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::plan::attached;
-use super::world::World;
+use super::world::LargeMesh;
 use crate::sim::invariants::agreement::{self, Belief};
 use crate::sim::invariants::bounds;
 use crate::sim::invariants::delivery::{self, Expectation};
 use crate::sim::invariants::{Check, Violation};
 use crate::sim::network::HostId;
-use crate::sim::router::Router;
+use crate::sim::router::SimRouter;
 
 /// Time after the last disruption within which all must agree, as in the small simulator: redials, handshakes,
 /// dead-peer detection.
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(4);
 const BROADCASTS: usize = 10;
 const PAIRS: usize = 200;
 
-impl World {
+impl LargeMesh {
     /// Checks everything. Returns the time that the running routers took to agree.
     pub(crate) fn keeps_its_promises(&mut self) -> Result<Duration, Violation> {
         let hosts = self.running();
@@ -78,7 +78,7 @@ impl World {
 
     fn bounds(&self, hosts: &[HostId]) -> Check {
         for host in hosts {
-            let tables = self.router(*host).map(Router::tables);
+            let tables = self.router(*host).map(SimRouter::tables);
             bounds::check(*host, &tables.unwrap_or_default())?;
         }
         Ok(())
@@ -87,7 +87,7 @@ impl World {
     fn broadcasts(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
         let mut out = Vec::new();
         for _ in 0..BROADCASTS {
-            let from = hosts[self.dice.below(hosts.len())];
+            let from = hosts[self.rng.below(hosts.len())];
             let source = attached(from).mac;
             let (frame, bytes) = self.ledger.frame(from, source, Mac::BROADCAST, 100);
             self.speak(from, &[bytes]);
@@ -101,8 +101,8 @@ impl World {
     fn unicast(&mut self, hosts: &[HostId]) -> Vec<Expectation> {
         let mut out = Vec::new();
         for _ in 0..PAIRS {
-            let from = hosts[self.dice.below(hosts.len())];
-            let to = hosts[self.dice.below(hosts.len())];
+            let from = hosts[self.rng.below(hosts.len())];
+            let to = hosts[self.rng.below(hosts.len())];
             if from == to {
                 continue;
             }

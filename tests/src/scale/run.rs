@@ -5,12 +5,12 @@ use serde::Serialize;
 use super::bytes::Bytes;
 use super::figures::Figure;
 use super::measure;
-use super::plan::{MANY, Plan};
-use super::scenario::{self, Scenario};
+use super::plan::{MANY, MeshPlan};
+use super::scenario::{self, ScaleScenario};
 
 /// Results of a run.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct ScaleReport {
     /// Number of routers.
     pub routers: usize,
     /// Seed that reproduces the run.
@@ -25,7 +25,7 @@ pub struct Outcome {
     pub events: u64,
 }
 
-impl Outcome {
+impl ScaleReport {
     /// True if every goal is met and every promise kept.
     pub fn is_good(&self) -> bool {
         self.broken.is_none() && self.figures.iter().all(|f| f.met)
@@ -41,10 +41,10 @@ pub fn measure_all(
     at_rest: bool,
     only: &[String],
     say: &mut dyn FnMut(&str),
-) -> Outcome {
-    let plan = Plan {
+) -> ScaleReport {
+    let plan = MeshPlan {
         at_rest: at_rest || routers > MANY,
-        ..Plan::new(routers, seed)
+        ..MeshPlan::new(routers, seed)
     };
     let measured = measure::table(plan, only, say);
     let each = |bytes: &Bytes, by: f64| {
@@ -54,7 +54,7 @@ pub fn measure_all(
         kinds.collect()
     };
     let kinds = measured.kinds.iter();
-    Outcome {
+    ScaleReport {
         routers,
         seed,
         kinds: kinds
@@ -68,7 +68,7 @@ pub fn measure_all(
 
 /// Result of a scenario.
 #[derive(Debug, Serialize)]
-pub struct Played {
+pub struct ScenarioReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Number of routers.
@@ -90,11 +90,11 @@ pub struct Played {
 }
 
 /// Plays a scenario, and checks the promises after it.
-pub fn play(scenario: Scenario, routers: usize, seed: u64) -> Played {
-    let played = scenario::play(scenario, Plan::new(routers, seed));
+pub fn play(scenario: ScaleScenario, routers: usize, seed: u64) -> ScenarioReport {
+    let played = scenario::play(scenario, MeshPlan::new(routers, seed));
     let world = &played.world;
     let links = (0..world.len()).map(|h| world.links(h)).max();
-    Played {
+    ScenarioReport {
         scenario: scenario.to_string(),
         routers,
         seed,

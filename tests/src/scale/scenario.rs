@@ -5,15 +5,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::measure::{REST, TOGETHER};
-use super::plan::Plan;
-use super::world::World;
+use super::plan::MeshPlan;
+use super::world::LargeMesh;
 use crate::sim::hostile::Harm;
 use crate::sim::invariants::Violation;
 use crate::sim::network::HostId;
 
 /// Kind of disruption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
+pub enum ScaleScenario {
     /// Routers join one after another, all within 150 s.
     OneByOne,
     /// All routers start within half a second.
@@ -40,25 +40,25 @@ pub enum Scenario {
     Starved,
 }
 
-impl Scenario {
+impl ScaleScenario {
     /// All scenarios.
-    pub const ALL: [Scenario; 12] = [
-        Scenario::OneByOne,
-        Scenario::AllAtOnce,
-        Scenario::RollingRestart,
-        Scenario::RestartStorm,
-        Scenario::Churn,
-        Scenario::SwizzleClog,
-        Scenario::Flapping,
-        Scenario::Partition,
-        Scenario::Flood,
-        Scenario::Forge,
-        Scenario::Clocks,
-        Scenario::Starved,
+    pub const ALL: [ScaleScenario; 12] = [
+        ScaleScenario::OneByOne,
+        ScaleScenario::AllAtOnce,
+        ScaleScenario::RollingRestart,
+        ScaleScenario::RestartStorm,
+        ScaleScenario::Churn,
+        ScaleScenario::SwizzleClog,
+        ScaleScenario::Flapping,
+        ScaleScenario::Partition,
+        ScaleScenario::Flood,
+        ScaleScenario::Forge,
+        ScaleScenario::Clocks,
+        ScaleScenario::Starved,
     ];
 }
 
-impl fmt::Display for Scenario {
+impl fmt::Display for ScaleScenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut name = String::new();
         for c in format!("{self:?}").chars() {
@@ -71,11 +71,11 @@ impl fmt::Display for Scenario {
     }
 }
 
-impl FromStr for Scenario {
+impl FromStr for ScaleScenario {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let named = |s: &Scenario| s.to_string() == text;
+        let named = |s: &ScaleScenario| s.to_string() == text;
         Self::ALL.into_iter().find(named).ok_or_else(|| {
             let names: Vec<String> = Self::ALL.iter().map(ToString::to_string).collect();
             format!("no scenario '{text}'; there are {}", names.join(", "))
@@ -84,26 +84,26 @@ impl FromStr for Scenario {
 }
 
 /// Result of a scenario.
-pub(crate) struct Played {
-    pub(crate) world: World,
+pub(crate) struct ScenarioRun {
+    pub(crate) world: LargeMesh,
     /// Time from the last disruption to agreement.
     pub(crate) agreed: Option<Duration>,
     pub(crate) broken: Option<Violation>,
 }
 
 /// Plays a scenario on a mesh, and checks the promises.
-pub(crate) fn play(scenario: Scenario, plan: Plan) -> Played {
-    let mut world = World::new(plan);
+pub(crate) fn play(scenario: ScaleScenario, plan: MeshPlan) -> ScenarioRun {
+    let mut world = LargeMesh::new(plan);
     let everybody: Vec<HostId> = (0..plan.hosts).collect();
-    if scenario == Scenario::OneByOne {
+    if scenario == ScaleScenario::OneByOne {
         one_by_one(&mut world);
     } else {
         world.start_all(&everybody, TOGETHER);
         world.run(TOGETHER);
     }
     match scenario {
-        Scenario::OneByOne | Scenario::AllAtOnce => {}
-        Scenario::Clocks => return clocks(plan),
+        ScaleScenario::OneByOne | ScaleScenario::AllAtOnce => {}
+        ScaleScenario::Clocks => return clocks(plan),
         _ => {
             world.run(REST);
             trouble(scenario, &mut world);
@@ -112,32 +112,32 @@ pub(crate) fn play(scenario: Scenario, plan: Plan) -> Played {
     finish(world)
 }
 
-fn finish(mut world: World) -> Played {
+fn finish(mut world: LargeMesh) -> ScenarioRun {
     let checked = world.keeps_its_promises();
-    Played {
+    ScenarioRun {
         agreed: checked.as_ref().ok().copied(),
         broken: checked.err(),
         world,
     }
 }
 
-fn trouble(scenario: Scenario, world: &mut World) {
+fn trouble(scenario: ScaleScenario, world: &mut LargeMesh) {
     match scenario {
-        Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
-        Scenario::RollingRestart => rolling_restart(world),
-        Scenario::RestartStorm => restart_storm(world),
-        Scenario::Churn => churn(world),
-        Scenario::SwizzleClog => swizzle_clog(world),
-        Scenario::Flapping => flapping(world),
-        Scenario::Partition => {
-            let sides = (0..world.len()).map(|_| world.dice.chance(500)).collect();
+        ScaleScenario::OneByOne | ScaleScenario::AllAtOnce | ScaleScenario::Clocks => {}
+        ScaleScenario::RollingRestart => rolling_restart(world),
+        ScaleScenario::RestartStorm => restart_storm(world),
+        ScaleScenario::Churn => churn(world),
+        ScaleScenario::SwizzleClog => swizzle_clog(world),
+        ScaleScenario::Flapping => flapping(world),
+        ScaleScenario::Partition => {
+            let sides = (0..world.len()).map(|_| world.rng.chance(500)).collect();
             world.underlay.sides = Some(sides);
             world.run(Duration::from_secs(60));
             world.underlay.sides = None;
         }
-        Scenario::Flood => hostile(world, Harm::Flood),
-        Scenario::Forge => hostile(world, Harm::Forge),
-        Scenario::Starved => starved(world),
+        ScaleScenario::Flood => hostile(world, Harm::Flood),
+        ScaleScenario::Forge => hostile(world, Harm::Forge),
+        ScaleScenario::Starved => starved(world),
     }
 }
 
@@ -146,7 +146,7 @@ fn each(whole: Duration, n: usize) -> Duration {
     whole / u32::try_from(n.max(1)).unwrap_or(u32::MAX)
 }
 
-fn one_by_one(world: &mut World) {
+fn one_by_one(world: &mut LargeMesh) {
     let pace = each(Duration::from_secs(150), world.len());
     for host in 0..world.len() {
         world.start(host, Duration::ZERO);
@@ -154,23 +154,23 @@ fn one_by_one(world: &mut World) {
     }
 }
 
-fn rolling_restart(world: &mut World) {
+fn rolling_restart(world: &mut LargeMesh) {
     let pace = each(Duration::from_secs(200), world.len());
     for host in 0..world.len() {
         world.kill(host);
-        let down = world.dice.millis(50, 1_500);
+        let down = world.rng.millis(50, 1_500);
         world.start(host, down);
         world.run(pace);
     }
     world.run(Duration::from_millis(1_500));
 }
 
-fn restart_storm(world: &mut World) {
+fn restart_storm(world: &mut LargeMesh) {
     for _ in 0..3 {
         for host in 0..world.len() {
-            if world.dice.chance(600) {
+            if world.rng.chance(600) {
                 world.kill(host);
-                let down = world.dice.millis(10, 2_500);
+                let down = world.rng.millis(10, 2_500);
                 world.start(host, down);
             }
         }
@@ -178,13 +178,13 @@ fn restart_storm(world: &mut World) {
     }
 }
 
-fn churn(world: &mut World) {
+fn churn(world: &mut LargeMesh) {
     let hour = Duration::from_secs(3_600);
     let replaced = 60 * world.len() / 10;
     let pace = each(hour, replaced);
     for _ in 0..replaced {
-        let host = world.dice.below(world.len());
-        if world.dice.chance(500) {
+        let host = world.rng.below(world.len());
+        if world.rng.chance(500) {
             world.kill(host);
         } else {
             world.power_off(host);
@@ -195,12 +195,12 @@ fn churn(world: &mut World) {
     world.run(Duration::from_secs(1));
 }
 
-fn swizzle_clog(world: &mut World) {
+fn swizzle_clog(world: &mut LargeMesh) {
     let mut pairs = Vec::new();
     while pairs.len() < 12 + world.len() / 10 {
-        let a = world.dice.below(world.len());
+        let a = world.rng.below(world.len());
         let others = world.neighbours(a);
-        if let Some(b) = others.get(world.dice.below(others.len())) {
+        if let Some(b) = others.get(world.rng.below(others.len())) {
             pairs.push((a.min(*b), a.max(*b)));
         }
     }
@@ -209,42 +209,42 @@ fn swizzle_clog(world: &mut World) {
         world.run(Duration::from_millis(300));
     }
     world.run(Duration::from_secs(10));
-    world.dice.shuffle(&mut pairs);
+    world.rng.shuffle(&mut pairs);
     for pair in &pairs {
         world.underlay.cut.remove(pair);
         world.run(Duration::from_millis(300));
     }
 }
 
-fn flapping(world: &mut World) {
-    let a = world.dice.below(world.len());
+fn flapping(world: &mut LargeMesh) {
+    let a = world.rng.below(world.len());
     let others = world.neighbours(a);
-    let Some(b) = others.get(world.dice.below(others.len())).copied() else {
+    let Some(b) = others.get(world.rng.below(others.len())).copied() else {
         return;
     };
     for _ in 0..20 {
         world.underlay.cut.insert((a.min(b), a.max(b)));
-        let down = world.dice.millis(100, 4_500);
+        let down = world.rng.millis(100, 4_500);
         world.run(down);
         world.underlay.cut.clear();
-        let up = world.dice.millis(100, 1_500);
+        let up = world.rng.millis(100, 1_500);
         world.run(up);
     }
 }
 
 /// Makes the last router malicious for half a minute; it remains during the checks.
-fn hostile(world: &mut World, harm: Harm) {
+fn hostile(world: &mut LargeMesh, harm: Harm) {
     world.turn(world.len() - 1, harm);
     world.run(Duration::from_secs(30));
 }
 
-fn starved(world: &mut World) {
+fn starved(world: &mut LargeMesh) {
     set_starved(world, 950);
     world.run(Duration::from_secs(60));
     set_starved(world, 0);
 }
 
-fn set_starved(world: &mut World, per_mille: u32) {
+fn set_starved(world: &mut LargeMesh, per_mille: u32) {
     for host in (0..world.len()).step_by(10) {
         if let Some(node) = world.node_mut(host) {
             node.starved = per_mille;
@@ -253,9 +253,9 @@ fn set_starved(world: &mut World, per_mille: u32) {
 }
 
 /// Compares runs with equal clocks and with clocks twenty years apart, event by event.
-fn clocks(plan: Plan) -> Played {
+fn clocks(plan: MeshPlan) -> ScenarioRun {
     let played = [Duration::ZERO, Duration::from_secs(20 * 365 * 86_400)].map(|ahead| {
-        let mut world = World::new(Plan { ahead, ..plan });
+        let mut world = LargeMesh::new(MeshPlan { ahead, ..plan });
         let everybody: Vec<HostId> = (0..plan.hosts).collect();
         world.start_all(&everybody, TOGETHER);
         world.run(REST);
@@ -280,15 +280,15 @@ mod tests {
 
     #[test]
     fn scenarios_are_known_by_their_names() {
-        for scenario in Scenario::ALL {
+        for scenario in ScaleScenario::ALL {
             assert_eq!(scenario.to_string().parse(), Ok(scenario));
         }
-        assert!("swizzle".parse::<Scenario>().is_err());
+        assert!("swizzle".parse::<ScaleScenario>().is_err());
     }
 
     #[test]
     fn one_seed_is_one_run_whatever_the_clocks_say() {
-        let seed = |seed| play(Scenario::Clocks, Plan::new(6, seed));
+        let seed = |seed| play(ScaleScenario::Clocks, MeshPlan::new(6, seed));
         let first = seed(1);
         assert_eq!(first.broken, None);
         assert_eq!(first.world.events(), seed(1).world.events());
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_mesh_that_cannot_agree_is_told_so() {
-        let mut world = World::new(Plan::new(6, 1));
+        let mut world = LargeMesh::new(MeshPlan::new(6, 1));
         let everybody: Vec<HostId> = (0..6).collect();
         world.start_all(&everybody, TOGETHER);
         world.run(REST);

@@ -8,8 +8,8 @@ use mesh_proto::ids::ConnId;
 use mesh_proto::limits::DIAL_AGAIN;
 
 use super::bytes::segments;
-use super::node::{Around, EndKey, Node, What};
-use super::tcp::{End, Segment, Stream};
+use super::node::{Around, EndKey, Node, HostEventKind};
+use super::tcp::{TcpEnd, Segment, ConnectionId};
 use super::underlay::{address, host_at};
 use crate::sim::network::HostId;
 
@@ -39,17 +39,17 @@ impl Node {
             return self.fail(conn, "no route to host", Duration::from_millis(1), around);
         };
         self.dialled += 1;
-        let stream = Stream {
+        let stream = ConnectionId {
             dialler: self.id,
             number: self.dialled,
         };
         let key = (stream, true);
-        self.ends.insert(key, End::new(stream, other, conn));
+        self.ends.insert(key, TcpEnd::new(stream, other, conn));
         self.by_conn.insert(conn, key);
         self.syn(stream, 0, around);
     }
 
-    pub(super) fn syn(&mut self, stream: Stream, tries: usize, around: &mut Around<'_>) {
+    pub(super) fn syn(&mut self, stream: ConnectionId, tries: usize, around: &mut Around<'_>) {
         let key = (stream, true);
         let Some(end) = self.ends.get(&key).filter(|end| !end.open) else {
             return;
@@ -59,11 +59,11 @@ impl Node {
             return self.fail(conn, "connection timed out", Duration::ZERO, around);
         }
         self.sent.first_segment();
-        if around.underlay.carries(self.id, other) && !self.dice.chance(around.underlay.loss) {
+        if around.underlay.carries(self.id, other) && !self.rng.chance(around.underlay.loss) {
             self.push(key, Segment::Syn, around);
         }
         let wait = SYN_AGAIN.get(tries).copied().unwrap_or(PATIENCE);
-        self.later(around.now + wait, What::SynAgain(stream, tries + 1), around);
+        self.later(around.now + wait, HostEventKind::SynAgain(stream, tries + 1), around);
     }
 
     fn fail(
@@ -73,7 +73,7 @@ impl Node {
         after: Duration,
         around: &mut Around<'_>,
     ) {
-        let what = What::Failed {
+        let what = HostEventKind::Failed {
             incarnation: self.incarnation,
             conn,
             error,
@@ -134,7 +134,7 @@ impl Node {
         let Some(conn) = accepted else {
             return self.reset(key, around);
         };
-        let mut end = End::new(stream, stream.dialler, conn);
+        let mut end = TcpEnd::new(stream, stream.dialler, conn);
         end.open = true;
         self.ends.insert(key, end);
         self.by_conn.insert(conn, key);
@@ -155,8 +155,8 @@ impl Node {
         let Some(other) = other else { return };
         self.sent.last_segment();
         if around.underlay.carries(self.id, other) {
-            let delay = around.underlay.delay(self.id, other, &mut self.dice);
-            let what = What::Segment {
+            let delay = around.underlay.delay(self.id, other, &mut self.rng);
+            let what = HostEventKind::Segment {
                 stream,
                 to_dialler: true,
                 segment: Segment::Rst,
@@ -187,7 +187,7 @@ impl Node {
             }
             return;
         }
-        let what = What::Written {
+        let what = HostEventKind::Written {
             incarnation: self.incarnation,
             conn,
             bytes: len,
@@ -212,7 +212,7 @@ impl Node {
             end.stalled.push_back(segment);
             if end.stalled.len() == 1 {
                 let wait = end.next_retry();
-                self.later(around.now + wait, What::Retry(key), around);
+                self.later(around.now + wait, HostEventKind::Retry(key), around);
             }
             return;
         }
@@ -223,14 +223,14 @@ impl Node {
         };
         let pieces = segments(len).max(1);
         let path = (self.id, other);
-        let (delay, lost) = around.underlay.stream_delay(path, pieces, &mut self.dice);
+        let (delay, lost) = around.underlay.stream_delay(path, pieces, &mut self.rng);
         match &segment {
             Segment::Data(_) => self.sent.written(len, lost),
             Segment::Fin => self.sent.last_segment(),
             _ => {}
         }
         let due = end.in_order(around.now + delay);
-        let what = What::Segment {
+        let what = HostEventKind::Segment {
             stream,
             to_dialler: !key.1,
             segment,
@@ -244,7 +244,7 @@ impl Node {
         };
         if !around.underlay.carries(self.id, end.other) {
             let wait = end.next_retry();
-            return self.later(around.now + wait, What::Retry(key), around);
+            return self.later(around.now + wait, HostEventKind::Retry(key), around);
         }
         end.unstalled();
         for segment in std::mem::take(&mut end.stalled) {

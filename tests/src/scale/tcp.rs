@@ -17,7 +17,7 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// Identity of a connection: the dialler, and the number of its dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stream {
+pub(crate) struct ConnectionId {
     pub(crate) dialler: HostId,
     pub(crate) number: u64,
 }
@@ -35,8 +35,8 @@ pub(crate) enum Segment {
 
 /// State of one end.
 #[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) stream: Stream,
+pub(crate) struct TcpEnd {
+    pub(crate) stream: ConnectionId,
     pub(crate) other: HostId,
     pub(crate) conn: ConnId,
     /// True if data may be sent.
@@ -53,8 +53,8 @@ pub(crate) struct End {
     owed: Option<Instant>,
 }
 
-impl End {
-    pub(crate) fn new(stream: Stream, other: HostId, conn: ConnId) -> Self {
+impl TcpEnd {
+    pub(crate) fn new(stream: ConnectionId, other: HostId, conn: ConnId) -> Self {
         Self {
             stream,
             other,
@@ -118,12 +118,12 @@ impl End {
 mod tests {
     use super::*;
 
-    fn end() -> End {
-        let stream = Stream {
+    fn end() -> TcpEnd {
+        let stream = ConnectionId {
             dialler: 0,
             number: 1,
         };
-        End::new(stream, 1, ConnId(1))
+        TcpEnd::new(stream, 1, ConnId(1))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Underlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
+//! ScaleUnderlay of a large mesh: connectivity, latency, loss. Read by all routers, changed only between steps.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mesh_proto::limits::DEFAULT_PORT;
 
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::sim::network::HostId;
 
 /// Least latency of two hosts: hosts cannot affect each other within this time.
@@ -22,7 +22,7 @@ const FIRST: u32 = 0x6440_0000;
 
 /// State of the underlay.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Underlay {
+pub(crate) struct ScaleUnderlay {
     seed: u64,
     /// Lost datagrams and segments, per mille.
     pub(crate) loss: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Underlay {
     pub(crate) cut: BTreeSet<(HostId, HostId)>,
 }
 
-impl Underlay {
+impl ScaleUnderlay {
     pub(crate) fn new(seed: u64, loss: u32) -> Self {
         Self {
             seed,
@@ -49,12 +49,12 @@ impl Underlay {
     /// Returns the latency of a pair: 10 to 50 ms, constant.
     pub(crate) fn latency(&self, a: HostId, b: HostId) -> Duration {
         let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
-        NEAREST + Duration::from_nanos(Dice::new(pair ^ self.seed).number() % SPREAD)
+        NEAREST + Duration::from_nanos(Rng::new(pair ^ self.seed).number() % SPREAD)
     }
 
     /// Returns the delay of the next segment or datagram.
-    pub(crate) fn delay(&self, a: HostId, b: HostId, dice: &mut Dice) -> Duration {
-        self.latency(a, b) + dice.millis(0, JITTER)
+    pub(crate) fn delay(&self, a: HostId, b: HostId, rng: &mut Rng) -> Duration {
+        self.latency(a, b) + rng.millis(0, JITTER)
     }
 
     /// Returns the delay of `segments` segments of a connection, and the number of lost ones: loss costs time, no
@@ -63,12 +63,12 @@ impl Underlay {
         &self,
         (a, b): (HostId, HostId),
         segments: usize,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> (Duration, usize) {
-        let lost = (0..segments).filter(|_| dice.chance(self.loss)).count();
-        let mut delay = self.delay(a, b, dice);
+        let lost = (0..segments).filter(|_| rng.chance(self.loss)).count();
+        let mut delay = self.delay(a, b, rng);
         if lost > 0 {
-            delay += dice.millis(SENT_AGAIN.0, SENT_AGAIN.1);
+            delay += rng.millis(SENT_AGAIN.0, SENT_AGAIN.1);
         }
         (delay, lost)
     }
@@ -97,22 +97,22 @@ mod tests {
 
     #[test]
     fn pairs_are_ten_to_fifty_milliseconds_apart() {
-        let underlay = Underlay::new(7, 10);
-        let mut dice = Dice::new(1);
+        let underlay = ScaleUnderlay::new(7, 10);
+        let mut rng = Rng::new(1);
         for (a, b) in (0..200).map(|n| (n, 3 * n + 1)) {
             assert_eq!(underlay.latency(a, b), underlay.latency(b, a));
-            let delay = underlay.delay(a, b, &mut dice);
+            let delay = underlay.delay(a, b, &mut rng);
             assert!(delay >= NEAREST && delay <= Duration::from_millis(55));
         }
         let lost: usize = (0..10_000)
-            .map(|_| underlay.stream_delay((0, 1), 1, &mut dice).1)
+            .map(|_| underlay.stream_delay((0, 1), 1, &mut rng).1)
             .sum();
         assert!((50..200).contains(&lost), "{lost}");
     }
 
     #[test]
     fn cuts_and_sides_separate() {
-        let mut underlay = Underlay::new(7, 0);
+        let mut underlay = ScaleUnderlay::new(7, 0);
         assert!(underlay.carries(0, 1));
         underlay.cut.insert((0, 1));
         assert!(!underlay.carries(1, 0) && underlay.carries(1, 2));

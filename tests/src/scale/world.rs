@@ -12,47 +12,47 @@ use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 
 use super::bytes::Bytes;
-use super::engine::{self, SHARDS, Shard};
+use super::engine::{self, SHARDS, HostShard};
 use super::memory::shortage;
-use super::node::{Around, Event, Node, What};
-use super::plan::{Plan, attached, container, targets};
-use super::underlay::{Underlay, address};
-use crate::sim::dice::Dice;
+use super::node::{Around, HostEvent, Node, HostEventKind};
+use super::plan::{MeshPlan, attached, container, targets};
+use super::underlay::{ScaleUnderlay, address};
+use crate::sim::rng::Rng;
 use crate::sim::frames::Ledger;
 use crate::sim::hostile::{Harm, Hostile};
 use crate::sim::invariants::Violation;
 use crate::sim::invariants::deliver_once::Deliveries;
 use crate::sim::network::HostId;
-use crate::sim::router::{Router, Setup, State};
-use crate::sim::verifier::Cache;
+use crate::sim::router::{SimRouter, RouterSetup, RouterState};
+use crate::sim::verifier::VerifierCache;
 
 /// Largest offset between the hosts' monotonic clocks.
 const CLOCKS: Duration = Duration::from_secs(3_600);
-/// State of the world.
-pub(crate) struct World {
+/// RouterState of the world.
+pub(crate) struct LargeMesh {
     pub(crate) now: Instant,
-    pub(crate) dice: Dice,
-    pub(crate) underlay: Underlay,
+    pub(crate) rng: Rng,
+    pub(crate) underlay: ScaleUnderlay,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
     pub(crate) broken: Option<Violation>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
-    shards: Vec<Shard>,
+    shards: Vec<HostShard>,
     numbered: u64,
 }
 
-impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
-        let mut dice = Dice::new(plan.seed);
-        let verifier = Arc::new(Cache::default());
-        let secret = Arc::new(MeshSecret::from_key_bytes(dice.key()));
-        let targets = targets(plan.hosts, &mut dice);
+impl LargeMesh {
+    pub(crate) fn new(plan: MeshPlan) -> Self {
+        let mut rng = Rng::new(plan.seed);
+        let verifier = Arc::new(VerifierCache::default());
+        let secret = Arc::new(MeshSecret::from_key_bytes(rng.key()));
+        let targets = targets(plan.hosts, &mut rng);
         let mut shards: Vec<Vec<Node>> = (0..SHARDS).map(|_| Vec::new()).collect();
         let mut who = BTreeMap::new();
         for (id, targets) in targets.into_iter().enumerate() {
-            let identity = Arc::new(Identity::from_seeds(dice.key(), dice.key()));
+            let identity = Arc::new(Identity::from_seeds(rng.key(), rng.key()));
             who.insert(identity.id(), id);
-            let state = State {
+            let state = RouterState {
                 identity,
                 epoch: 0,
                 targets: targets
@@ -67,7 +67,7 @@ impl World {
             } else {
                 Duration::ZERO
             };
-            let setup = Setup {
+            let setup = RouterSetup {
                 range: None,
                 nickname: format!("h{id}"),
                 address: address(id),
@@ -80,20 +80,20 @@ impl World {
                     .into_iter()
                     .collect(),
                 suites: Suites::CHACHA,
-                clock: ahead + dice.between(Duration::ZERO, CLOCKS),
+                clock: ahead + rng.between(Duration::ZERO, CLOCKS),
                 fault: None,
             };
-            shards[id % SHARDS].push(Node::new(id, state, setup, dice.fork()));
+            shards[id % SHARDS].push(Node::new(id, state, setup, rng.fork()));
         }
         let mut world = Self {
             now: Instant::ZERO,
-            underlay: Underlay::new(dice.number(), plan.loss),
-            dice,
+            underlay: ScaleUnderlay::new(rng.number(), plan.loss),
+            rng,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
             broken: None,
             who,
-            shards: shards.into_iter().map(Shard::new).collect(),
+            shards: shards.into_iter().map(HostShard::new).collect(),
             numbered: 0,
         };
         if plan.at_rest {
@@ -175,7 +175,7 @@ impl World {
         self.shards[host % SHARDS].nodes.get_mut(host / SHARDS)
     }
 
-    pub(crate) fn router(&self, host: HostId) -> Option<&Router> {
+    pub(crate) fn router(&self, host: HostId) -> Option<&SimRouter> {
         self.node(host)?.router.as_ref()
     }
 
@@ -230,26 +230,26 @@ impl World {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: HostEvent) {
         self.shards[event.to % SHARDS].take(event);
     }
 
     /// Starts the router of a host after a delay.
     pub(crate) fn start(&mut self, host: HostId, after: Duration) {
         self.numbered += 1;
-        self.take(Event {
+        self.take(HostEvent {
             at: self.now + after,
             from: HostId::MAX,
             number: self.numbered,
             to: host,
-            what: What::Start,
+            what: HostEventKind::Start,
         });
     }
 
     /// Starts all routers of `hosts` within `spread`.
     pub(crate) fn start_all(&mut self, hosts: &[HostId], spread: Duration) {
         for host in hosts {
-            let after = self.dice.between(Duration::ZERO, spread);
+            let after = self.rng.between(Duration::ZERO, spread);
             self.start(*host, after);
         }
     }
@@ -264,7 +264,7 @@ impl World {
 
     /// Replaces a router by one with new keys.
     pub(crate) fn replace(&mut self, host: HostId, after: Duration) {
-        let identity = Arc::new(Identity::from_seeds(self.dice.key(), self.dice.key()));
+        let identity = Arc::new(Identity::from_seeds(self.rng.key(), self.rng.key()));
         self.who.retain(|_, h| *h != host);
         self.who.insert(identity.id(), host);
         if let Some(node) = self.node_mut(host) {
@@ -277,11 +277,11 @@ impl World {
 
     /// Turns a member of the mesh into a malicious one.
     pub(crate) fn turn(&mut self, host: HostId, harm: Harm) {
-        let dice = self.dice.fork();
+        let rng = self.rng.fork();
         self.act(host, |node, around| {
             let (state, secret) = (&node.state, node.setup.secret.clone());
             let identity = state.identity.clone();
-            let hostile = Hostile::new(identity, secret, &state.targets, dice);
+            let hostile = Hostile::new(identity, secret, &state.targets, rng);
             node.turn(hostile.only(harm), around);
         });
     }

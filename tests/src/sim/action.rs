@@ -3,7 +3,7 @@
 use mesh_proto::ids::Mac;
 
 use super::disk::Crash;
-use super::host::Container;
+use super::host::Station;
 use super::network::{Conditions, HostId};
 
 /// One action, at one moment.
@@ -39,7 +39,7 @@ pub(crate) enum Action {
     /// Starts a moved container at its new host.
     Arrive {
         at: HostId,
-        container: Container,
+        container: Station,
     },
     /// Sends a frame to a container that moved.
     SayTo(Mac),
@@ -85,7 +85,7 @@ pub(crate) enum Action {
     /// In each component without an owner of the range, a container requests an address, so that a router takes it.
     Found,
     /// Starts or stops the churn of containers that request addresses.
-    Guests(bool),
+    Workload(bool),
     /// From now on, addresses may be held twice, within the documented limits, but not without being reported.
     Overlap,
     /// Checks that both holders of every duplicate address report it; from now on there must be no new ones.

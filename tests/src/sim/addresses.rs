@@ -11,7 +11,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
 use super::disk::Write;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::process::Effect;
 
 const TOPIC: Topic = Topic::ADDRESSES;
@@ -20,18 +20,18 @@ const COMPACT_FROM: usize = 1024;
 const COMPACT_AT: usize = 4;
 
 /// The state machine and its inputs.
-pub(crate) struct Addresses {
+pub(crate) struct RouterAddresses {
     ipam: Ipam,
     made_with: Option<usize>,
     is_long: bool,
-    fault: Option<Planted>,
+    fault: Option<InjectedFault>,
 }
 
-impl Addresses {
+impl RouterAddresses {
     pub(crate) fn start(
         config: IpamConfig,
         entries: &[Vec<u8>],
-        fault: Option<Planted>,
+        fault: Option<InjectedFault>,
         now: Instant,
     ) -> Result<Self, String> {
         let entries = entries.iter().map(Vec::as_slice);
@@ -54,8 +54,9 @@ impl Addresses {
 
     /// Passes an output of the control plane to the state machine.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        let is_claim = matches!(output, ControlOutput::Said(key) if key.topic == TOPIC);
-        let is_deaf = self.fault == Some(Planted::DeafToClaims) && !self.ipam.owners().is_empty();
+        let is_claim = matches!(output, ControlOutput::Announcement(key) if key.topic == TOPIC);
+        let is_deaf =
+            self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
         if !(is_claim && is_deaf) {
             feed::addresses(&mut self.ipam, output, control, now);
         }
@@ -101,7 +102,7 @@ impl Addresses {
 
     /// Frees the addresses of a removed container.
     pub(crate) fn release(&mut self, container: &str, now: Instant) {
-        if self.fault != Some(Planted::LeakedAddress) {
+        if self.fault != Some(InjectedFault::LeakedAddress) {
             self.ipam.release(container, now);
         }
     }
@@ -109,7 +110,7 @@ impl Addresses {
     /// Injected fault `ForgottenPins`: the announcement omits the held addresses in other owners' space.
     fn perhaps_without_pins(&self, bytes: Vec<u8>) -> Vec<u8> {
         match IpamStatement::decode(&bytes) {
-            Ok(mut statement) if self.fault == Some(Planted::ForgottenPins) => {
+            Ok(mut statement) if self.fault == Some(InjectedFault::ForgottenPins) => {
                 statement.pins.clear();
                 statement.encode()
             }
@@ -137,18 +138,18 @@ impl Addresses {
             match output {
                 IpamOutput::Persist { position, entry } => {
                     effects.push(Effect::Write(Write::Entry { position, entry }));
-                    if self.fault == Some(Planted::GrantBeforeSync) {
+                    if self.fault == Some(InjectedFault::GrantBeforeSync) {
                         self.ipam.persisted(position, now);
                     }
                 }
                 IpamOutput::Statement(bytes) => {
                     let bytes = self.perhaps_without_pins(bytes);
-                    if let Err(error) = control.say(TOPIC, bytes, now) {
+                    if let Err(error) = control.announce(TOPIC, bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
                 IpamOutput::Send { to, bytes } => {
-                    if let Err(error) = control.tell(to, TOPIC, &bytes, now) {
+                    if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }

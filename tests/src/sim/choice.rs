@@ -1,8 +1,8 @@
 //! Choices by seed: scenario, layout, size.
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::layout::Layout;
-use super::run::Options;
+use super::run::RunOptions;
 use super::scenario::Scenario;
 
 /// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
@@ -25,34 +25,34 @@ pub(crate) struct Choice {
     pub(crate) scenario: Scenario,
     pub(crate) layout: Layout,
     pub(crate) routers: usize,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
 }
 
 impl Choice {
-    pub(crate) fn of(seed: u64, options: Options) -> Self {
-        let mut dice = Dice::new(seed);
+    pub(crate) fn of(seed: u64, options: RunOptions) -> Self {
+        let mut rng = Rng::new(seed);
         let large = seed.is_multiple_of(LARGE_EVERY)
-            && options.planted.is_none()
+            && options.fault.is_none()
             && !options.small
             && options.scenario.is_none();
         let drawn = if large {
             Scenario::Everything
         } else {
-            Scenario::drawn(&mut dice)
+            Scenario::drawn(&mut rng)
         };
         let scenario = options.scenario.unwrap_or(drawn);
         let layout = loop {
-            let layout = Layout::ALL[dice.below(Layout::ALL.len())];
+            let layout = Layout::ALL[rng.below(Layout::ALL.len())];
             if scenario.suits(layout) && (!large || layout == large_layout(seed)) {
                 break layout;
             }
         };
-        let routers = match dice.below(100) {
+        let routers = match rng.below(100) {
             _ if large => LARGE,
-            _ if scenario == Scenario::Rekey => 3 + dice.below(3),
-            0..85 => 3 + dice.below(5),
-            85..98 => 8 + dice.below(7),
-            _ => 15 + dice.below(36),
+            _ if scenario == Scenario::Rekey => 3 + rng.below(3),
+            0..85 => 3 + rng.below(5),
+            85..98 => 8 + rng.below(7),
+            _ => 15 + rng.below(36),
         };
         // Datagrams have a hop limit of 16: longer chains are outside the promises.
         let routers = match layout {
@@ -66,7 +66,7 @@ impl Choice {
             scenario,
             layout,
             routers,
-            dice,
+            rng,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesh_router::ipam::{entries, file, frame};
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::invariants::{Check, Violation};
 
 /// Unit in bytes that a power failure may lose separately.
@@ -81,7 +81,7 @@ impl Disk {
 
     /// Starts the next write, unless one is in progress. Returns its duration, and the armed crash if it is due at this
     /// write.
-    pub(crate) fn begin(&mut self, dice: &mut Dice) -> Option<(Duration, Option<Crash>)> {
+    pub(crate) fn begin(&mut self, rng: &mut Rng) -> Option<(Duration, Option<Crash>)> {
         if self.writing.is_some() {
             return None;
         }
@@ -94,8 +94,8 @@ impl Disk {
             _ => return None,
         };
         self.writing = Some(write);
-        let slow = dice.chance(50);
-        let time = dice.millis(1, if slow { 200 } else { 20 });
+        let slow = rng.chance(50);
+        let time = rng.millis(1, if slow { 200 } else { 20 });
         Some((time, self.sprung()))
     }
 
@@ -127,7 +127,7 @@ impl Disk {
     }
 
     /// Crashes, perhaps in the middle of a write.
-    pub(crate) fn crash(&mut self, how: Crash, dice: &mut Dice) {
+    pub(crate) fn crash(&mut self, how: Crash, rng: &mut Rng) {
         self.waiting.clear();
         self.snapshot = None;
         self.position = 0;
@@ -142,12 +142,12 @@ impl Disk {
         self.left = Some([said(&self.file), said(&after)]);
         match writing {
             Writing::Replace(new) => {
-                if dice.chance(500) {
+                if rng.chance(500) {
                     self.file = Some(new);
                 }
             }
             Writing::Append(frame) => {
-                let torn = torn(frame, how, dice);
+                let torn = torn(frame, how, rng);
                 if let Some(file) = &mut self.file {
                     file.extend_from_slice(&torn);
                 }
@@ -209,13 +209,13 @@ fn check_left(left: Option<&[Vec<Vec<u8>>; 2]>, said: &Vec<Vec<u8>>) -> Check {
 }
 
 /// Returns the part of an interrupted append that is in the file.
-fn torn(mut frame: Vec<u8>, how: Crash, dice: &mut Dice) -> Vec<u8> {
-    match (how, dice.below(4)) {
+fn torn(mut frame: Vec<u8>, how: Crash, rng: &mut Rng) -> Vec<u8> {
+    match (how, rng.below(4)) {
         (_, 0) => frame,
         (Crash::Power, 1) => {
             // The file has its new length, and an arbitrary subset of its sectors.
             for sector in frame.chunks_mut(SECTOR) {
-                if dice.chance(500) {
+                if rng.chance(500) {
                     sector.fill(0);
                 }
             }
@@ -226,7 +226,7 @@ fn torn(mut frame: Vec<u8>, how: Crash, dice: &mut Dice) -> Vec<u8> {
             frame
         }
         _ => {
-            frame.truncate(dice.below(frame.len() + 1));
+            frame.truncate(rng.below(frame.len() + 1));
             frame
         }
     }
@@ -241,13 +241,13 @@ mod tests {
         Write::Entry { position, entry }
     }
 
-    fn written(dice: &mut Dice) -> Disk {
+    fn written(rng: &mut Rng) -> Disk {
         let mut disk = Disk::default();
         disk.push(Write::Replace {
             position: 1,
             entries: vec![vec![0; 3]],
         });
-        assert!(disk.begin(dice).is_some());
+        assert!(disk.begin(rng).is_some());
         assert_eq!(disk.finish().unwrap().0, 1);
         disk
     }
@@ -256,14 +256,14 @@ mod tests {
     fn what_is_synced_stays_and_the_rest_is_there_as_a_whole_or_not_at_all() {
         let mut kept = [0; 2];
         for seed in 0..200 {
-            let mut dice = Dice::new(seed);
-            let mut disk = written(&mut dice);
+            let mut rng = Rng::new(seed);
+            let mut disk = written(&mut rng);
             disk.push(entry(2));
-            assert!(disk.begin(&mut dice).is_some());
-            assert!(disk.begin(&mut dice).is_none(), "one after the other");
+            assert!(disk.begin(&mut rng).is_some());
+            assert!(disk.begin(&mut rng).is_none(), "one after the other");
             disk.push(entry(3));
-            let how = [Crash::Kill, Crash::Power][usize::from(dice.chance(500))];
-            disk.crash(how, &mut dice);
+            let how = [Crash::Kill, Crash::Power][usize::from(rng.chance(500))];
+            disk.crash(how, &mut rng);
             let said = disk.read().unwrap();
             kept[said.len() - 1] += 1;
         }
@@ -272,33 +272,33 @@ mod tests {
 
     #[test]
     fn a_third_state_is_noticed() {
-        let mut dice = Dice::new(1);
-        let mut disk = written(&mut dice);
+        let mut rng = Rng::new(1);
+        let mut disk = written(&mut rng);
         for n in [2, 3] {
             disk.push(entry(n));
-            disk.begin(&mut dice).unwrap();
+            disk.begin(&mut rng).unwrap();
             disk.finish().unwrap();
         }
         disk.push(entry(4));
-        disk.begin(&mut dice).unwrap();
-        disk.crash(Crash::Kill, &mut dice);
+        disk.begin(&mut rng).unwrap();
+        disk.crash(Crash::Kill, &mut rng);
         disk.lose_end(10_000);
         assert!(disk.read().is_err());
-        let mut disk = written(&mut dice);
+        let mut disk = written(&mut rng);
         disk.push(entry(2));
-        disk.begin(&mut dice).unwrap();
+        disk.begin(&mut rng).unwrap();
         disk.finish().unwrap();
         disk.push(entry(3));
-        disk.begin(&mut dice).unwrap();
-        disk.crash(Crash::Kill, &mut dice);
+        disk.begin(&mut rng).unwrap();
+        disk.crash(Crash::Kill, &mut rng);
         disk.file = Some(file(&[vec![9; 9]]));
         assert!(disk.read().unwrap_err().invariant.starts_with("I13"));
     }
 
     #[test]
     fn a_trap_springs_at_its_write_and_once() {
-        let mut dice = Dice::new(1);
-        let mut disk = written(&mut dice);
+        let mut rng = Rng::new(1);
+        let mut disk = written(&mut rng);
         disk.trap = Some(Trap {
             after: 1,
             crash: Crash::Power,
@@ -306,7 +306,7 @@ mod tests {
         let mut sprung = Vec::new();
         for n in 2..6 {
             disk.push(entry(n));
-            sprung.push(disk.begin(&mut dice).unwrap().1);
+            sprung.push(disk.begin(&mut rng).unwrap().1);
             disk.finish();
         }
         assert_eq!(sprung, [None, Some(Crash::Power), None, None]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mesh_proto::ids::Mac;
 
 use super::network::HostId;
-use super::offloads::{self, Pair};
+use super::offloads::{self, SegmentFlow};
 
 /// Marker in every frame, which must not appear on any wire.
 pub(crate) const MARKER: &[u8; 16] = b"\xf7cleartext-frame";
@@ -22,7 +22,7 @@ const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 
 /// A frame that was sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct SentFrame {
     pub(crate) from: HostId,
     pub(crate) bytes: Vec<u8>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Sent {
 /// All frames sent by containers.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    sent: BTreeMap<FrameId, Sent>,
+    sent: BTreeMap<FrameId, SentFrame>,
     next: FrameId,
 }
 
@@ -70,7 +70,7 @@ impl Ledger {
     pub(crate) fn burst(
         &mut self,
         from: HostId,
-        pair: &Pair,
+        pair: &SegmentFlow,
         count: u16,
         size: usize,
     ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
@@ -97,7 +97,7 @@ impl Ledger {
     fn note(&mut self, from: HostId, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
         let id = self.next;
         self.next += 1;
-        let sent = Sent {
+        let sent = SentFrame {
             from,
             bytes: bytes.clone(),
         };
@@ -105,7 +105,7 @@ impl Ledger {
         (id, bytes)
     }
 
-    pub(crate) fn sent(&self, id: FrameId) -> Option<&Sent> {
+    pub(crate) fn sent(&self, id: FrameId) -> Option<&SentFrame> {
         self.sent.get(&id)
     }
 

@@ -13,36 +13,36 @@ use mesh_proto::limits::DEFAULT_PORT;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::disk::Disk;
-use super::guests::Guest;
+use super::workload::LeaseHolder;
 use super::layout::Joined;
 use super::network::HostId;
-use super::planted::Planted;
+use super::fault::InjectedFault;
 use super::process::Process;
-use super::router::State;
+use super::router::RouterState;
 
 /// A container: its address, and the MAC address derived from it.
 #[derive(Clone, Debug)]
-pub(crate) struct Container {
+pub(crate) struct Station {
     pub(crate) ip: Ipv4Addr,
     pub(crate) mac: Mac,
 }
 
 /// A host with its persistent state.
-pub(crate) struct Host {
+pub(crate) struct SimHost {
     pub(crate) address: SocketAddr,
     pub(crate) powered: bool,
     pub(crate) process: Option<Box<dyn Process>>,
     /// Number of the process's start.
     pub(crate) incarnation: u64,
-    pub(crate) state: State,
+    pub(crate) state: RouterState,
     pub(crate) disk: Disk,
     /// Containers of the workload, by name.
-    pub(crate) guests: BTreeMap<String, Guest>,
+    pub(crate) workload: BTreeMap<String, LeaseHolder>,
     /// Targets typed by the operator, which are used again after the state is lost.
     pub(crate) typed: Vec<String>,
-    pub(crate) containers: Vec<Container>,
+    pub(crate) containers: Vec<Station>,
     pub(crate) clock: Duration,
     /// Time that its timer is set to.
     pub(crate) armed: Option<Instant>,
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 }
 
 /// Initial parameters of a world.
-pub(crate) struct Plan {
+pub(crate) struct WorldPlan {
     pub(crate) hosts: usize,
     pub(crate) targets: Vec<Vec<HostId>>,
     pub(crate) joined: Joined,
@@ -60,12 +60,12 @@ pub(crate) struct Plan {
     pub(crate) open: bool,
     /// Largest offset between the hosts' clocks.
     pub(crate) clocks: Duration,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
     /// Address range of containers.
     pub(crate) slicing: Slicing,
 }
 
-impl Host {
+impl SimHost {
     /// False if the process is a hostile member without a link.
     pub(crate) fn still_linked(&self) -> bool {
         self.process.as_ref().is_none_or(|p| p.still_linked())
@@ -73,7 +73,7 @@ impl Host {
 
     /// Returns the containers as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
-        let announce = |c: &Container| Attached {
+        let announce = |c: &Station| Attached {
             mac: c.mac,
             addr: ipnet::Ipv4Net::new_assert(c.ip, 16).into(),
             container: format!("c{}", c.ip),
@@ -83,8 +83,8 @@ impl Host {
     }
 }
 
-pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
-    let containers = (0..=dice.below(3)).map(|c| container(id, c)).collect();
+pub(crate) fn host(id: HostId, plan: &WorldPlan, rng: &mut Rng) -> SimHost {
+    let containers = (0..=rng.below(3)).map(|c| container(id, c)).collect();
     let target = |to: &HostId| {
         if plan.names {
             format!("h{to}")
@@ -94,23 +94,23 @@ pub(crate) fn host(id: HostId, plan: &Plan, dice: &mut Dice) -> Host {
     };
     let targets = plan.targets.get(id).map(Vec::as_slice).unwrap_or_default();
     let typed: Vec<String> = targets.iter().map(target).collect();
-    Host {
+    SimHost {
         address: address(id, 0),
         powered: true,
         process: None,
         incarnation: 0,
-        state: State {
-            identity: Arc::new(Identity::from_seeds(dice.key(), dice.key())),
+        state: RouterState {
+            identity: Arc::new(Identity::from_seeds(rng.key(), rng.key())),
             epoch: 0,
             targets: typed.clone(),
             neighbours: Vec::new(),
             pins: BTreeMap::new(),
         },
         disk: Disk::default(),
-        guests: BTreeMap::new(),
+        workload: BTreeMap::new(),
         typed,
         containers,
-        clock: dice.between(Duration::ZERO, plan.clocks),
+        clock: rng.between(Duration::ZERO, plan.clocks),
         armed: None,
         fired: (Instant::ZERO, 0),
     }
@@ -126,9 +126,9 @@ pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
     SocketAddr::new(ip.into(), DEFAULT_PORT)
 }
 
-fn container(host: HostId, number: usize) -> Container {
+fn container(host: HostId, number: usize) -> Station {
     let ip = Ipv4Addr::new(10, 2, byte(host), byte(number + 1));
-    Container {
+    Station {
         ip,
         mac: mac_for(ip.into()),
     }

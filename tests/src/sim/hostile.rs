@@ -15,12 +15,12 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode};
-use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::process::{Effect, Process};
-use super::router::Router;
+use super::router::SimRouter;
 use super::sybils::Sybils;
 
 /// Interval of messages.
@@ -46,7 +46,7 @@ const FLOOD_PACE: Duration = Duration::from_millis(30);
 pub(crate) struct Hostile {
     identity: Arc<Identity>,
     secret: Arc<MeshSecret>,
-    dice: Dice,
+    rng: Rng,
     links: BTreeMap<ConnId, (Link, bool)>,
     next_conn: u64,
     next: Instant,
@@ -63,12 +63,12 @@ impl Hostile {
         identity: Arc<Identity>,
         secret: Arc<MeshSecret>,
         targets: &[String],
-        dice: Dice,
+        rng: Rng,
     ) -> Self {
         let mut hostile = Self {
             identity,
             secret,
-            dice,
+            rng,
             links: BTreeMap::new(),
             next_conn: 1,
             next: Instant::ZERO,
@@ -106,7 +106,7 @@ impl Hostile {
             record,
             features: 0,
         };
-        let link = Link::new(role, &config, now, &mut self.dice.entropy());
+        let link = Link::new(role, &config, now, &mut self.rng.entropy());
         self.links.insert(conn, (link, false));
         self.pump(conn);
     }
@@ -164,25 +164,25 @@ impl Hostile {
         let kind = match self.only {
             Some(Harm::Forge) => 1,
             Some(Harm::Flood) => 9,
-            None => self.dice.below(16),
+            None => self.rng.below(16),
         };
         Ok(match kind {
-            0 => LinkMessage::Records(vec![self.dice.bytes(0, 400), self.dice.bytes(0, 4)]),
+            0 => LinkMessage::Records(vec![self.rng.bytes(0, 400), self.rng.bytes(0, 4)]),
             1 => LinkMessage::Records(self.forged()),
             2 => LinkMessage::Records(self.lies().into_iter().collect()),
             3 => LinkMessage::Digest(self.peer().0),
-            4 => LinkMessage::Want(vec![RecordKey::new(self.peer(), Topic::LINKS); 20]),
+            4 => LinkMessage::Request(vec![RecordKey::new(self.peer(), Topic::LINKS); 20]),
             5 => LinkMessage::Summary(self.summary()),
             6 => LinkMessage::Pong {
-                nonce: self.dice.number(),
+                nonce: self.rng.number(),
             },
             7 => LinkMessage::Observed(SocketAddr::from(([203, 0, 113, 7], 1))),
-            8 => LinkMessage::Want(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
+            8 => LinkMessage::Request(vec![RecordKey::new(anybody, Topic::IDENTITY); 100]),
             9 => LinkMessage::Records(self.flood()),
             10 => LinkMessage::Hashes(self.hashes()),
-            12 => LinkMessage::Wanted(self.dice.chance(500)),
+            12 => LinkMessage::KeepLink(self.rng.chance(500)),
             11 => LinkMessage::Records(self.prattle().into_iter().collect()),
-            13 => LinkMessage::Records(self.sybils.records(self.identity.id(), &mut self.dice)),
+            13 => LinkMessage::Records(self.sybils.records(self.identity.id(), &mut self.rng)),
             14 => LinkMessage::Records(self.reach_of_sybils().into_iter().collect()),
             _ => return Err(self.raw()),
         })
@@ -190,7 +190,7 @@ impl Hostile {
 
     fn peer(&mut self) -> PeerId {
         PeerId(
-            self.dice
+            self.rng
                 .number()
                 .to_be_bytes()
                 .repeat(2)
@@ -201,18 +201,18 @@ impl Hostile {
 
     /// Returns bytes that no encoder produces: an unknown tag, a truncated or damaged body, a message that is too long.
     fn raw(&mut self) -> Vec<u8> {
-        match self.dice.below(4) {
+        match self.rng.below(4) {
             0 => {
                 let mut bytes = vec![200];
-                bytes.extend(self.dice.bytes(0, 100));
+                bytes.extend(self.rng.bytes(0, 100));
                 bytes
             }
             1 => vec![3; mesh_proto::limits::MAX_LINK_MESSAGE],
-            2 => self.dice.bytes(0, 60),
+            2 => self.rng.bytes(0, 60),
             _ => {
                 let summary = LinkMessage::Summary(self.summary());
                 let mut bytes = summary.encode().unwrap_or_default();
-                self.dice.mutate(&mut bytes);
+                self.rng.mutate(&mut bytes);
                 bytes
             }
         }
@@ -222,7 +222,7 @@ impl Hostile {
     fn forged(&mut self) -> Vec<Vec<u8>> {
         let mut records = self.loot.clone();
         for record in &mut records {
-            self.dice.mutate(record);
+            self.rng.mutate(record);
         }
         records
     }
@@ -250,16 +250,16 @@ impl Hostile {
 
     /// Returns a record with random content, for a topic that may not exist.
     fn prattle(&mut self) -> Option<Vec<u8>> {
-        let topic = Topic::new(1 + u8::try_from(self.dice.below(MAX_TOPICS.into())).ok()?)?;
-        let body = self.dice.bytes(0, 200);
+        let topic = Topic::new(1 + u8::try_from(self.rng.below(MAX_TOPICS.into())).ok()?)?;
+        let body = self.rng.bytes(0, 200);
         Some(self.own_record(topic, &body)?.bytes().to_vec())
     }
 
     fn hashes(&mut self) -> Hashes {
-        let depth = u8::try_from(self.dice.below(4)).unwrap_or(0);
+        let depth = u8::try_from(self.rng.below(4)).unwrap_or(0);
         Hashes {
             node: DigestNode::new(depth, 0).unwrap_or(DigestNode::ROOT),
-            sums: [self.dice.number().to_be_bytes(); CHILDREN],
+            sums: [self.rng.number().to_be_bytes(); CHILDREN],
         }
     }
 
@@ -269,21 +269,21 @@ impl Hostile {
     }
 
     fn summary(&mut self) -> Summary {
-        let held = (0..8).map(|_| Held {
+        let entries = (0..8).map(|_| DigestEntry {
             key: RecordKey::new(self.peer(), Topic::IDENTITY),
             reachable: true,
             version: Version {
-                epoch: self.dice.number(),
-                seq: self.dice.number(),
+                epoch: self.rng.number(),
+                seq: self.rng.number(),
             },
             fingerprint: [0; 4],
         });
-        let mut held: Vec<Held> = held.collect();
-        held.sort_by_key(|h| h.key);
+        let mut entries: Vec<DigestEntry> = entries.collect();
+        entries.sort_by_key(|e| e.key);
         Summary {
             first: PeerId([0; 16]),
             last: PeerId([0xff; 16]),
-            held,
+            entries,
         }
     }
 }
@@ -302,7 +302,7 @@ impl Process for Hostile {
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
         if let Some((link, _)) = self.links.get_mut(&conn) {
-            link.handle_bytes(bytes, now, &mut self.dice.entropy());
+            link.handle_bytes(bytes, now, &mut self.rng.entropy());
             self.pump(conn);
         }
     }
@@ -344,7 +344,7 @@ impl Process for Hostile {
         std::mem::take(&mut self.effects)
     }
 
-    fn router(&mut self) -> Option<&mut Router> {
+    fn router(&mut self) -> Option<&mut SimRouter> {
         None
     }
 

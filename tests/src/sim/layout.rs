@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::network::HostId;
 
 /// Shape of a mesh.
@@ -34,12 +34,12 @@ impl Layout {
     }
 
     /// Returns pairs of dialler and dialled for `n` routers; the graph is connected.
-    pub(crate) fn targets(self, n: usize, dice: &mut Dice) -> BTreeSet<(HostId, HostId)> {
+    pub(crate) fn targets(self, n: usize, rng: &mut Rng) -> BTreeSet<(HostId, HostId)> {
         let mut out = BTreeSet::new();
         for host in 1..n {
             let to = match self {
                 Layout::Line | Layout::Ring => host - 1,
-                Layout::Discovery | Layout::Tree | Layout::Graph => dice.below(host),
+                Layout::Discovery | Layout::Tree | Layout::Graph => rng.below(host),
             };
             out.insert((host, to));
         }
@@ -49,7 +49,7 @@ impl Layout {
             }
             Layout::Graph => {
                 for _ in 0..n {
-                    let (a, b) = (dice.below(n), dice.below(n));
+                    let (a, b) = (rng.below(n), rng.below(n));
                     if a != b && !out.contains(&(b, a)) {
                         out.insert((a, b));
                     }
@@ -130,10 +130,10 @@ mod tests {
     #[test]
     fn every_layout_is_connected() {
         for seed in 0..50 {
-            let mut dice = Dice::new(seed);
-            let n = 2 + dice.below(20);
+            let mut rng = Rng::new(seed);
+            let n = 2 + rng.below(20);
             for layout in Layout::ALL {
-                let targets = layout.targets(n, &mut dice);
+                let targets = layout.targets(n, &mut rng);
                 let hosts: Vec<_> = (0..n).collect();
                 let joined = |a, b| targets.contains(&(a, b)) || targets.contains(&(b, a));
                 assert_eq!(components(&hosts, joined).len(), 1, "{layout:?} of {n}");

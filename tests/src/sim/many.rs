@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::planted::Planted;
-use super::run::{Options, Report, run};
+use super::fault::InjectedFault;
+use super::run::{RunOptions, RunReport, run};
 use super::scenario::Scenario;
 
 /// Results of many seeds.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub struct SeedSummary {
     /// Reports of all runs, in order of seeds.
-    pub reports: Vec<Report>,
+    pub reports: Vec<RunReport>,
 }
 
 /// Runs all seeds; with `stop_early` no run starts after one has failed.
-pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summary {
+pub fn run_many(seeds: Range<u64>, options: RunOptions, stop_early: bool) -> SeedSummary {
     let next = AtomicU64::new(seeds.start);
     let reports = Mutex::new(Vec::new());
     let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -46,24 +46,24 @@ pub fn run_many(seeds: Range<u64>, options: Options, stop_early: bool) -> Summar
     });
     let mut reports = reports.into_inner().unwrap_or_default();
     reports.sort_by_key(|r| r.seed);
-    Summary { reports }
+    SeedSummary { reports }
 }
 
 /// Runs seeds until one finds an injected fault. Returns the number of runs, and the report of the first seed that
 /// violates one of the fault's invariants but passes without the fault.
-pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
+pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, RunReport)> {
     const AT_ONCE: usize = 16;
-    let (_, invariants) = Planted::ALL
+    let (_, invariants) = InjectedFault::ALL
         .into_iter()
-        .find(|(fault, _)| *fault == planted)?;
-    let options = Options {
-        planted: Some(planted),
-        scenario: planted.scenario(),
-        ..Options::default()
+        .find(|(fault, _)| *fault == fault)?;
+    let options = RunOptions {
+        fault: Some(fault),
+        scenario: fault.scenario(),
+        ..RunOptions::default()
     };
     // The same run without the fault.
-    let without = Options {
-        planted: None,
+    let without = RunOptions {
+        fault: None,
         small: true,
         ..options
     };
@@ -84,9 +84,9 @@ pub fn hunt(planted: Planted, most: u64) -> Option<(usize, Report)> {
     None
 }
 
-impl Summary {
+impl SeedSummary {
     /// Returns the failed runs.
-    pub fn failures(&self) -> impl Iterator<Item = &Report> {
+    pub fn failures(&self) -> impl Iterator<Item = &RunReport> {
         self.reports.iter().filter(|r| r.broken.is_some())
     }
 
@@ -118,9 +118,9 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for SeedSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sum = |of: fn(&Report) -> u64| self.reports.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&RunReport) -> u64| self.reports.iter().map(of).sum::<u64>();
         let times = self.agreement_times();
         let at = |per_cent: usize| {
             let index = (times.len() * per_cent / 100).min(times.len().saturating_sub(1));

@@ -2,19 +2,19 @@
 //!
 //! One seed determines everything, and reproduces a run exactly:
 //! `cargo run -p mesh-tests --bin mesh-sim -- --seed 7 --verbose`. Promises are in `invariants`, disruptions in
-//! [`Scenario`]; fault injection with [`Planted`] proves that the checks can fail.
+//! [`Scenario`]; fault injection with [`InjectedFault`] proves that the checks can fail.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `choice`, `run` | parameters by seed; one seed from start to end |
 //! | `replace` | a mesh in which a thousand routers are replaced |
 //! | `many` | many seeds on all cores, and their results |
-//! | `scenario`, `action`, `deeds` | disruptions: schedule, kinds, execution |
+//! | `scenario`, `action`, `apply` | disruptions: schedule, kinds, execution |
 //! | `checks` | checks in the middle of some scenarios |
 //! | `world`, `host`, `queue`, `trace` | world, hosts, event queue, trace |
 //! | `network`, `stream`, `transfer` | underlay, TCP, data in flight |
 //! | `process`, `router`, `hostile`, `sybils` | processes on hosts: routers, a malicious member and its sybils |
-//! | `addresses`, `disk`, `guests` | address allocation, its journal, the workload of containers |
+//! | `addresses`, `disk`, `workload` | address allocation, its journal, the workload of containers |
 //! | `names` | announced and known names |
 //! | `frames`, `traffic`, `offloads` | traffic of containers, as frames and super-frames |
 //! | `layout` | pairs that dial each other |
@@ -23,11 +23,11 @@ mod action;
 mod addresses;
 mod checks;
 mod choice;
-mod deeds;
-pub(crate) mod dice;
+mod apply;
+pub(crate) mod rng;
 pub(crate) mod disk;
 pub(crate) mod frames;
-mod guests;
+mod workload;
 mod host;
 pub(crate) mod hostile;
 pub(crate) mod invariants;
@@ -36,7 +36,7 @@ mod many;
 mod names;
 pub(crate) mod network;
 mod offloads;
-mod planted;
+mod fault;
 pub(crate) mod process;
 mod queue;
 mod replace;
@@ -53,8 +53,8 @@ mod world;
 
 pub use invariants::Violation;
 pub use layout::Layout;
-pub use many::{Summary, hunt, run_many};
-pub use planted::Planted;
+pub use many::{SeedSummary, hunt, run_many};
+pub use fault::InjectedFault;
 pub use replace::replace;
-pub use run::{Options, Report, run};
+pub use run::{RunOptions, RunReport, run};
 pub use scenario::Scenario;

@@ -8,22 +8,22 @@ use mesh_proto::names::{Container, LocalNames, Names};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
-use super::planted::Planted;
+use super::fault::InjectedFault;
 
 const TOPIC: Topic = Topic::NAMES;
 
 /// The state machines, with their last inputs.
-pub(crate) struct NamesView {
+pub(crate) struct AnnouncedNames {
     local: LocalNames,
     names: Names,
     known: BTreeMap<PeerId, (Version, bool)>,
-    fault: Option<Planted>,
+    fault: Option<InjectedFault>,
     /// Injected fault `OldNames`: the first announcement of each router, and the number of announcements.
     first: BTreeMap<PeerId, (Vec<u8>, u64)>,
 }
 
-impl NamesView {
-    pub(crate) fn new(me: PeerId, fault: Option<Planted>, now: Instant) -> Self {
+impl AnnouncedNames {
+    pub(crate) fn new(me: PeerId, fault: Option<InjectedFault>, now: Instant) -> Self {
         Self {
             local: LocalNames::default(),
             names: Names::new(me, now),
@@ -40,7 +40,7 @@ impl NamesView {
 
     /// Sets the containers of the host. Returns the announcement if it changed.
     pub(crate) fn set_containers(&mut self, mut containers: Vec<Container>) -> Option<Vec<u8>> {
-        if self.fault == Some(Planted::ForgottenName) {
+        if self.fault == Some(InjectedFault::ForgottenName) {
             containers.extend(self.stale(&containers));
         }
         if !self.local.set_containers(containers) {
@@ -66,9 +66,12 @@ impl NamesView {
     /// Handles an output of the control plane.
     pub(crate) fn hear(&mut self, output: &Output, control: &Control) {
         match output {
-            Output::Said(key) if key.topic == TOPIC => self.look(key.origin, control),
+            Output::Announcement(key) if key.topic == TOPIC => self.look(key.origin, control),
             Output::Reach => {
-                let origins: Vec<PeerId> = control.said(TOPIC).map(|said| said.origin).collect();
+                let origins: Vec<PeerId> = control
+                    .announcements(TOPIC)
+                    .map(|said| said.origin)
+                    .collect();
                 origins.into_iter().for_each(|o| self.look(o, control));
             }
             _ => {}
@@ -79,7 +82,7 @@ impl NamesView {
         if origin == control.me() {
             return;
         }
-        let Some(said) = control.said_by(origin, TOPIC) else {
+        let Some(said) = control.announcement(origin, TOPIC) else {
             if self.known.remove(&origin).is_some() {
                 self.names.forget(&origin);
             }
@@ -89,7 +92,7 @@ impl NamesView {
         if version != said.version {
             self.take(origin, said.version, said.body);
         }
-        if reachable != said.reachable && self.fault != Some(Planted::ShownOutOfReach) {
+        if reachable != said.reachable && self.fault != Some(InjectedFault::ShownOutOfReach) {
             self.names.set_reachable(origin, said.reachable);
         } else if said.reachable {
             self.names.set_reachable(origin, true);
@@ -100,7 +103,7 @@ impl NamesView {
     fn take(&mut self, origin: PeerId, version: Version, body: &[u8]) {
         // A malformed announcement is counted, and hides the previous one.
         let _ = match self.fault {
-            Some(Planted::OldNames) => {
+            Some(InjectedFault::OldNames) => {
                 // Every second announcement is replaced by the first one, as if a delayed copy had arrived.
                 let (first, times) = self.first.entry(origin).or_default();
                 if first.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::rng::Rng;
 
 /// Default MTU in bytes.
 const MTU: u16 = 1500;
@@ -39,8 +39,8 @@ impl Conditions {
 
 /// State of the underlay. Cuts are directed pairs (from, to).
 #[derive(Debug)]
-pub(crate) struct Network {
-    dice: Dice,
+pub(crate) struct VirtualNetwork {
+    rng: Rng,
     conditions: Conditions,
     latency: BTreeMap<(HostId, HostId), Duration>,
     cut: BTreeSet<(HostId, HostId)>,
@@ -49,10 +49,10 @@ pub(crate) struct Network {
     narrow: BTreeMap<(HostId, HostId), u16>,
 }
 
-impl Network {
-    pub(crate) fn new(dice: Dice) -> Self {
+impl VirtualNetwork {
+    pub(crate) fn new(rng: Rng) -> Self {
         Self {
-            dice,
+            rng,
             conditions: Conditions::CLEAN,
             latency: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -109,18 +109,18 @@ impl Network {
     /// Returns the delay of the next segment or datagram: 10 to 50 ms by pair, and up to 5 ms of jitter.
     pub(crate) fn delay(&mut self, a: HostId, b: HostId) -> Duration {
         let pair = (a.min(b), a.max(b));
-        let dice = &mut self.dice;
+        let rng = &mut self.rng;
         let base = *self
             .latency
             .entry(pair)
-            .or_insert_with(|| dice.millis(10, 50));
-        base + dice.millis(0, 5)
+            .or_insert_with(|| rng.millis(10, 50));
+        base + rng.millis(0, 5)
     }
 
     /// Returns the delay of a TCP segment: loss costs a retransmission, never bytes.
     pub(crate) fn segment_delay(&mut self, a: HostId, b: HostId) -> Duration {
-        let retransmission = if self.dice.chance(self.conditions.loss) {
-            self.dice.millis(200, 400)
+        let retransmission = if self.rng.chance(self.conditions.loss) {
+            self.rng.millis(200, 400)
         } else {
             Duration::ZERO
         };
@@ -137,19 +137,19 @@ impl Network {
         if !self.carries_udp(from, to) || bytes.len() > usize::from(self.longest(from, to)) {
             return Vec::new();
         }
-        let copies = 1 + usize::from(self.dice.chance(self.conditions.duplicate));
+        let copies = 1 + usize::from(self.rng.chance(self.conditions.duplicate));
         let mut out = Vec::with_capacity(copies);
         for _ in 0..copies {
-            if self.dice.chance(self.conditions.loss) {
+            if self.rng.chance(self.conditions.loss) {
                 continue;
             }
             let mut delay = self.delay(from, to);
-            if self.dice.chance(self.conditions.reorder) {
-                delay += self.dice.millis(1, 60);
+            if self.rng.chance(self.conditions.reorder) {
+                delay += self.rng.millis(1, 60);
             }
             let mut bytes = bytes.to_vec();
-            if self.dice.chance(self.conditions.corrupt) {
-                self.dice.flip(&mut bytes);
+            if self.rng.chance(self.conditions.corrupt) {
+                self.rng.flip(&mut bytes);
             }
             out.push((delay, bytes));
         }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn clean_underlay_delivers_each_datagram_once_and_intact() {
-        let mut net = Network::new(Dice::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         for _ in 0..100 {
             let copies = net.datagram(0, 1, b"abc");
             assert_eq!(copies.len(), 1);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn bad_underlay_loses_repeats_and_damages() {
-        let mut net = Network::new(Dice::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         net.set_conditions(Conditions::BAD);
         let all: Vec<_> = (0..2000).map(|_| net.datagram(0, 1, &[0; 64])).collect();
         assert!(all.iter().any(Vec::is_empty));
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_the_path_vanishes() {
-        let mut net = Network::new(Dice::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         assert_eq!(net.datagram(0, 1, &[0; 1472]).len(), 1);
         assert!(net.datagram(0, 1, &[0; 1473]).is_empty());
         net.narrow(1, 0, 700);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn cuts_have_a_direction() {
-        let mut net = Network::new(Dice::new(1));
+        let mut net = VirtualNetwork::new(Rng::new(1));
         net.cut(0, 1);
         assert!(net.datagram(0, 1, b"x").is_empty());
         assert_eq!(net.datagram(1, 0, b"x").len(), 1);

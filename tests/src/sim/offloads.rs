@@ -17,13 +17,13 @@ const CHECKSUM_AT: usize = ETHERNET + IP + 16;
 
 /// Sender and receiver of a burst.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pair {
+pub(crate) struct SegmentFlow {
     pub(crate) source: (Mac, Ipv4Addr),
     pub(crate) target: (Mac, Ipv4Addr),
 }
 
 /// Returns a complete TCP segment over IPv4: number `index` of a burst, after `before` bytes of payload.
-pub(crate) fn segment(pair: &Pair, index: u16, before: usize, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(pair: &SegmentFlow, index: u16, before: usize, payload: &[u8]) -> Vec<u8> {
     let mut frame = headers(pair, index, before, payload.len());
     frame.extend_from_slice(payload);
     let tcp = pseudo(pair, TCP + payload.len()) + sum(&frame[ETHERNET + IP..]);
@@ -32,7 +32,7 @@ pub(crate) fn segment(pair: &Pair, index: u16, before: usize, payload: &[u8]) ->
 }
 
 /// Returns the same payloads as one frame with an unfinished checksum.
-pub(crate) fn super_frame(pair: &Pair, payloads: &[Vec<u8>]) -> (VirtioHeader, Vec<u8>) {
+pub(crate) fn super_frame(pair: &SegmentFlow, payloads: &[Vec<u8>]) -> (VirtioHeader, Vec<u8>) {
     let all = payloads.concat();
     let mut frame = headers(pair, 0, 0, all.len());
     let unfinished = fold(pseudo(pair, TCP + all.len()));
@@ -51,7 +51,7 @@ pub(crate) fn super_frame(pair: &Pair, payloads: &[Vec<u8>]) -> (VirtioHeader, V
     (header, frame)
 }
 
-fn headers(pair: &Pair, index: u16, before: usize, payload: usize) -> Vec<u8> {
+fn headers(pair: &SegmentFlow, index: u16, before: usize, payload: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(HEADERS + payload);
     frame.extend_from_slice(&pair.target.0.0);
     frame.extend_from_slice(&pair.source.0.0);
@@ -71,7 +71,7 @@ fn headers(pair: &Pair, index: u16, before: usize, payload: usize) -> Vec<u8> {
 }
 
 /// Returns the sum over addresses, protocol and length (RFC 9293 §3.1).
-fn pseudo(pair: &Pair, length: usize) -> u64 {
+fn pseudo(pair: &SegmentFlow, length: usize) -> u64 {
     sum(&pair.source.1.octets()) + sum(&pair.target.1.octets()) + 6 + length as u64
 }
 
@@ -141,12 +141,12 @@ fn cut(header: &VirtioHeader, bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Outputs of one batch of a router whose port may have offloads.
-pub(crate) struct Turn<'a> {
+pub(crate) struct PortBatch<'a> {
     out: Collected,
     port: Option<&'a mut OffloadPort>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> PortBatch<'a> {
     pub(crate) fn new(port: Option<&'a mut OffloadPort>) -> Self {
         Self {
             out: Collected::default(),
@@ -163,7 +163,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Outbox for Turn<'_> {
+impl Outbox for PortBatch<'_> {
     fn outgoing(&mut self) -> &mut Outgoing {
         self.out.outgoing()
     }
@@ -188,8 +188,8 @@ impl Outbox for Turn<'_> {
 mod tests {
     use super::*;
 
-    fn pair() -> Pair {
-        Pair {
+    fn pair() -> SegmentFlow {
+        SegmentFlow {
             source: (Mac([2; 6]), Ipv4Addr::new(10, 0, 0, 1)),
             target: (Mac([4; 6]), Ipv4Addr::new(10, 0, 0, 2)),
         }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use mesh_proto::control::Remembered;
+use mesh_proto::control::StoredNeighbour;
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::time::Instant;
@@ -10,8 +10,8 @@ use mesh_proto::time::Instant;
 use super::disk::Write;
 use super::frames::FrameId;
 use super::invariants::forward_once::RelayKey;
-use super::invariants::ways::View;
-use super::router::Router;
+use super::invariants::ways::RouteView;
+use super::router::SimRouter;
 
 /// Effect of a process on the world.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Effect {
         bytes: Vec<u8>,
     },
     /// A lane relays a datagram, with the router's view of the mesh.
-    Relayed(RelayKey, View),
+    Relayed(RelayKey, RouteView),
     /// A frame is injected into the host's bridge.
     Inject(Vec<u8>),
     /// A received broadcast is forwarded.
@@ -52,7 +52,7 @@ pub(crate) enum Keep {
     Pin(PeerName, [u8; 32]),
     Unpin(PeerName),
     Targets(Vec<String>),
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
     Epoch(u64),
 }
 
@@ -68,9 +68,9 @@ pub(crate) trait Process {
     fn next_deadline(&self) -> Instant;
     fn drain(&mut self) -> Vec<Effect>;
     /// Returns the router, if the process is one.
-    fn router(&mut self) -> Option<&mut Router>;
+    fn router(&mut self) -> Option<&mut SimRouter>;
     /// Returns a shared reference to the router, if the process is one.
-    fn as_router(&self) -> Option<&Router> {
+    fn as_router(&self) -> Option<&SimRouter> {
         None
     }
     /// False if the process is a hostile member without a link.

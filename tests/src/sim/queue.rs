@@ -1,4 +1,4 @@
-//! Event queue, ordered by time, and by insertion among equal times.
+//! SimEvent queue, ordered by time, and by insertion among equal times.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -6,33 +6,33 @@ use std::collections::BinaryHeap;
 use mesh_proto::time::Instant;
 
 #[derive(Debug)]
-struct Entry<E> {
+struct QueuedEvent<E> {
     at: Instant,
     number: u64,
     event: E,
 }
 
-impl<E> Entry<E> {
+impl<E> QueuedEvent<E> {
     fn key(&self) -> (Instant, u64) {
         (self.at, self.number)
     }
 }
 
-impl<E> PartialEq for Entry<E> {
+impl<E> PartialEq for QueuedEvent<E> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<E> Eq for Entry<E> {}
+impl<E> Eq for QueuedEvent<E> {}
 
-impl<E> PartialOrd for Entry<E> {
+impl<E> PartialOrd for QueuedEvent<E> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<E> Ord for Entry<E> {
+impl<E> Ord for QueuedEvent<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
@@ -40,12 +40,12 @@ impl<E> Ord for Entry<E> {
 
 /// Pending events of a run.
 #[derive(Debug)]
-pub(crate) struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+pub(crate) struct EventQueue<E> {
+    heap: BinaryHeap<Reverse<QueuedEvent<E>>>,
     entered: u64,
 }
 
-impl<E> Queue<E> {
+impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -56,7 +56,7 @@ impl<E> Queue<E> {
     pub(crate) fn push(&mut self, at: Instant, event: E) {
         let number = self.entered;
         self.entered += 1;
-        self.heap.push(Reverse(Entry { at, number, event }));
+        self.heap.push(Reverse(QueuedEvent { at, number, event }));
     }
 
     /// Returns the next event, if it is due at `end` or earlier.
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn time_orders_and_entry_breaks_ties() {
         let at = Instant::from_nanos;
-        let mut queue = Queue::new();
+        let mut queue = EventQueue::new();
         for (time, event) in [(5, 'c'), (1, 'a'), (5, 'd'), (3, 'b')] {
             queue.push(at(time), event);
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::dice::Dice;
-use super::host::Plan;
+use super::rng::Rng;
+use super::host::WorldPlan;
 use super::invariants::Violation;
 use super::layout::{Joined, Layout};
 use super::network::HostId;
 use super::run::slicing;
-use super::verifier::Cache;
-use super::world::{Event, World};
+use super::verifier::VerifierCache;
+use super::world::{SimEvent, World};
 
 const ROUTERS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(8);
@@ -31,9 +31,9 @@ const PEACE: Duration = Duration::from_secs(12);
 /// # Errors
 /// The violated invariant.
 pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
-    let mut dice = Dice::new(seed);
-    let pairs = Layout::Discovery.targets(ROUTERS, &mut dice);
-    let plan = Plan {
+    let mut rng = Rng::new(seed);
+    let pairs = Layout::Discovery.targets(ROUTERS, &mut rng);
+    let plan = WorldPlan {
         hosts: ROUTERS,
         // The first host needs targets as well, for when it is the one replaced.
         targets: (0..ROUTERS)
@@ -46,11 +46,11 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
         names: false,
         open: false,
         clocks: Duration::from_secs(3_600),
-        planted: None,
-        slicing: slicing(&mut dice),
+        fault: None,
+        slicing: slicing(&mut rng),
     };
-    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), None);
-    world.queue.push(Instant::ZERO, Event::Guests);
+    let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), None);
+    world.queue.push(Instant::ZERO, SimEvent::Workload);
     for host in 0..ROUTERS {
         world.act(&Action::Start(host));
     }
@@ -64,16 +64,16 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
     }
     match world.broken {
         Some(broken) => Err(broken),
-        None => Ok(world.guests.given),
+        None => Ok(world.workload.given),
     }
 }
 
 impl World {
     fn replace_one(&mut self) {
         let begun = self.now;
-        self.guests.set_busy(true);
+        self.workload.set_busy(true);
         self.step_to(begun + Duration::from_secs(1));
-        let host = self.dice.below(ROUTERS);
+        let host = self.rng.below(ROUTERS);
         self.act(&Action::Kill(host));
         self.act(&Action::LoseState(host));
         self.step_to(self.now + BACK);
@@ -87,7 +87,7 @@ impl World {
     }
 
     fn count(&mut self) {
-        self.guests.set_busy(false);
+        self.workload.set_busy(false);
         self.step_to(self.now + PEACE);
         let check = self.addresses_in_peace();
         self.check(check);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_proto::control::{Config, Control, HeldAddresses, Note, Output, Remembered};
+use mesh_proto::control::{Config, Control, Note, Output, RemoteAddresses, StoredNeighbour};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -24,33 +24,33 @@ use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
-use super::addresses::Addresses;
-use super::dice::Dice;
+use super::addresses::RouterAddresses;
+use super::fault::{InjectedFault, detours};
 use super::frames::id_of;
 use super::invariants::bounds::Fill;
 use super::invariants::forward_once::relay_key;
-use super::invariants::ways::{View, graph};
-use super::names::NamesView;
-use super::offloads::{OffloadPort, Turn};
-use super::planted::{Planted, detours};
+use super::invariants::ways::{RouteView, graph};
+use super::names::AnnouncedNames;
+use super::offloads::{OffloadPort, PortBatch};
 use super::process::{Effect, Keep, Process};
-use super::verifier::Credulous;
+use super::rng::Rng;
+use super::verifier::AcceptAll;
 
 /// The fault `ShortRead` takes a byte from reads longer than this.
 const LONG_READ: usize = 900;
 
-/// State that a router keeps on disk.
+/// RouterState that a router keeps on disk.
 #[derive(Clone)]
-pub(crate) struct State {
+pub(crate) struct RouterState {
     pub(crate) identity: Arc<Identity>,
     pub(crate) epoch: u64,
     pub(crate) targets: Vec<String>,
-    pub(crate) neighbours: Vec<Remembered>,
+    pub(crate) neighbours: Vec<StoredNeighbour>,
     pub(crate) pins: BTreeMap<PeerName, [u8; 32]>,
 }
 
 /// Parameters of a start besides the state.
-pub(crate) struct Setup {
+pub(crate) struct RouterSetup {
     pub(crate) nickname: String,
     pub(crate) address: SocketAddr,
     pub(crate) discovery: bool,
@@ -64,15 +64,15 @@ pub(crate) struct Setup {
     /// Offset of the host's clock from that of the world.
     pub(crate) clock: Duration,
     /// Injected fault.
-    pub(crate) fault: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
 }
 
 /// A running router.
-pub(crate) struct Router {
+pub(crate) struct SimRouter {
     control: Control,
     /// `None` if allocation is off.
-    addresses: Option<Addresses>,
-    names: NamesView,
+    addresses: Option<RouterAddresses>,
+    names: AnnouncedNames,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
     /// Hash of the snapshot's graph, computed on demand.
@@ -83,21 +83,21 @@ pub(crate) struct Router {
     /// Injected fault: snapshots are ignored.
     pub(crate) deaf_to_snapshots: bool,
     /// Injected fault of the router itself.
-    fault: Option<Planted>,
+    fault: Option<InjectedFault>,
     /// Last announced attachments.
     announced: Vec<Attached>,
     /// Port with offloads; `None` for one without.
     port: Option<OffloadPort>,
     /// Known addresses elsewhere.
-    held: HeldAddresses,
+    held: RemoteAddresses,
 }
 
-impl Router {
+impl SimRouter {
     /// Starts a router with the state of its last run.
     pub(crate) fn start(
-        state: &State,
-        setup: &Setup,
-        dice: &mut Dice,
+        state: &RouterState,
+        setup: &RouterSetup,
+        rng: &mut Rng,
         now: Instant,
     ) -> Result<Self, String> {
         let local = now + setup.clock;
@@ -113,14 +113,14 @@ impl Router {
             discovery: setup.discovery,
             mtu: limits::DEFAULT_MTU,
             suites: setup.suites,
-            remembered: state.neighbours.clone(),
+            stored_neighbours: state.neighbours.clone(),
             forgotten: Vec::new(),
             pins: state.pins.clone(),
         };
-        let forwarder = Arc::new(Forwarder::new(&mut dice.entropy()));
-        let entropy = Box::new(dice.entropy());
+        let forwarder = Arc::new(Forwarder::new(&mut rng.entropy()));
+        let entropy = Box::new(rng.entropy());
         let verifier = match setup.fault {
-            Some(Planted::SkippedSignature) => Arc::new(Credulous),
+            Some(InjectedFault::SkippedSignature) => Arc::new(AcceptAll),
             _ => setup.verifier.clone(),
         };
         let control = Control::new(config, forwarder.clone(), verifier, entropy, local)
@@ -133,14 +133,14 @@ impl Router {
                     slicing: *slicing,
                     auto_reclaim: None,
                 };
-                Some(Addresses::start(config, journal, setup.fault, local)?)
+                Some(RouterAddresses::start(config, journal, setup.fault, local)?)
             }
             None => None,
         };
         let mut router = Self {
             control,
             addresses,
-            names: NamesView::new(me, setup.fault, local),
+            names: AnnouncedNames::new(me, setup.fault, local),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             graph: None,
@@ -150,8 +150,8 @@ impl Router {
             deaf_to_snapshots: false,
             fault: setup.fault,
             announced: setup.attached.clone(),
-            port: dice.chance(500).then(OffloadPort::new),
-            held: HeldAddresses::default(),
+            port: rng.chance(500).then(OffloadPort::new),
+            held: RemoteAddresses::default(),
         };
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
@@ -186,7 +186,7 @@ impl Router {
 
     fn egress(&mut self, batch: &mut dyn Iterator<Item = PortFrame<'_>>, now: Instant) {
         let local = self.local(now);
-        let mut turn = Turn::new(self.port.as_mut());
+        let mut turn = PortBatch::new(self.port.as_mut());
         self.forwarder
             .egress(&self.snapshot, batch, local, &mut self.scratch, &mut turn);
         let out = turn.end();
@@ -196,7 +196,7 @@ impl Router {
 
     /// Sets the containers of the host.
     pub(crate) fn set_attached(&mut self, mut attached: Vec<Attached>, now: Instant) {
-        if self.fault == Some(Planted::ForgottenTombstone) {
+        if self.fault == Some(InjectedFault::ForgottenTombstone) {
             let old = self.announced.drain(..).filter(|a| !attached.contains(a));
             let old: Vec<Attached> = old.collect();
             attached.extend(old);
@@ -214,14 +214,14 @@ impl Router {
 
     /// Returns its allocation state, as operators see it.
     pub(crate) fn ipam(&self) -> Option<&Ipam> {
-        self.addresses.as_ref().map(Addresses::state)
+        self.addresses.as_ref().map(RouterAddresses::state)
     }
 
     /// Runs `deed` on its allocation at its local time; does nothing if allocation is off.
     pub(crate) fn with_addresses<T: Default>(
         &mut self,
         now: Instant,
-        deed: impl FnOnce(&mut Addresses, Instant) -> T,
+        deed: impl FnOnce(&mut RouterAddresses, Instant) -> T,
     ) -> T {
         let local = self.local(now);
         let addresses = self.addresses.as_mut();
@@ -231,7 +231,7 @@ impl Router {
     }
 
     /// Returns its view of names.
-    pub(crate) fn names(&self) -> &NamesView {
+    pub(crate) fn names(&self) -> &AnnouncedNames {
         &self.names
     }
 
@@ -239,7 +239,7 @@ impl Router {
     pub(crate) fn set_named(&mut self, containers: Vec<Container>, now: Instant) {
         let local = self.local(now);
         if let Some(statement) = self.names.set_containers(containers) {
-            let said = self.control.say(Topic::NAMES, statement, local);
+            let said = self.control.announce(Topic::NAMES, statement, local);
             let note = |error: RecordError| Effect::Note(error.to_string());
             self.effects.extend(said.err().map(note));
         }
@@ -360,7 +360,7 @@ impl Router {
         let key = relay_key(datagram)?;
         let routes = &self.snapshot.routes;
         let hops = routes.next_hop(&PeerId(key.0));
-        let view = View {
+        let view = RouteView {
             graph: *self.graph.get_or_insert_with(|| graph(routes)),
             to_go: hops.map(|(_, hops)| hops),
         };
@@ -405,14 +405,14 @@ impl Router {
                 Output::Neighbours(all) => Effect::Keep(Keep::Neighbours(all)),
                 // The simulator keeps all names.
                 Output::Forgotten(_) => continue,
-                Output::Held(holder) => {
+                Output::RemoteAttached(holder) => {
                     self.held.set(holder);
                     continue;
                 }
                 Output::Fast(_)
                 | Output::SparePort(_)
-                | Output::Said(_)
-                | Output::Told { .. }
+                | Output::Announcement(_)
+                | Output::Unicast { .. }
                 | Output::Reach => continue,
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
@@ -428,7 +428,7 @@ impl Router {
             self.graph = None;
         }
         self.snapshot = match self.fault {
-            Some(Planted::Detour) => Arc::new(detours(&snapshot)),
+            Some(InjectedFault::Detour) => Arc::new(detours(&snapshot)),
             _ => snapshot,
         };
         let mut out = Collected::default();
@@ -439,7 +439,7 @@ impl Router {
     }
 }
 
-impl Process for Router {
+impl Process for SimRouter {
     fn accepted(&mut self, from: SocketAddr, now: Instant) -> Option<ConnId> {
         let conn = self.control.handle_accepted(from, self.local(now));
         self.settle(now);
@@ -452,7 +452,8 @@ impl Process for Router {
     }
 
     fn bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
-        let lost = usize::from(self.fault == Some(Planted::ShortRead) && bytes.len() > LONG_READ);
+        let lost =
+            usize::from(self.fault == Some(InjectedFault::ShortRead) && bytes.len() > LONG_READ);
         let bytes = &bytes[..bytes.len() - lost];
         self.control.handle_bytes(conn, bytes, self.local(now));
         self.settle(now);
@@ -472,12 +473,12 @@ impl Process for Router {
         let local = self.local(now);
         let kind = Header::parse(&bytes).map(|h| h.kind);
         let handshake = matches!(kind, Ok(Kind::Init | Kind::Response));
-        if self.fault == Some(Planted::DeafToHandshakes) && handshake {
+        if self.fault == Some(InjectedFault::DeafToHandshakes) && handshake {
             return;
         }
-        let forgetful = self.fault == Some(Planted::SkippedDedup) && kind == Ok(Kind::Flood);
-        let fresh = forgetful.then(|| Forwarder::new(&mut Dice::new(local.as_nanos()).entropy()));
-        let mut turn = Turn::new(self.port.as_mut());
+        let forgetful = self.fault == Some(InjectedFault::SkippedDedup) && kind == Ok(Kind::Flood);
+        let fresh = forgetful.then(|| Forwarder::new(&mut Rng::new(local.as_nanos()).entropy()));
+        let mut turn = PortBatch::new(self.port.as_mut());
         fresh.as_ref().unwrap_or(&self.forwarder).ingress(
             &self.snapshot,
             from,
@@ -502,7 +503,7 @@ impl Process for Router {
     }
 
     fn next_deadline(&self) -> Instant {
-        if self.fault == Some(Planted::DeafTimer) {
+        if self.fault == Some(InjectedFault::DeafTimer) {
             return Instant::FAR_FUTURE;
         }
         let addresses = self.ipam().map(Ipam::next_deadline);
@@ -514,11 +515,11 @@ impl Process for Router {
         std::mem::take(&mut self.effects)
     }
 
-    fn router(&mut self) -> Option<&mut Router> {
+    fn router(&mut self) -> Option<&mut SimRouter> {
         Some(self)
     }
 
-    fn as_router(&self) -> Option<&Router> {
+    fn as_router(&self) -> Option<&SimRouter> {
         Some(self)
     }
 }

@@ -15,18 +15,18 @@ use mesh_proto::time::Instant;
 
 use super::action::Action;
 use super::choice::Choice;
-use super::dice::Dice;
-use super::host::{Host, Plan};
+use super::rng::Rng;
+use super::host::{SimHost, WorldPlan};
 use super::invariants::agreement::{self, Belief};
 use super::invariants::delivery::{self, Expectation};
 use super::invariants::{Check, Violation};
 use super::layout::{Joined, Layout, components, diameter};
 use super::network::HostId;
-use super::planted::{Planted, VICTIM};
+use super::fault::{InjectedFault, VICTIM};
 use super::scenario::Scenario;
-use super::trace::Sink;
-use super::verifier::Cache;
-use super::world::{Event, World};
+use super::trace::LineSink;
+use super::verifier::VerifierCache;
+use super::world::{SimEvent, World};
 
 /// Virtual time after the last disruption within which every component must agree: the slowest redial of an explicit
 /// target (8.25 s), a handshake, and the detection of dead links after 3.5 s.
@@ -41,11 +41,11 @@ const MAX_PAIRS: usize = 150;
 const PATH_MTU: &str = "S4 path MTU";
 const HELD: &str = "S5 held addresses";
 
-/// Options of a run.
+/// RunOptions of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct RunOptions {
     /// Injects this fault.
-    pub planted: Option<Planted>,
+    pub fault: Option<InjectedFault>,
     /// Leaves large meshes out, as with an injected fault.
     pub small: bool,
     /// Runs this scenario rather than the seed's own.
@@ -54,7 +54,7 @@ pub struct Options {
 
 /// Result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct RunReport {
     /// Its seed.
     pub seed: u64,
     /// Scenario of the run.
@@ -79,9 +79,9 @@ pub struct Report {
     pub broken: Option<Violation>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report {
+        let RunReport {
             seed,
             scenario,
             layout,
@@ -104,7 +104,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl RunReport {
     fn new(seed: u64, choice: &Choice) -> Self {
         Self {
             seed,
@@ -123,9 +123,9 @@ impl Report {
 }
 
 /// Runs one seed. A panic of the code under test is a violation, too.
-pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
+pub fn run(seed: u64, options: RunOptions, sink: Option<LineSink>) -> RunReport {
     let choice = Choice::of(seed, options);
-    let mut report = Report::new(seed, &choice);
+    let mut report = RunReport::new(seed, &choice);
     let played = catch_unwind(AssertUnwindSafe(|| play(&choice, seed, options, sink)));
     match played {
         Ok(done) => {
@@ -150,8 +150,8 @@ pub fn run(seed: u64, options: Options, sink: Option<Sink>) -> Report {
 }
 
 /// Returns an address range: mostly with plenty of space, sometimes scarce.
-pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
-    let bits = [20, 24, 24, 26][dice.below(4)];
+pub(crate) fn slicing(rng: &mut Rng) -> Slicing {
+    let bits = [20, 24, 24, 26][rng.below(4)];
     let range = Ipv4Net::new_assert(Ipv4Addr::new(10, 32, 0, 0), bits);
     match Slicing::new(range) {
         Ok(slicing) => slicing,
@@ -159,35 +159,35 @@ pub(crate) fn slicing(dice: &mut Dice) -> Slicing {
     }
 }
 
-struct Done {
+struct Finished {
     world: World,
     agreed_after: Option<Duration>,
 }
 
-fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Done {
-    let mut dice = choice.dice.clone();
+fn play(choice: &Choice, seed: u64, options: RunOptions, sink: Option<LineSink>) -> Finished {
+    let mut rng = choice.rng.clone();
     let n = choice.routers;
-    let pairs = choice.layout.targets(n, &mut dice);
+    let pairs = choice.layout.targets(n, &mut rng);
     let mut targets = vec![Vec::new(); n + 1];
     for (from, to) in &pairs {
         targets[*from].push(*to);
     }
-    targets[n].push(dice.below(n));
-    let plan = Plan {
+    targets[n].push(rng.below(n));
+    let plan = WorldPlan {
         hosts: n + 1,
         targets,
         joined: Joined {
             pairs,
             discovery: choice.layout.discovers(),
         },
-        names: choice.scenario.needs_names() || dice.chance(300),
-        open: dice.chance(250),
+        names: choice.scenario.needs_names() || rng.chance(300),
+        open: rng.chance(250),
         clocks: choice.scenario.clocks(),
-        planted: options.planted,
-        slicing: slicing(&mut dice),
+        fault: options.fault,
+        slicing: slicing(&mut rng),
     };
-    let script = choice.scenario.script(n, choice.layout, &mut dice);
-    let mut world = World::new(&plan, dice, Arc::new(Cache::default()), sink);
+    let schedule = choice.scenario.schedule(n, choice.layout, &mut rng);
+    let mut world = World::new(&plan, rng, Arc::new(VerifierCache::default()), sink);
     world.trace.line(
         Instant::ZERO,
         format_args!(
@@ -195,14 +195,14 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
             choice.scenario, choice.layout
         ),
     );
-    for (at, action) in script.actions {
-        world.queue.push(Instant::ZERO + at, Event::Action(action));
+    for (at, action) in schedule.actions {
+        world.queue.push(Instant::ZERO + at, SimEvent::Action(action));
     }
-    world.queue.push(Instant::ZERO, Event::Traffic);
-    world.queue.push(Instant::ZERO, Event::Guests);
-    let last_fault = Instant::ZERO + script.last_fault;
+    world.queue.push(Instant::ZERO, SimEvent::Traffic);
+    world.queue.push(Instant::ZERO, SimEvent::Workload);
+    let last_fault = Instant::ZERO + schedule.last_fault;
     let agreed_after = world.play(last_fault);
-    Done {
+    Finished {
         world,
         agreed_after,
     }
@@ -211,8 +211,8 @@ fn play(choice: &Choice, seed: u64, options: Options, sink: Option<Sink>) -> Don
 impl World {
     fn play(&mut self, last_fault: Instant) -> Option<Duration> {
         self.step_to(last_fault);
-        self.guests.set_busy(false);
-        if self.planted == Some(Planted::StaleSnapshot) {
+        self.workload.set_busy(false);
+        if self.fault == Some(InjectedFault::StaleSnapshot) {
             self.go_deaf();
         }
         let agreed = self.wait_for_agreement(last_fault)?;
@@ -230,7 +230,7 @@ impl World {
         self.outlive_copies();
         self.hops.counting = true;
         self.test_delivery();
-        if self.broken.is_none() && !self.hosts.iter().all(Host::still_linked) {
+        if self.broken.is_none() && !self.hosts.iter().all(SimHost::still_linked) {
             let detail = "a hostile member lost its link for what it said".to_owned();
             self.check(Err(Violation::new("S3 control never cuts", detail)));
         }
@@ -243,9 +243,9 @@ impl World {
             router.deaf_to_snapshots = true;
         }
         for host in self.running().into_iter().filter(|h| *h != VICTIM) {
-            let kill = Event::Action(Action::Kill(host));
+            let kill = SimEvent::Action(Action::Kill(host));
             self.queue.push(self.now, kill);
-            let start = Event::Action(Action::Start(host));
+            let start = SimEvent::Action(Action::Start(host));
             self.queue.push(self.now + STEP, start);
         }
         self.step_to(self.now + STEP);
@@ -339,7 +339,7 @@ impl World {
     }
 
     fn belief(&mut self, host: HostId) -> Option<Belief> {
-        let frozen = self.plant(host, Planted::FrozenDigest);
+        let frozen = self.plant(host, InjectedFault::FrozenDigest);
         let router = self.router(host)?;
         let mut digest = router.digest();
         if frozen {
@@ -396,7 +396,7 @@ impl World {
             .flat_map(|a| component.iter().map(|b| (*a, *b)))
             .filter(|(a, b)| a != b)
             .collect();
-        self.dice.shuffle(&mut pairs);
+        self.rng.shuffle(&mut pairs);
         pairs.truncate(MAX_PAIRS);
         for (from, to) in pairs {
             let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
@@ -406,7 +406,7 @@ impl World {
             let (frame, bytes) = self.test_frame(from, source, target);
             self.speak(from, &[bytes]);
             expected.push(expectation(frame, from, [to].into_iter()));
-            let pause = self.now + self.dice.millis(0, 20);
+            let pause = self.now + self.rng.millis(0, 20);
             self.run_until(pause);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_proto::limits::REJECT_AFTER;
 
 use super::action::Action;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::disk::Crash;
 use super::layout::Layout;
 use super::network::{Conditions, HostId};
@@ -70,7 +70,7 @@ pub enum Scenario {
 }
 
 /// Schedule of a run.
-pub(crate) struct Script {
+pub(crate) struct Schedule {
     pub(crate) actions: Vec<(Duration, Action)>,
     /// Time at which the last disruption is over.
     pub(crate) last_fault: Duration,
@@ -123,10 +123,10 @@ impl Scenario {
     ];
 
     /// Draws a scenario; slow ones are rare.
-    pub(crate) fn drawn(dice: &mut Dice) -> Self {
+    pub(crate) fn drawn(rng: &mut Rng) -> Self {
         loop {
-            let drawn = Self::ALL[dice.below(Self::ALL.len())];
-            if drawn != Scenario::Rekey || dice.chance(RARE) {
+            let drawn = Self::ALL[rng.below(Self::ALL.len())];
+            if drawn != Scenario::Rekey || rng.chance(RARE) {
                 return drawn;
             }
         }
@@ -156,8 +156,8 @@ impl Scenario {
     }
 
     /// Returns the schedule for `n` routers; host `n` is free for a hostile member.
-    pub(crate) fn script(self, n: usize, layout: Layout, dice: &mut Dice) -> Script {
-        let mut script = Script {
+    pub(crate) fn schedule(self, n: usize, layout: Layout, rng: &mut Rng) -> Schedule {
+        let mut schedule = Schedule {
             actions: Vec::new(),
             last_fault: Duration::ZERO,
         };
@@ -167,72 +167,72 @@ impl Scenario {
             _ => 100,
         };
         for host in 0..n {
-            script.add(pace * host as u64, Action::Start(host));
+            schedule.add(pace * host as u64, Action::Start(host));
         }
-        let start = script.end() + WARM_UP;
+        let start = schedule.end() + WARM_UP;
         match self {
             Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
             _ => {
-                script.add(start - FOUND, Action::Found);
-                script.add(start, Action::Found);
-                script.add(start + 1_000, Action::Guests(true));
-                self.trouble(&mut script, start, n, layout, dice);
+                schedule.add(start - FOUND, Action::Found);
+                schedule.add(start, Action::Found);
+                schedule.add(start + 1_000, Action::Workload(true));
+                self.trouble(&mut schedule, start, n, layout, rng);
             }
         }
-        script.last_fault = Duration::from_millis(script.end());
-        script
+        schedule.last_fault = Duration::from_millis(schedule.end());
+        schedule
     }
 
-    fn trouble(self, script: &mut Script, start: u64, n: usize, layout: Layout, dice: &mut Dice) {
+    fn trouble(self, schedule: &mut Schedule, start: u64, n: usize, layout: Layout, rng: &mut Rng) {
         match self {
             Scenario::OneByOne | Scenario::AllAtOnce | Scenario::Clocks => {}
-            Scenario::RollingRestart => rolling_restart(script, start, n, dice),
-            Scenario::RestartStorm => restart_storm(script, start, n, dice),
-            Scenario::PowerCut => power_cut(script, start, n, dice),
+            Scenario::RollingRestart => rolling_restart(schedule, start, n, rng),
+            Scenario::RestartStorm => restart_storm(schedule, start, n, rng),
+            Scenario::PowerCut => power_cut(schedule, start, n, rng),
             Scenario::Partition => {
-                let long = some(1_000, 25_000, dice);
-                partition(script, start, n, long, dice);
+                let long = some(1_000, 25_000, rng);
+                partition(schedule, start, n, long, rng);
             }
-            Scenario::SwizzleClog => swizzle_clog(script, start, n, dice),
-            Scenario::Flapping => flapping(script, start, n, dice),
-            Scenario::AsymmetricCut => asymmetric_cut(script, start, n, dice),
-            Scenario::UdpBlocked => udp_blocked(script, start, n, layout, dice),
+            Scenario::SwizzleClog => swizzle_clog(schedule, start, n, rng),
+            Scenario::Flapping => flapping(schedule, start, n, rng),
+            Scenario::AsymmetricCut => asymmetric_cut(schedule, start, n, rng),
+            Scenario::UdpBlocked => udp_blocked(schedule, start, n, layout, rng),
             Scenario::Lossy => {
-                script.add(0, Action::Conditions(Conditions::BAD));
-                script.add(start + 15_000, Action::HealAll);
+                schedule.add(0, Action::Conditions(Conditions::BAD));
+                schedule.add(start + 15_000, Action::HealAll);
             }
-            Scenario::NarrowPath => narrow_path(script, n, dice),
-            Scenario::Moved => script.add(start, Action::MoveHost(dice.below(n))),
-            Scenario::Hostile => script.add(start, Action::Hostile(n)),
-            Scenario::Garbage => garbage(script, start, n, dice),
-            Scenario::MacFlood => script.add(start, Action::MacFlood(dice.below(n))),
-            Scenario::ContainersMove => containers_move(script, start, n, dice),
-            Scenario::Clone => clone(script, start, n, dice),
-            Scenario::Rekey => rekey(script, start),
-            Scenario::Everything => everything(script, start, n, dice),
-            Scenario::CrashAtWrite => crash_at_write(script, start, n, dice),
-            Scenario::Replaced => replaced(script, start, n, dice),
-            Scenario::ForcedRemoval => forced_removal(script, start, n, dice),
-            Scenario::Meet => meet(script, start, n, dice),
+            Scenario::NarrowPath => narrow_path(schedule, n, rng),
+            Scenario::Moved => schedule.add(start, Action::MoveHost(rng.below(n))),
+            Scenario::Hostile => schedule.add(start, Action::Hostile(n)),
+            Scenario::Garbage => garbage(schedule, start, n, rng),
+            Scenario::MacFlood => schedule.add(start, Action::MacFlood(rng.below(n))),
+            Scenario::ContainersMove => containers_move(schedule, start, n, rng),
+            Scenario::Clone => clone(schedule, start, n, rng),
+            Scenario::Rekey => rekey(schedule, start),
+            Scenario::Everything => everything(schedule, start, n, rng),
+            Scenario::CrashAtWrite => crash_at_write(schedule, start, n, rng),
+            Scenario::Replaced => replaced(schedule, start, n, rng),
+            Scenario::ForcedRemoval => forced_removal(schedule, start, n, rng),
+            Scenario::Meet => meet(schedule, start, n, rng),
             Scenario::LostState => {
-                let host = come_back(script, start, n, dice, Action::LoseState);
-                remove(script, start + REMOVED, host, n, dice);
+                let host = come_back(schedule, start, n, rng, Action::LoseState);
+                remove(schedule, start + REMOVED, host, n, rng);
             }
             Scenario::OldBackup => {
                 // The epoch must be raised first, or the backup is not old.
-                let host = dice.below(n);
+                let host = rng.below(n);
                 for round in 0..2 {
-                    script.restart(start + round * 4_000, 500, host);
+                    schedule.restart(start + round * 4_000, 500, host);
                 }
-                script.add(start + 8_000, Action::Kill(host));
-                script.add(start + 8_100, Action::RestoreBackup(host));
-                script.add(start + 9_000, Action::Start(host));
+                schedule.add(start + 8_000, Action::Kill(host));
+                schedule.add(start + 8_100, Action::RestoreBackup(host));
+                schedule.add(start + 9_000, Action::Start(host));
             }
         }
     }
 }
 
-impl Script {
+impl Schedule {
     fn add(&mut self, at: u64, action: Action) {
         self.actions.push((Duration::from_millis(at), action));
     }
@@ -259,184 +259,184 @@ impl Script {
     }
 }
 
-fn some(low: u64, high: u64, dice: &mut Dice) -> u64 {
+fn some(low: u64, high: u64, rng: &mut Rng) -> u64 {
     let high = usize::try_from(high - low + 1).unwrap_or(1);
-    low + dice.below(high) as u64
+    low + rng.below(high) as u64
 }
 
 /// Returns two different hosts.
-fn pair(n: usize, dice: &mut Dice) -> (HostId, HostId) {
-    let a = dice.below(n);
-    (a, (a + 1 + dice.below(n - 1)) % n)
+fn pair(n: usize, rng: &mut Rng) -> (HostId, HostId) {
+    let a = rng.below(n);
+    (a, (a + 1 + rng.below(n - 1)) % n)
 }
 
-fn rolling_restart(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn rolling_restart(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for host in 0..n.min(8) {
         let at = start + 2_000 * host as u64;
-        script.restart(at, some(50, 1_500, dice), host);
+        schedule.restart(at, some(50, 1_500, rng), host);
     }
 }
 
-fn restart_storm(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn restart_storm(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for round in 0..3 {
         for host in 0..n {
-            if round == 2 || dice.chance(600) {
-                let at = start + round * 4_000 + some(0, 300, dice);
-                script.restart(at, some(10, 2_500, dice), host);
+            if round == 2 || rng.chance(600) {
+                let at = start + round * 4_000 + some(0, 300, rng);
+                schedule.restart(at, some(10, 2_500, rng), host);
             }
         }
     }
 }
 
-fn power_cut(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn power_cut(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     let mut hosts: Vec<HostId> = (0..n).collect();
-    dice.shuffle(&mut hosts);
+    rng.shuffle(&mut hosts);
     for host in &hosts[..n.div_ceil(3)] {
-        script.add(start + some(0, 500, dice), Action::PowerOff(*host));
-        let back = start + some(1_000, 15_000, dice);
-        script.add(back, Action::Start(*host));
+        schedule.add(start + some(0, 500, rng), Action::PowerOff(*host));
+        let back = start + some(1_000, 15_000, rng);
+        schedule.add(back, Action::Start(*host));
     }
 }
 
-fn partition(script: &mut Script, start: u64, n: usize, long: u64, dice: &mut Dice) {
-    let left: Vec<bool> = (0..n).map(|_| dice.chance(500)).collect();
+fn partition(schedule: &mut Schedule, start: u64, n: usize, long: u64, rng: &mut Rng) {
+    let left: Vec<bool> = (0..n).map(|_| rng.chance(500)).collect();
     for a in 0..n {
         for b in (0..a).filter(|b| left[*b] != left[a]) {
-            script.cut(start, a, b);
-            script.heal(start + long, a, b);
+            schedule.cut(start, a, b);
+            schedule.heal(start + long, a, b);
         }
     }
 }
 
-fn swizzle_clog(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn swizzle_clog(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     let mut pairs: Vec<_> = (0..n).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
-    dice.shuffle(&mut pairs);
+    rng.shuffle(&mut pairs);
     pairs.truncate(12);
     for (i, (a, b)) in pairs.iter().enumerate() {
-        script.cut(start + 500 * i as u64, *a, *b);
+        schedule.cut(start + 500 * i as u64, *a, *b);
     }
-    dice.shuffle(&mut pairs);
+    rng.shuffle(&mut pairs);
     for (i, (a, b)) in pairs.iter().enumerate() {
-        script.heal(start + 10_000 + 500 * i as u64, *a, *b);
+        schedule.heal(start + 10_000 + 500 * i as u64, *a, *b);
     }
 }
 
-fn flapping(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
-    let (a, b) = pair(n, dice);
+fn flapping(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
+    let (a, b) = pair(n, rng);
     let mut at = start;
     for _ in 0..8 {
-        script.cut(at, a, b);
-        at += some(100, 4_500, dice);
-        script.heal(at, a, b);
-        at += some(100, 1_500, dice);
+        schedule.cut(at, a, b);
+        at += some(100, 4_500, rng);
+        schedule.heal(at, a, b);
+        at += some(100, 1_500, rng);
     }
 }
 
-fn asymmetric_cut(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
-    for _ in 0..=dice.below(n) {
-        let (a, b) = pair(n, dice);
-        script.add(start + some(0, 1_000, dice), Action::Cut(a, b));
+fn asymmetric_cut(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
+    for _ in 0..=rng.below(n) {
+        let (a, b) = pair(n, rng);
+        schedule.add(start + some(0, 1_000, rng), Action::Cut(a, b));
     }
-    script.add(start + some(2_000, 20_000, dice), Action::HealAll);
+    schedule.add(start + some(2_000, 20_000, rng), Action::HealAll);
 }
 
-fn udp_blocked(script: &mut Script, start: u64, n: usize, layout: Layout, dice: &mut Dice) {
+fn udp_blocked(schedule: &mut Schedule, start: u64, n: usize, layout: Layout, rng: &mut Rng) {
     if n < 3 {
         return;
     }
     // In a ring only neighbours matter; it becomes a line.
     let (a, b) = match layout {
         Layout::Ring => (1, 0),
-        _ => pair(n, dice),
+        _ => pair(n, rng),
     };
-    let at = if dice.chance(500) { 0 } else { start };
-    script.add(at, Action::CutUdp(a, b));
-    if dice.chance(500) {
-        script.add(at, Action::CutUdp(b, a));
+    let at = if rng.chance(500) { 0 } else { start };
+    schedule.add(at, Action::CutUdp(a, b));
+    if rng.chance(500) {
+        schedule.add(at, Action::CutUdp(b, a));
     }
 }
 
-fn narrow_path(script: &mut Script, n: usize, dice: &mut Dice) {
+fn narrow_path(schedule: &mut Schedule, n: usize, rng: &mut Rng) {
     for a in 0..n {
         for b in 0..a {
-            let mtu = [700, 1280, 1400, 1500][dice.below(4)];
-            script.add(0, Action::Narrow(a, b, mtu));
+            let mtu = [700, 1280, 1400, 1500][rng.below(4)];
+            schedule.add(0, Action::Narrow(a, b, mtu));
         }
     }
 }
 
-fn garbage(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn garbage(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for round in 0..10 {
-        let host = dice.below(n);
+        let host = rng.below(n);
         let at = start + round * 500;
-        script.add(at, Action::Garbage(host));
-        script.add(at, Action::GarbageStream(host));
-        if dice.chance(300) {
-            script.add(at, Action::DamageStream(host));
+        schedule.add(at, Action::Garbage(host));
+        schedule.add(at, Action::GarbageStream(host));
+        if rng.chance(300) {
+            schedule.add(at, Action::DamageStream(host));
         }
     }
 }
 
-fn containers_move(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn containers_move(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for round in 0..4 {
-        let (from, to) = pair(n, dice);
-        script.add(start + 2_500 * round, Action::MoveContainer { from, to });
+        let (from, to) = pair(n, rng);
+        schedule.add(start + 2_500 * round, Action::MoveContainer { from, to });
     }
 }
 
-fn clone(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
-    let (of, copy) = pair(n, dice);
-    script.add(start, Action::Kill(copy));
-    script.add(start + 100, Action::Clone { of, to: copy });
-    script.add(start + 1_000, Action::Start(copy));
-    script.add(
+fn clone(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
+    let (of, copy) = pair(n, rng);
+    schedule.add(start, Action::Kill(copy));
+    schedule.add(start + 100, Action::Clone { of, to: copy });
+    schedule.add(start + 1_000, Action::Start(copy));
+    schedule.add(
         start + 1_000 + CLONE_NOTICED,
         Action::CloneNoticed { of, copy },
     );
-    script.add(start + 12_000, Action::Kill(copy));
-    script.add(start + 12_100, Action::LoseState(copy));
-    script.add(start + 13_000, Action::Start(copy));
+    schedule.add(start + 12_000, Action::Kill(copy));
+    schedule.add(start + 12_100, Action::LoseState(copy));
+    schedule.add(start + 13_000, Action::Start(copy));
 }
 
 /// Waits until keys have been replaced and the old ones are rejected.
-fn rekey(script: &mut Script, start: u64) {
-    script.add(start, Action::Steady);
+fn rekey(schedule: &mut Schedule, start: u64) {
+    schedule.add(start, Action::Steady);
     let end = start + u64::try_from(REJECT_AFTER.as_millis()).unwrap_or(u64::MAX);
-    script.add(end + 10_000, Action::Renewed);
+    schedule.add(end + 10_000, Action::Renewed);
 }
 
-fn everything(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
-    script.add(0, Action::Conditions(Conditions::BAD));
-    let long = some(1_000, 25_000, dice);
-    partition(script, start, n, long, dice);
-    power_cut(script, start + 3_000, n, dice);
-    rolling_restart(script, start + 5_000, n, dice);
-    script.add(script.end(), Action::HealAll);
+fn everything(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
+    schedule.add(0, Action::Conditions(Conditions::BAD));
+    let long = some(1_000, 25_000, rng);
+    partition(schedule, start, n, long, rng);
+    power_cut(schedule, start + 3_000, n, rng);
+    rolling_restart(schedule, start + 5_000, n, rng);
+    schedule.add(schedule.end(), Action::HealAll);
     // Loss may leave one end of a session with keys that the other lacks; it notices by silence (`SESSION_SILENCE`).
-    script.add(script.end() + 12_000, Action::HealAll);
+    schedule.add(schedule.end() + 12_000, Action::HealAll);
 }
 
 fn come_back(
-    script: &mut Script,
+    schedule: &mut Schedule,
     start: u64,
     n: usize,
-    dice: &mut Dice,
+    rng: &mut Rng,
     how: fn(HostId) -> Action,
 ) -> HostId {
-    let host = dice.below(n);
-    script.add(start, Action::Kill(host));
-    script.add(start + 100, how(host));
-    script.add(start + some(200, 6_000, dice), Action::Start(host));
+    let host = rng.below(n);
+    schedule.add(start, Action::Kill(host));
+    schedule.add(start + 100, how(host));
+    schedule.add(start + some(200, 6_000, rng), Action::Start(host));
     host
 }
 
 /// Operators at several other hosts run `mesh rmpeer`, at almost the same time.
-fn remove(script: &mut Script, at: u64, host: HostId, n: usize, dice: &mut Dice) {
+fn remove(schedule: &mut Schedule, at: u64, host: HostId, n: usize, rng: &mut Rng) {
     for other in (0..n).filter(|h| *h != host) {
-        if other == (host + 1) % n || dice.chance(500) {
-            let at = at + some(0, 3, dice) * 100;
+        if other == (host + 1) % n || rng.chance(500) {
+            let at = at + some(0, 3, rng) * 100;
             let force = false;
-            script.add(
+            schedule.add(
                 at,
                 Action::Remove {
                     at: other,
@@ -448,50 +448,50 @@ fn remove(script: &mut Script, at: u64, host: HostId, n: usize, dice: &mut Dice)
     }
 }
 
-fn crash_at_write(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn crash_at_write(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for round in 0..14 {
         let at = start + 1_000 * round;
-        let host = dice.below(n);
-        let after = dice.below(4);
-        let crash = [Crash::Kill, Crash::Power][dice.below(2)];
-        script.add(at, Action::CrashAtWrite { host, after, crash });
+        let host = rng.below(n);
+        let after = rng.below(4);
+        let crash = [Crash::Kill, Crash::Power][rng.below(2)];
+        schedule.add(at, Action::CrashAtWrite { host, after, crash });
     }
-    script.add(start + 16_000, Action::DisarmDisks);
+    schedule.add(start + 16_000, Action::DisarmDisks);
     // The last crash is over.
-    script.add(start + 18_000, Action::HealAll);
+    schedule.add(start + 18_000, Action::HealAll);
 }
 
-fn replaced(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn replaced(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     for round in 0..3 {
         let at = start + round * (REMOVED + 3_000);
-        let host = come_back(script, at, n, dice, Action::LoseState);
-        remove(script, at + REMOVED, host, n, dice);
+        let host = come_back(schedule, at, n, rng, Action::LoseState);
+        remove(schedule, at + REMOVED, host, n, rng);
     }
 }
 
-fn forced_removal(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
+fn forced_removal(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
     let cut = start + 3_000;
-    script.add(cut, Action::Overlap);
-    partition(script, cut, n, 14_000, dice);
+    schedule.add(cut, Action::Overlap);
+    partition(schedule, cut, n, 14_000, rng);
     for at in 0..n {
         for host in (0..n).filter(|host| *host != at) {
-            if dice.chance(250) {
-                let when = cut + 6_000 + some(0, 10, dice) * 100;
+            if rng.chance(250) {
+                let when = cut + 6_000 + some(0, 10, rng) * 100;
                 let force = true;
-                script.add(when, Action::Remove { at, host, force });
+                schedule.add(when, Action::Remove { at, host, force });
             }
         }
     }
-    script.add(cut + 14_000 + REPORTED, Action::Reported);
-    script.add(cut + 14_000 + REPORTED + 3_000, Action::HealAll);
+    schedule.add(cut + 14_000 + REPORTED, Action::Reported);
+    schedule.add(cut + 14_000 + REPORTED + 3_000, Action::HealAll);
 }
 
 /// Keeps the halves apart until both have allocated addresses.
-fn meet(script: &mut Script, start: u64, n: usize, dice: &mut Dice) {
-    script.add(0, Action::Overlap);
-    partition(script, 0, n, start + 5_000, dice);
-    script.add(start + 5_000 + REPORTED, Action::Reported);
-    script.add(start + 5_000 + REPORTED + 3_000, Action::HealAll);
+fn meet(schedule: &mut Schedule, start: u64, n: usize, rng: &mut Rng) {
+    schedule.add(0, Action::Overlap);
+    partition(schedule, 0, n, start + 5_000, rng);
+    schedule.add(start + 5_000 + REPORTED, Action::Reported);
+    schedule.add(start + 5_000 + REPORTED + 3_000, Action::HealAll);
 }
 
 #[cfg(test)]
@@ -502,14 +502,14 @@ mod tests {
     fn every_script_starts_all_routers_and_ends() {
         for (seed, scenario) in Scenario::ALL.into_iter().enumerate() {
             for n in 2..12 {
-                let mut dice = Dice::new(seed as u64);
-                let script = scenario.script(n, Layout::Discovery, &mut dice);
+                let mut rng = Rng::new(seed as u64);
+                let schedule = scenario.schedule(n, Layout::Discovery, &mut rng);
                 let started = |h| {
                     let starts = |a: &Action| matches!(a, Action::Start(x) if *x == h);
-                    script.actions.iter().any(|(_, a)| starts(a))
+                    schedule.actions.iter().any(|(_, a)| starts(a))
                 };
                 assert!((0..n).all(started), "{scenario:?}");
-                assert!(script.last_fault < Duration::from_secs(220), "{scenario:?}");
+                assert!(schedule.last_fault < Duration::from_secs(220), "{scenario:?}");
             }
         }
     }
@@ -517,15 +517,15 @@ mod tests {
     #[test]
     fn every_cut_is_healed_or_meant_to_stay() {
         for seed in 0..40 {
-            let mut dice = Dice::new(seed);
+            let mut rng = Rng::new(seed);
             for scenario in [
                 Scenario::Partition,
                 Scenario::SwizzleClog,
                 Scenario::Flapping,
             ] {
-                let script = scenario.script(6, Layout::Ring, &mut dice);
+                let schedule = scenario.schedule(6, Layout::Ring, &mut rng);
                 let count = |wanted: fn(&Action) -> bool| {
-                    script.actions.iter().filter(|(_, a)| wanted(a)).count()
+                    schedule.actions.iter().filter(|(_, a)| wanted(a)).count()
                 };
                 let cuts = count(|a| matches!(a, Action::Cut(..)));
                 let heals = count(|a| matches!(a, Action::Heal(..)));

@@ -16,7 +16,7 @@ pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 
 /// One end of a stream.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub(crate) struct StreamEnd {
     pub(crate) host: HostId,
     /// Start of the process that holds the end; later starts do not know the connection.
     pub(crate) incarnation: u64,
@@ -38,7 +38,7 @@ pub(crate) enum Item {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Direction {
+pub(crate) struct StreamDirection {
     items: VecDeque<(Instant, Item)>,
     last: Instant,
     /// True if a delivery is scheduled.
@@ -49,7 +49,7 @@ pub(crate) struct Direction {
     pub(crate) tail: Vec<u8>,
 }
 
-impl Direction {
+impl StreamDirection {
     /// Adds an item that arrives at `due`, or after all earlier ones. Returns true if the kernel buffered it at once.
     pub(crate) fn push(&mut self, due: Instant, mut item: Item) -> bool {
         let mut taken = true;
@@ -94,28 +94,28 @@ impl Direction {
 
 /// A stream between two hosts; direction 0 goes from end 0 (the dialler) to end 1.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) ends: [End; 2],
-    pub(crate) directions: [Direction; 2],
+pub(crate) struct TcpConnection {
+    pub(crate) ends: [StreamEnd; 2],
+    pub(crate) directions: [StreamDirection; 2],
 }
 
 /// All streams of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    streams: BTreeMap<StreamId, Stream>,
+    streams: BTreeMap<StreamId, TcpConnection>,
     by_end: BTreeMap<(HostId, u64, ConnId), (StreamId, usize)>,
     made: u64,
 }
 
 impl Streams {
-    pub(crate) fn insert(&mut self, dialler: End, acceptor: End) -> StreamId {
+    pub(crate) fn insert(&mut self, dialler: StreamEnd, acceptor: StreamEnd) -> StreamId {
         let id = self.made;
         self.made += 1;
         for (side, end) in [&dialler, &acceptor].into_iter().enumerate() {
             self.by_end
                 .insert((end.host, end.incarnation, end.conn), (id, side));
         }
-        let stream = Stream {
+        let stream = TcpConnection {
             ends: [dialler, acceptor],
             directions: Default::default(),
         };
@@ -123,7 +123,7 @@ impl Streams {
         id
     }
 
-    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut TcpConnection> {
         self.streams.get_mut(&id)
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn order_survives_jitter_and_cutting() {
         let at = Instant::from_nanos;
-        let mut direction = Direction::default();
+        let mut direction = StreamDirection::default();
         direction.push(at(9), bytes(b"hello "));
         direction.push(at(3), bytes(b"world"));
         direction.push(at(4), Item::Closed);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_full_send_buffer_makes_the_sender_wait() {
-        let mut direction = Direction::default();
+        let mut direction = StreamDirection::default();
         assert!(direction.push(Instant::ZERO, bytes(&[0; SEND_BUFFER])));
         assert!(!direction.push(Instant::ZERO, bytes(b"x")));
     }

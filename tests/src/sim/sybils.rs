@@ -9,7 +9,7 @@ use mesh_proto::topology::bodies::{IdentityBody, Neighbour, encode_links};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::topic::Topic;
 
-use super::dice::Dice;
+use super::rng::Rng;
 
 /// Sybils per member.
 pub(crate) const SYBILS: usize = 48;
@@ -30,16 +30,16 @@ impl Sybils {
     }
 
     /// Returns records of some sybils: identity, a link to the member, or a body of maximal size for another topic.
-    pub(crate) fn records(&mut self, member: PeerId, dice: &mut Dice) -> Vec<Vec<u8>> {
+    pub(crate) fn records(&mut self, member: PeerId, rng: &mut Rng) -> Vec<Vec<u8>> {
         (0..AT_ONCE)
-            .filter_map(|_| self.record(member, dice))
+            .filter_map(|_| self.record(member, rng))
             .map(|record| record.bytes().to_vec())
             .collect()
     }
 
-    fn record(&mut self, member: PeerId, dice: &mut Dice) -> Option<SignedRecord> {
-        if self.all.len() < SYBILS && dice.chance(500) {
-            let seeds = [dice.bytes(32, 32), dice.bytes(32, 32)];
+    fn record(&mut self, member: PeerId, rng: &mut Rng) -> Option<SignedRecord> {
+        if self.all.len() < SYBILS && rng.chance(500) {
+            let seeds = [rng.bytes(32, 32), rng.bytes(32, 32)];
             let [sign, dh] = seeds.map(|seed| <[u8; 32]>::try_from(seed).unwrap_or([7; 32]));
             let sybil = Arc::new(Identity::from_seeds(sign, dh));
             let who = IdentityBody::new(&sybil, sybil.id().derived_name(), "nobody".to_owned());
@@ -47,9 +47,9 @@ impl Sybils {
             self.all.push(sybil);
             return record;
         }
-        let at = dice.below(self.all.len().max(1));
+        let at = rng.below(self.all.len().max(1));
         let sybil = self.all.get(at)?.clone();
-        let topic = Topic::new(1 + u8::try_from(dice.below(MAX_TOPICS.into())).ok()?)?;
+        let topic = Topic::new(1 + u8::try_from(rng.below(MAX_TOPICS.into())).ok()?)?;
         match topic {
             Topic::IDENTITY | Topic::LINKS => {
                 let links = encode_links(&[link_to(member)]);

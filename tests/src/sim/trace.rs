@@ -20,18 +20,18 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// Receiver of verbose lines.
-pub(crate) type Sink = Box<dyn FnMut(&str)>;
+pub(crate) type LineSink = Box<dyn FnMut(&str)>;
 
 /// Hash and number of events so far.
 #[derive(Default)]
 pub(crate) struct Trace {
     hash: u64,
     events: u64,
-    sink: Option<Sink>,
+    sink: Option<LineSink>,
 }
 
 impl Trace {
-    pub(crate) fn new(sink: Option<Sink>) -> Self {
+    pub(crate) fn new(sink: Option<LineSink>) -> Self {
         Self {
             sink,
             ..Self::default()

@@ -5,12 +5,12 @@ use std::time::Duration;
 use mesh_proto::ids::Mac;
 
 use super::frames::FrameId;
-use super::host::Container;
+use super::host::Station;
 use super::network::HostId;
-use super::offloads::{Pair, super_frame};
-use super::planted::Planted;
+use super::offloads::{SegmentFlow, super_frame};
+use super::fault::InjectedFault;
 use super::run::expectation;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Interval of frames.
 const PACE: Duration = Duration::from_millis(60);
@@ -23,7 +23,7 @@ const LONGEST: usize = 1_300;
 impl World {
     /// Sends a frame from some container, and schedules the next one.
     pub(crate) fn traffic(&mut self) {
-        self.queue.push(self.now + PACE, Event::Traffic);
+        self.queue.push(self.now + PACE, SimEvent::Traffic);
         if !self.talking {
             return;
         }
@@ -31,15 +31,15 @@ impl World {
         if running.is_empty() {
             return;
         }
-        let from = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
         let mut frames = Vec::new();
-        for _ in 0..=self.dice.below(3) {
+        for _ in 0..=self.rng.below(3) {
             if let Some((_, frame)) = self.any_frame(from) {
                 frames.push(frame);
             }
         }
         self.speak(from, &frames);
-        if self.dice.chance(250) {
+        if self.rng.chance(250) {
             self.burst(from);
         }
         if self.steady {
@@ -50,8 +50,8 @@ impl World {
     /// Sends a frame from one container to another host, which must arrive.
     fn say_steadily(&mut self) {
         let running = self.running();
-        let from = running[self.dice.below(running.len())];
-        let to = running[self.dice.below(running.len())];
+        let from = running[self.rng.below(running.len())];
+        let to = running[self.rng.below(running.len())];
         let mac = |h: HostId| self.hosts[h].containers.first().map(|c| c.mac);
         let (true, Some(source), Some(target)) = (from != to, mac(from), mac(to)) else {
             return;
@@ -67,17 +67,17 @@ impl World {
     /// Sends a super-frame from a container to another one.
     fn burst(&mut self, from: HostId) {
         let here = self.hosts[from].containers.len();
-        let at = self.dice.below(here);
+        let at = self.rng.below(here);
         let source = self.hosts[from].containers.get(at).cloned();
         let (Some(source), Some(target)) = (source, self.any_container()) else {
             return;
         };
-        let pair = Pair {
+        let pair = SegmentFlow {
             source: (source.mac, source.ip),
             target: (target.mac, target.ip),
         };
-        let count = u16::try_from(2 + self.dice.below(SEGMENTS - 2)).unwrap_or(2);
-        let size = 60 + self.dice.below(SEGMENT - 60);
+        let count = u16::try_from(2 + self.rng.below(SEGMENTS - 2)).unwrap_or(2);
+        let size = 60 + self.rng.below(SEGMENT - 60);
         let (payloads, frames) = self.ledger.burst(from, &pair, count, size);
         for frame in &frames {
             self.places.sent(from, frame, self.now);
@@ -90,9 +90,9 @@ impl World {
         let here = self.hosts[from].containers.len();
         let source = self.hosts[from]
             .containers
-            .get(self.dice.below(here))?
+            .get(self.rng.below(here))?
             .clone();
-        let kind = self.dice.below(10);
+        let kind = self.rng.below(10);
         if kind < 2 {
             return Some(self.announcement(from, &source));
         }
@@ -100,25 +100,25 @@ impl World {
             2..5 => Mac::BROADCAST,
             _ => self.any_container()?.mac,
         };
-        let size = 60 + self.dice.below(LONGEST - 60);
+        let size = 60 + self.rng.below(LONGEST - 60);
         Some(self.ledger.frame(from, source.mac, to, size))
     }
 
-    fn any_container(&mut self) -> Option<Container> {
-        let host = self.dice.below(self.hosts.len());
+    fn any_container(&mut self) -> Option<Station> {
+        let host = self.rng.below(self.hosts.len());
         let there = &self.hosts[host].containers;
-        there.get(self.dice.below(there.len())).cloned()
+        there.get(self.rng.below(there.len())).cloned()
     }
 
     /// Returns a gratuitous ARP announcement of a container.
-    pub(crate) fn announcement(&mut self, from: HostId, source: &Container) -> (FrameId, Vec<u8>) {
+    pub(crate) fn announcement(&mut self, from: HostId, source: &Station) -> (FrameId, Vec<u8>) {
         let ip = source.ip.octets();
         self.ledger.announcement(from, source.mac, ip)
     }
 
     /// Delivers frames from the bridge to a router.
     pub(crate) fn speak(&mut self, from: HostId, frames: &[Vec<u8>]) {
-        if self.plant(from, Planted::CleartextCopy)
+        if self.plant(from, InjectedFault::CleartextCopy)
             && let Some(frame) = frames.first()
         {
             self.leak(from, frame);

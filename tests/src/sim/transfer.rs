@@ -10,10 +10,10 @@ use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 use super::frames::{MARKER, id_of};
 use super::invariants::secrecy;
 use super::network::HostId;
-use super::planted::Planted;
-use super::stream::{End, Item, StreamId};
+use super::fault::InjectedFault;
+use super::stream::{StreamEnd, Item, StreamId};
 use super::trace::fingerprint;
-use super::world::{Event, World};
+use super::world::{SimEvent, World};
 
 /// Datagrams kept for replay.
 const RECENT: usize = 64;
@@ -24,25 +24,25 @@ impl World {
     // Datagrams
 
     pub(crate) fn send_datagram(&mut self, from: HostId, to: SocketAddr, bytes: &[u8]) {
-        if self.plant(from, Planted::BlackHole)
+        if self.plant(from, InjectedFault::BlackHole)
             && Header::parse(bytes).is_ok_and(|h| matches!(h.kind, Kind::Relay | Kind::Flood))
         {
             return;
         }
         self.watch_datagram(from, to, bytes);
-        if self.plant(from, Planted::CounterReuse) && bytes.len() > HEADER_LEN {
+        if self.plant(from, InjectedFault::CounterReuse) && bytes.len() > HEADER_LEN {
             let mut other = bytes.to_vec();
             other[HEADER_LEN] ^= 1;
             self.watch_datagram(from, to, &other);
         }
-        if self.plant(from, Planted::RelayTwice) && self.dice.chance(500) {
+        if self.plant(from, InjectedFault::RelayTwice) && self.rng.chance(500) {
             let check = self.forwarded.sent(from, bytes);
             self.check(check);
         }
         if self.recent.len() < RECENT {
             self.recent.push(bytes.to_vec());
-        } else if self.dice.chance(50) {
-            let at = self.dice.below(RECENT);
+        } else if self.rng.chance(50) {
+            let at = self.rng.below(RECENT);
             self.recent[at] = bytes.to_vec();
         }
         let Some(receiver) = self.host_at(to) else {
@@ -50,7 +50,7 @@ impl World {
         };
         let source = self.hosts[from].address;
         for (delay, bytes) in self.network.datagram(from, receiver, bytes) {
-            let event = Event::Datagram {
+            let event = SimEvent::Datagram {
                 from: source,
                 to,
                 bytes,
@@ -76,8 +76,8 @@ impl World {
         }
         let parts = [2, host as u64, fingerprint(&bytes)];
         self.trace.event(self.now, &parts);
-        if self.plant(host, Planted::PanicOnRunt) {
-            assert!(bytes.len() >= HEADER_LEN, "planted");
+        if self.plant(host, InjectedFault::PanicOnRunt) {
+            assert!(bytes.len() >= HEADER_LEN, "fault");
         }
         let me = self.hosts[host].state.identity.id();
         self.hops.arrived(me, &bytes);
@@ -88,12 +88,12 @@ impl World {
 
     /// Delivers a frame to the bridge of a host.
     pub(crate) fn inject(&mut self, host: HostId, mut frame: Vec<u8>) {
-        if self.plant(host, Planted::ChangedFrame)
+        if self.plant(host, InjectedFault::ChangedFrame)
             && let Some(last) = frame.last_mut()
         {
             *last ^= 1;
         }
-        let twice = 1 + usize::from(self.plant(host, Planted::DoubleDelivery));
+        let twice = 1 + usize::from(self.plant(host, InjectedFault::DoubleDelivery));
         for _ in 0..twice {
             let incarnation = self.hosts[host].incarnation;
             let check = self
@@ -123,14 +123,14 @@ impl World {
             let error = "no such host";
             return self.fail((host, incarnation, conn), error, Duration::ZERO);
         };
-        let event = Event::Dial {
+        let event = SimEvent::Dial {
             host,
             incarnation,
             conn,
             to,
             tries: 0,
         };
-        let delay = self.dice.millis(10, 55);
+        let delay = self.rng.millis(10, 55);
         self.queue.push(self.now + delay, event);
     }
 
@@ -141,7 +141,7 @@ impl World {
 
     fn fail(&mut self, end: (HostId, u64, ConnId), error: &'static str, delay: Duration) {
         let (host, incarnation, conn) = end;
-        let event = Event::Closed {
+        let event = SimEvent::Closed {
             host,
             incarnation,
             conn,
@@ -167,7 +167,7 @@ impl World {
             let Some(wait) = wait.map(Duration::from_millis) else {
                 return self.fail(end, "connection timed out", Duration::ZERO);
             };
-            let event = Event::Dial {
+            let event = SimEvent::Dial {
                 host,
                 incarnation,
                 conn,
@@ -194,7 +194,7 @@ impl World {
         let now = self.now;
         let process = self.hosts[at].process.as_mut()?;
         let accepted = process.accepted(from, now)?;
-        let end = |host, incarnation, conn, address| End {
+        let end = |host, incarnation, conn, address| StreamEnd {
             host,
             incarnation,
             conn,
@@ -235,7 +235,7 @@ impl World {
     }
 
     fn report_written(&mut self, host: HostId, incarnation: u64, conn: ConnId, bytes: usize) {
-        let event = Event::Written {
+        let event = SimEvent::Written {
             host,
             incarnation,
             conn,
@@ -265,7 +265,7 @@ impl World {
         let taken = direction.push(due, item);
         if !direction.busy {
             direction.busy = true;
-            self.queue.push(due, Event::Stream(id, side));
+            self.queue.push(due, SimEvent::Stream(id, side));
         }
         taken
     }
@@ -277,8 +277,8 @@ impl World {
         };
         let (from, to) = (stream.ends[side].clone(), stream.ends[1 - side].clone());
         if !self.network.carries_tcp(from.host, to.host) || !self.hosts[to.host].powered {
-            let again = self.now + self.dice.millis(200, 600);
-            return self.queue.push(again, Event::Stream(id, side));
+            let again = self.now + self.rng.millis(200, 600);
+            return self.queue.push(again, SimEvent::Stream(id, side));
         }
         let receiver = &self.hosts[to.host];
         let gone = receiver.incarnation != to.incarnation || receiver.process.is_none();
@@ -293,8 +293,8 @@ impl World {
             return;
         };
         let direction = &mut stream.directions[side];
-        let most = if self.dice.chance(300) {
-            1 + self.dice.below(200)
+        let most = if self.rng.chance(300) {
+            1 + self.rng.below(200)
         } else {
             usize::MAX
         };
@@ -303,13 +303,13 @@ impl World {
             return;
         };
         match direction.due() {
-            Some(due) => self.queue.push(due.max(self.now), Event::Stream(id, side)),
+            Some(due) => self.queue.push(due.max(self.now), SimEvent::Stream(id, side)),
             None => direction.busy = false,
         }
         self.deliver(id, side, &from, &to, item);
     }
 
-    fn deliver(&mut self, id: StreamId, side: usize, from: &End, to: &End, item: Item) {
+    fn deliver(&mut self, id: StreamId, side: usize, from: &StreamEnd, to: &StreamEnd, item: Item) {
         let parts = [6, id, side as u64];
         self.trace.event(self.now, &parts);
         let address = from.address;

@@ -1,4 +1,4 @@
-//! Cache that parses records and verifies signatures once per record, instead of once per record and router.
+//! VerifierCache that parses records and verifies signatures once per record, instead of once per record and router.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,29 +10,29 @@ use mesh_proto::topology::record::{Ed25519, SignedRecord, Verifier};
 /// Largest number of cached records; then the cache is cleared.
 const MOST: usize = 100_000;
 
-/// Cache shared by all routers of a run.
+/// VerifierCache shared by all routers of a run.
 #[derive(Default)]
-pub(crate) struct Cache {
+pub(crate) struct VerifierCache {
     /// Keyed by the record's bytes, so that all routers share one copy.
-    known: Mutex<HashMap<Box<[u8]>, Known>>,
+    known: Mutex<HashMap<Box<[u8]>, CachedRecord>>,
 }
 
-struct Known {
+struct CachedRecord {
     record: SignedRecord,
     /// Result of the signature check, once it was needed.
     good: Option<bool>,
 }
 
 /// Injected fault: a verifier that accepts every signature.
-pub(crate) struct Credulous;
+pub(crate) struct AcceptAll;
 
-impl Verifier for Credulous {
+impl Verifier for AcceptAll {
     fn verify(&self, _record: &SignedRecord, _sign_key: &[u8; 32]) -> Result<(), BadSignature> {
         Ok(())
     }
 }
 
-impl Verifier for Cache {
+impl Verifier for VerifierCache {
     fn parse(&self, bytes: &[u8]) -> Result<SignedRecord, RecordError> {
         if let Some(known) = self.known().get(bytes) {
             return Ok(known.record.clone());
@@ -44,7 +44,7 @@ impl Verifier for Cache {
         }
         let shared = known
             .entry(bytes.into())
-            .or_insert(Known { record, good: None });
+            .or_insert(CachedRecord { record, good: None });
         Ok(shared.record.clone())
     }
 
@@ -64,8 +64,8 @@ impl Verifier for Cache {
     }
 }
 
-impl Cache {
-    fn known(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Known>> {
+impl VerifierCache {
+    fn known(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, CachedRecord>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,29 +11,29 @@ use mesh_proto::ids::{ConnId, PeerId};
 use mesh_proto::time::Instant;
 
 use super::action::Action;
-use super::dice::Dice;
+use super::rng::Rng;
 use super::disk::Crash;
 use super::frames::Ledger;
-use super::guests::Guests;
-use super::host::{Host, Plan, host};
+use super::workload::Workload;
+use super::host::{SimHost, WorldPlan, host};
 use super::invariants::bounds;
 use super::invariants::deliver_once::Deliveries;
 use super::invariants::delivery::{Expectation, Hops};
-use super::invariants::follow::Places;
-use super::invariants::forward_once::Forwarded;
+use super::invariants::follow::MacMoves;
+use super::invariants::forward_once::ForwardOnce;
 use super::invariants::nonce::Nonces;
-use super::invariants::ways::Ways;
+use super::invariants::ways::HopProgress;
 use super::invariants::{Check, Violation};
 use super::layout::Joined;
-use super::network::{HostId, Network};
-use super::planted::{Planted, VICTIM};
+use super::network::{HostId, VirtualNetwork};
+use super::fault::{InjectedFault, VICTIM};
 use super::process::{Effect, Process};
-use super::queue::Queue;
-use super::router::{Router, Setup};
+use super::queue::EventQueue;
+use super::router::{SimRouter, RouterSetup};
 use super::stream::{StreamId, Streams};
 use super::sybils::SYBILS;
-use super::trace::{Sink, Trace};
-use super::verifier::Cache;
+use super::trace::{LineSink, Trace};
+use super::verifier::VerifierCache;
 
 /// Most timer events of one router at one time; more mean a busy loop.
 const MAX_SPINS: u32 = 64;
@@ -41,7 +41,7 @@ const SPIN: &str = "S1 no spinning";
 
 /// Kind of event.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum SimEvent {
     Timer(HostId),
     Datagram {
         from: SocketAddr,
@@ -73,7 +73,7 @@ pub(crate) enum Event {
     Action(Action),
     Traffic,
     /// A container of the workload starts or stops.
-    Guests,
+    Workload,
     /// A router announces the names of its containers.
     Named(HostId),
     /// A write to the disk is synced.
@@ -83,24 +83,24 @@ pub(crate) enum Event {
     },
 }
 
-/// State of the world.
+/// RouterState of the world.
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) queue: Queue<Event>,
-    pub(crate) dice: Dice,
-    pub(crate) network: Network,
+    pub(crate) queue: EventQueue<SimEvent>,
+    pub(crate) rng: Rng,
+    pub(crate) network: VirtualNetwork,
     pub(crate) streams: Streams,
-    pub(crate) hosts: Vec<Host>,
+    pub(crate) hosts: Vec<SimHost>,
     pub(crate) who: BTreeMap<PeerId, HostId>,
     pub(crate) ledger: Ledger,
     pub(crate) deliveries: Deliveries,
-    pub(crate) forwarded: Forwarded,
+    pub(crate) forwarded: ForwardOnce,
     pub(crate) nonces: Nonces,
     pub(crate) hops: Hops,
-    pub(crate) ways: Ways,
-    pub(crate) places: Places,
+    pub(crate) ways: HopProgress,
+    pub(crate) places: MacMoves,
     pub(crate) trace: Trace,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) fault: Option<InjectedFault>,
     pub(crate) broken: Option<Violation>,
     /// Recent datagrams, for replay and damage.
     pub(crate) recent: Vec<Vec<u8>>,
@@ -110,58 +110,58 @@ pub(crate) struct World {
     /// True while steady traffic flows, of which no frame may be lost.
     pub(crate) steady: bool,
     pub(crate) promised: Vec<Expectation>,
-    pub(crate) guests: Guests,
+    pub(crate) workload: Workload,
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) joined: Joined,
-    /// Router that was cloned.
+    /// SimRouter that was cloned.
     pub(crate) copied: Option<HostId>,
-    verifier: Arc<Cache>,
+    verifier: Arc<VerifierCache>,
 }
 
 impl World {
     pub(crate) fn new(
-        plan: &Plan,
-        mut dice: Dice,
-        verifier: Arc<Cache>,
-        sink: Option<Sink>,
+        plan: &WorldPlan,
+        mut rng: Rng,
+        verifier: Arc<VerifierCache>,
+        sink: Option<LineSink>,
     ) -> Self {
         let secret = if plan.open {
             MeshSecret::open()
         } else {
-            MeshSecret::from_key_bytes(dice.key())
+            MeshSecret::from_key_bytes(rng.key())
         };
-        let hosts: Vec<Host> = (0..plan.hosts)
-            .map(|id| host(id, plan, &mut dice))
+        let hosts: Vec<SimHost> = (0..plan.hosts)
+            .map(|id| host(id, plan, &mut rng))
             .collect();
         let who = hosts.iter().map(|h| h.state.identity.id()).zip(0..);
         Self {
             now: Instant::ZERO,
-            queue: Queue::new(),
-            network: Network::new(dice.fork()),
+            queue: EventQueue::new(),
+            network: VirtualNetwork::new(rng.fork()),
             streams: Streams::default(),
             who: who.collect(),
             hosts,
             ledger: Ledger::default(),
             deliveries: Deliveries::default(),
-            forwarded: Forwarded::default(),
+            forwarded: ForwardOnce::default(),
             nonces: Nonces::default(),
             hops: Hops::default(),
-            ways: Ways::default(),
-            places: Places::default(),
+            ways: HopProgress::default(),
+            places: MacMoves::default(),
             trace: Trace::new(sink),
-            planted: plan.planted,
+            fault: plan.fault,
             broken: None,
             recent: Vec::new(),
             dialled: 0,
             talking: true,
             steady: false,
             promised: Vec::new(),
-            guests: Guests::new(plan.slicing),
+            workload: Workload::new(plan.slicing),
             secret: Arc::new(secret),
             joined: plan.joined.clone(),
             copied: None,
             verifier,
-            dice,
+            rng,
         }
     }
 
@@ -177,19 +177,19 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: SimEvent) {
         match event {
-            Event::Timer(host) => self.timer(host),
-            Event::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
-            Event::Stream(id, side) => self.stream_arrives(id, side),
-            Event::Dial {
+            SimEvent::Timer(host) => self.timer(host),
+            SimEvent::Datagram { from, to, bytes } => self.datagram_arrives(from, to, bytes),
+            SimEvent::Stream(id, side) => self.stream_arrives(id, side),
+            SimEvent::Dial {
                 host,
                 incarnation,
                 conn,
                 to,
                 tries,
             } => self.dial((host, incarnation, conn), to, tries),
-            Event::Closed {
+            SimEvent::Closed {
                 host,
                 incarnation,
                 conn,
@@ -198,17 +198,17 @@ impl World {
                 self.trace.event(self.now, &[3, host as u64, conn.0]);
                 self.tell(host, incarnation, |p, now| p.closed(conn, error, now));
             }
-            Event::Written {
+            SimEvent::Written {
                 host,
                 incarnation,
                 conn,
                 bytes,
             } => self.tell(host, incarnation, |p, now| p.written(conn, bytes, now)),
-            Event::Action(action) => self.act(&action),
-            Event::Traffic => self.traffic(),
-            Event::Guests => self.guests_live(),
-            Event::Named(host) => self.tell_names(host),
-            Event::Synced { host, incarnation } => self.synced(host, incarnation),
+            SimEvent::Action(action) => self.act(&action),
+            SimEvent::Traffic => self.traffic(),
+            SimEvent::Workload => self.guests_live(),
+            SimEvent::Named(host) => self.tell_names(host),
+            SimEvent::Synced { host, incarnation } => self.synced(host, incarnation),
         }
     }
 
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// Gives an input to the router on a host, if one runs.
-    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut Router, Instant)) {
+    pub(crate) fn tell_router(&mut self, host: HostId, input: impl FnOnce(&mut SimRouter, Instant)) {
         let incarnation = self.hosts[host].incarnation;
         self.tell(host, incarnation, |process, now| {
             if let Some(router) = process.router() {
@@ -285,7 +285,7 @@ impl World {
         };
         if deadline < Instant::FAR_FUTURE && at.armed.is_none_or(|armed| deadline < armed) {
             at.armed = Some(deadline);
-            self.queue.push(deadline, Event::Timer(host));
+            self.queue.push(deadline, SimEvent::Timer(host));
         }
     }
 
@@ -335,7 +335,7 @@ impl World {
             let mut tables = router.tables();
             let taken = router.records_taken();
             tables.push(bounds::records(taken, self.who.len() + SYBILS, self.now));
-            if self.plant(host, Planted::OverfullTable)
+            if self.plant(host, InjectedFault::OverfullTable)
                 && let Some(table) = tables.first_mut()
             {
                 table.used = table.bound + 1;
@@ -355,21 +355,21 @@ impl World {
     /// Starts the disk's next write, at which the host may crash.
     fn write(&mut self, host: HostId) {
         let at = &mut self.hosts[host];
-        let Some((time, crash)) = at.disk.begin(&mut self.dice) else {
+        let Some((time, crash)) = at.disk.begin(&mut self.rng) else {
             return;
         };
         let incarnation = at.incarnation;
         self.queue
-            .push(self.now + time, Event::Synced { host, incarnation });
+            .push(self.now + time, SimEvent::Synced { host, incarnation });
         if let Some(crash) = crash {
             let action = match crash {
                 Crash::Kill => Action::Kill(host),
                 Crash::Power => Action::PowerOff(host),
             };
-            let end = self.now + self.dice.between(Duration::ZERO, time);
-            self.queue.push(end, Event::Action(action));
-            let back = end + self.dice.millis(100, 1_500);
-            self.queue.push(back, Event::Action(Action::Revive(host)));
+            let end = self.now + self.rng.between(Duration::ZERO, time);
+            self.queue.push(end, SimEvent::Action(action));
+            let back = end + self.rng.millis(100, 1_500);
+            self.queue.push(back, SimEvent::Action(Action::Revive(host)));
         }
     }
 
@@ -386,13 +386,13 @@ impl World {
         }
     }
 
-    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut Router> {
+    pub(crate) fn router(&mut self, host: HostId) -> Option<&mut SimRouter> {
         self.hosts[host].process.as_mut()?.router()
     }
 
     /// True if this router has this injected fault.
-    pub(crate) fn plant(&self, host: HostId, fault: Planted) -> bool {
-        host == VICTIM && self.planted == Some(fault)
+    pub(crate) fn plant(&self, host: HostId, fault: InjectedFault) -> bool {
+        host == VICTIM && self.fault == Some(fault)
     }
 
     pub(crate) fn host_at(&self, address: SocketAddr) -> Option<HostId> {
@@ -414,14 +414,14 @@ impl World {
             Ok(journal) => journal,
             Err(violation) => return self.check(Err(violation)),
         };
-        let setup = Setup {
+        let setup = RouterSetup {
             nickname: format!("h{host}"),
             address: self.hosts[host].address,
             discovery: self.joined.discovery,
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: self.hosts[host].attached(),
-            range: Some((self.guests.slicing, journal)),
+            range: Some((self.workload.slicing, journal)),
             // Every third host has no AES instructions.
             suites: if host % 3 == 2 {
                 Suites::CHACHA
@@ -429,14 +429,14 @@ impl World {
                 Suites::AES_FIRST
             },
             clock: self.hosts[host].clock,
-            fault: self.planted.filter(|_| host == VICTIM),
+            fault: self.fault.filter(|_| host == VICTIM),
         };
         let at = &mut self.hosts[host];
         at.state.epoch += 1;
         at.incarnation += 1;
         at.powered = true;
         at.armed = None;
-        match Router::start(&at.state, &setup, &mut self.dice, self.now) {
+        match SimRouter::start(&at.state, &setup, &mut self.rng, self.now) {
             Ok(mut router) => {
                 router.deaf_to_snapshots = false;
                 at.process = Some(Box::new(router));

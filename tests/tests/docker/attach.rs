@@ -2,13 +2,13 @@
 
 use anyhow::{Result, ensure};
 use mesh_proto::api::ContainerAddresses;
-use mesh_tests::{Setup, Snapshot, with_testbed};
+use mesh_tests::{TestbedLayout, HostObjects, with_testbed};
 
 use crate::{full_mesh, is_id, run};
 
 #[test]
 fn by_name_by_short_and_by_full_id() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         let far = run(bed.host(2), "10.2.1.9/24", "far")?;
@@ -49,7 +49,7 @@ fn by_name_by_short_and_by_full_id() -> Result<()> {
 
 #[test]
 fn json_says_id_name_and_addresses_as_the_engine_does() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let said = |args: &[&str]| -> Result<ContainerAddresses> {
@@ -89,7 +89,7 @@ fn json_says_id_name_and_addresses_as_the_engine_does() -> Result<()> {
 
 #[test]
 fn several_addresses_and_one_of_them_taken_away() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.docker(&[
@@ -123,7 +123,7 @@ fn several_addresses_and_one_of_them_taken_away() -> Result<()> {
 
 #[test]
 fn containers_that_cannot_be_attached() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let docker = |args: &[&str]| host.docker(args)?.ok();
@@ -132,7 +132,7 @@ fn containers_that_cannot_be_attached() -> Result<()> {
         docker(&[
             "run", "-d", "--name", "hostly", "--net", "host", "ubuntu", "sleep", "1000",
         ])?;
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         for (address, container, word) in [
             ("10.2.1.1/24", "nobody", "nobody"),
             ("10.2.1.1/24", "stopped", "running"),
@@ -144,7 +144,7 @@ fn containers_that_cannot_be_attached() -> Result<()> {
                 message.contains(word),
                 "attach {address} {container}: {message}"
             );
-            Snapshot::take(host)?.same_as(&before)?;
+            HostObjects::take(host)?.same_as(&before)?;
         }
         Ok(())
     })

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, here, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, here, tell, wait_until, with_testbed};
 
 use crate::{again, run};
 
@@ -21,7 +21,7 @@ const STEPS: [&[&str]; 4] = [
 
 #[test]
 fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let near = run(host, "10.2.1.1/24", "near")?;
@@ -70,7 +70,7 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
 }
 
 /// Runs each step, calls `look` on running containers, and returns the durations of the steps.
-fn times(host: &Host, name: &str, look: impl Fn() -> Result<()>) -> Result<Vec<Duration>> {
+fn times(host: &TestbedHost, name: &str, look: impl Fn() -> Result<()>) -> Result<Vec<Duration>> {
     let mut all = Vec::new();
     for step in STEPS {
         let began = Instant::now();
@@ -83,14 +83,14 @@ fn times(host: &Host, name: &str, look: impl Fn() -> Result<()>) -> Result<Vec<D
     Ok(all)
 }
 
-fn run_on_bridge(host: &Host, name: &str) -> Result<()> {
+fn run_on_bridge(host: &TestbedHost, name: &str) -> Result<()> {
     let line = ["run", "-d", "--name", name, "ubuntu", "sleep", "1000"];
     host.docker(&line)?.ok().map(drop)
 }
 
 /// Containers that Docker restarted, disconnected, connected or removed without the router are correct in its table
 /// later.
-fn comes_back_right(host: &Host) -> Result<()> {
+fn comes_back_right(host: &TestbedHost) -> Result<()> {
     for (name, address) in [
         ("again", "10.2.1.3/24"),
         ("cut", "10.2.1.4/24"),
@@ -127,7 +127,7 @@ fn comes_back_right(host: &Host) -> Result<()> {
 
 /// The plugin process is replaced when the router has other settings (or another version), is restarted when it is
 /// killed, and ends only with `mesh reset`.
-fn is_replaced_and_comes_back(host: &Host) -> Result<()> {
+fn is_replaced_and_comes_back(host: &TestbedHost) -> Result<()> {
     let pid = || host.exec(&["pgrep", "-x", "mesh-plugin"])?.ok();
     let first = pid()?;
     host.mesh(&["stop"])?.ok()?;

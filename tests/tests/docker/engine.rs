@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use crate::{again, is_id, run, run_with};
 
 #[test]
 fn containers_stay_usable_whatever_is_done_with_docker_alone() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         networks_are_there_for_stopped_containers(host).context("networks")?;
@@ -20,7 +20,7 @@ fn containers_stay_usable_whatever_is_done_with_docker_alone() -> Result<()> {
 }
 
 /// `docker network prune` removes networks that stopped containers need.
-fn networks_are_there_for_stopped_containers(host: &Host) -> Result<()> {
+fn networks_are_there_for_stopped_containers(host: &TestbedHost) -> Result<()> {
     run(host, "10.2.1.1/24", "one")?;
     run_with(host, "10.2.1.2/24", "two", &["--network", "none"])?;
     let docker = |words: &[&str]| host.docker(words)?.ok();
@@ -52,7 +52,7 @@ fn networks_are_there_for_stopped_containers(host: &Host) -> Result<()> {
     docker(&["rm", "-f", "one", "two"]).map(drop)
 }
 
-fn an_address_that_is_not_there_is_no_success(host: &Host) -> Result<()> {
+fn an_address_that_is_not_there_is_no_success(host: &TestbedHost) -> Result<()> {
     let without = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=1"];
     let line = |flags: &[&'static str]| {
         let begin = ["run", "fd00:5::7/64", "--name", "six"];
@@ -73,7 +73,7 @@ fn an_address_that_is_not_there_is_no_success(host: &Host) -> Result<()> {
     host.docker(&["rm", "-f", "six"])?.ok().map(drop)
 }
 
-fn docker_may_connect_by_itself(host: &Host) -> Result<()> {
+fn docker_may_connect_by_itself(host: &TestbedHost) -> Result<()> {
     run(host, "10.2.1.1/24", "one")?;
     let docker = |words: &[&str]| host.docker(words)?.ok();
     docker(&["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"])?;
@@ -91,7 +91,7 @@ fn docker_may_connect_by_itself(host: &Host) -> Result<()> {
     docker(&["rm", "-f", "one", "plain"]).map(drop)
 }
 
-fn an_address_is_free_as_soon_as_docker_says_so(host: &Host) -> Result<()> {
+fn an_address_is_free_as_soon_as_docker_says_so(host: &TestbedHost) -> Result<()> {
     let line = ["run", "--name", "brief", "ubuntu", "sleep", "1000"];
     is_id(&host.mesh(&line)?.ok()?)?;
     host.docker(&["stop", "-t", "0", "brief"])?.ok()?;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_proto::api::Attached;
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_proto::api::AttachedContainer;
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use crate::podman::installed;
 use crate::run;
@@ -12,10 +12,11 @@ use crate::run;
 const SOON: Duration = Duration::from_secs(25);
 
 /// Waits until `ps` lists exactly the containers `names` with 10.2.1.1, and until only their names resolve to it.
-fn who_has_it(host: &Host, names: &[&str], others: &[&str]) -> Result<()> {
+fn who_has_it(host: &TestbedHost, names: &[&str], others: &[&str]) -> Result<()> {
     wait_until(SOON, &format!("10.2.1.1 is of {names:?}"), || {
         let rows = host.ps()?;
-        let has = |row: &&Attached| row.interfaces.iter().any(|i| i.address == "10.2.1.1/24");
+        let has =
+            |row: &&AttachedContainer| row.interfaces.iter().any(|i| i.address == "10.2.1.1/24");
         let listed: Vec<&str> = rows.iter().filter(has).map(|r| r.name.as_str()).collect();
         ensure!(listed == names, "{listed:?}");
         for name in names {
@@ -37,7 +38,7 @@ fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_nam
     if !installed()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.podman_images()?;
@@ -96,7 +97,7 @@ fn a_pod_that_is_stopped_is_off_the_mesh_and_one_that_is_renamed_has_its_new_nam
 
 #[test]
 fn what_is_called_mesh_and_what_is_dockers_stays_its_owners() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         let told = host.mesh(&["launch", "--bridge", "docker0"])?.refused()?;
         ensure!(told.contains("mesh attach-bridge docker0"), "{told}");
@@ -174,7 +175,7 @@ fn what_is_called_mesh_and_what_is_dockers_stays_its_owners() -> Result<()> {
 
 #[test]
 fn an_engine_that_hangs_is_named_and_given_up() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.docker(&["run", "-d", "--name", "web", "ubuntu", "sleep", "1000"])?

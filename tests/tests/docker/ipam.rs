@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Container, Host, Setup, all_reach_all, wait_until, with_testbed};
+use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, all_reach_all, wait_until, with_testbed};
 
 use crate::{again, full_mesh, is_id};
 
@@ -12,7 +12,7 @@ use crate::{again, full_mesh, is_id};
 const EACH: usize = 5;
 
 /// Runs `mesh run ARGS --name NAME FLAGS ubuntu sleep`.
-fn run(host: &Host, args: &[&str], name: &str, flags: &[&str]) -> Result<Container> {
+fn run(host: &TestbedHost, args: &[&str], name: &str, flags: &[&str]) -> Result<TestContainer> {
     let named = ["--name", name];
     let image = ["ubuntu", "sleep", "1000"];
     // Standard error may have a line about waiting.
@@ -24,14 +24,14 @@ fn run(host: &Host, args: &[&str], name: &str, flags: &[&str]) -> Result<Contain
     host.container(name, &address)
 }
 
-fn held(host: &Host) -> Result<Vec<String>> {
+fn held(host: &TestbedHost) -> Result<Vec<String>> {
     let allocations = host.ipam()?.allocations.into_iter();
     Ok(allocations.map(|a| a.address).collect())
 }
 
 #[test]
 fn on_three_engines_all_are_distinct_and_reach_one_another() -> Result<()> {
-    with_testbed(&Setup::hosts(3).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
         // The order of a first trial: launch, run, run, and only then connect.
         let mut containers = Vec::new();
         for host in &bed.hosts()[..2] {
@@ -46,7 +46,7 @@ fn on_three_engines_all_are_distinct_and_reach_one_another() -> Result<()> {
                 containers.push(run(host, &[], &format!("c{n}"), &[])?);
             }
         }
-        let addresses: BTreeSet<&str> = containers.iter().map(Container::address).collect();
+        let addresses: BTreeSet<&str> = containers.iter().map(TestContainer::address).collect();
         ensure!(addresses.len() == 3 * EACH + 2, "{addresses:?}");
         all_reach_all(&containers[..5])?;
         containers[0].reaches(&containers[3 * EACH + 1])?;
@@ -73,7 +73,7 @@ fn on_three_engines_all_are_distinct_and_reach_one_another() -> Result<()> {
 
 #[test]
 fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroyed() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         let net = ["net:10.32.5.0/24"];
@@ -144,7 +144,7 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
 
 #[test]
 fn attach_and_detach_take_subnets_too() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.docker(&["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"])?

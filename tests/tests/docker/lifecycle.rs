@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use crate::{again, full_mesh, run, run_with};
 
 #[test]
 fn a_container_keeps_its_address_over_every_kind_of_restart() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         let far = run(bed.host(2), "10.2.1.2/24", "far")?;
@@ -41,7 +41,7 @@ fn a_container_keeps_its_address_over_every_kind_of_restart() -> Result<()> {
 
 #[test]
 fn containers_outlive_their_router() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         let (near, far) = (
@@ -72,7 +72,7 @@ fn containers_outlive_their_router() -> Result<()> {
 
 #[test]
 fn after_a_power_cut_containers_with_restart_always_are_back_on_the_mesh() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let (one, two) = (bed.host(1), bed.host(2));
         let far = run(one, "10.2.1.1/24", "far")?;
@@ -93,7 +93,7 @@ fn after_a_power_cut_containers_with_restart_always_are_back_on_the_mesh() -> Re
 
 #[test]
 fn an_engine_that_restarts_under_a_running_router_finds_it() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         run_with(host, "10.2.1.1/24", "web", &["--restart", "always"])?;
@@ -110,7 +110,7 @@ fn an_engine_that_restarts_under_a_running_router_finds_it() -> Result<()> {
 
 #[test]
 fn what_the_engine_gave_up_without_its_driver_is_started() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let (one, two) = (bed.host(1), bed.host(2));
         let far = run(one, "10.2.1.1/24", "far")?;
@@ -126,7 +126,7 @@ fn what_the_engine_gave_up_without_its_driver_is_started() -> Result<()> {
 
 #[test]
 fn an_attached_container_is_back_on_the_mesh_after_each_restart() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let near = run(host, "10.2.1.1/24", "near")?;
@@ -156,27 +156,27 @@ fn an_attached_container_is_back_on_the_mesh_after_each_restart() -> Result<()> 
 
 #[test]
 fn reset_leaves_nothing_in_the_engine_either() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         host.launch(&[])?;
         run(host, "10.2.1.1/24", "web")?;
         host.docker(&["rm", "-f", "web"])?.ok()?;
         host.mesh(&["reset"])?.ok()?;
-        Snapshot::take(host)?.same_as(&before)
+        HostObjects::take(host)?.same_as(&before)
     })
 }
 
 #[test]
 fn reset_beside_running_containers_takes_what_is_of_the_mesh_only() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.docker(&["run", "-d", "--name", "plain", "ubuntu", "sleep", "1000"])?
             .ok()?;
         let addresses = |name| host.docker(&["exec", name, "ip", "-o", "-4", "addr"])?.ok();
         let own = addresses("plain")?;
         for killed in [false, true] {
-            let before = Snapshot::take(host)?;
+            let before = HostObjects::take(host)?;
             host.launch(&[])?;
             let both = [
                 "run",
@@ -199,7 +199,7 @@ fn reset_beside_running_containers_takes_what_is_of_the_mesh_only() -> Result<()
             let left = addresses("web")?;
             ensure!(left.contains("eth0") && !left.contains("mesh"), "{left}");
             host.docker(&["rm", "-f", "web"])?.ok()?;
-            Snapshot::take(host)?
+            HostObjects::take(host)?
                 .same_as(&before)
                 .map_err(|e| e.context(format!("killed: {killed}")))?;
         }

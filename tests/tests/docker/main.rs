@@ -15,7 +15,7 @@ mod truth;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Container, Host, Testbed, wait_until};
+use mesh_tests::{TestContainer, TestbedHost, Testbed, wait_until};
 
 /// Starts a router on each host, all with the first as target, and waits until they are connected.
 fn full_mesh(bed: &Testbed) -> Result<()> {
@@ -30,12 +30,12 @@ fn full_mesh(bed: &Testbed) -> Result<()> {
 }
 
 /// Runs `mesh run ADDRESS --name NAME ubuntu sleep`, and checks that exactly the container's full id is printed.
-fn run(host: &Host, address: &str, name: &str) -> Result<Container> {
+fn run(host: &TestbedHost, address: &str, name: &str) -> Result<TestContainer> {
     run_with(host, address, name, &[])
 }
 
 /// Like [`run`], with further flags for the engine.
-fn run_with(host: &Host, address: &str, name: &str, flags: &[&str]) -> Result<Container> {
+fn run_with(host: &TestbedHost, address: &str, name: &str, flags: &[&str]) -> Result<TestContainer> {
     let args = [
         &["run", address, "--name", name],
         flags,
@@ -60,7 +60,7 @@ fn is_id(text: &str) -> Result<()> {
 }
 
 /// Waits until the container runs with this address. Returns it with its new process.
-fn again(host: &Host, name: &str, address: &str) -> Result<Container> {
+fn again(host: &TestbedHost, name: &str, address: &str) -> Result<TestContainer> {
     wait_until(
         Duration::from_secs(20),
         &format!("{name} runs with {address}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Outcome, Setup, Times, here, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, CommandOutput, TestbedLayout, Times, here, wait_until, with_testbed};
 
 use crate::{full_mesh, run, run_with};
 
@@ -16,7 +16,7 @@ const RESTART: Duration = Duration::from_secs(20);
 
 /// Runs a command line of the host in a container's network namespace and with its `resolv.conf`, since the images have
 /// no C library.
-pub(crate) fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome> {
+pub(crate) fn inside(host: &TestbedHost, container: &str, line: &str) -> Result<CommandOutput> {
     let pid = host
         .docker(&["inspect", "-f", "{{.State.Pid}}", container])?
         .ok()?;
@@ -28,7 +28,7 @@ pub(crate) fn inside(host: &Host, container: &str, line: &str) -> Result<Outcome
 }
 
 /// Waits until this host resolves a name to these addresses; empty means that the name is gone.
-fn known(host: &Host, within: Duration, name: &str, addresses: &str) -> Result<()> {
+fn known(host: &TestbedHost, within: Duration, name: &str, addresses: &str) -> Result<()> {
     let what = format!("{name} is '{addresses}' on {}", host.name());
     wait_until(within, &what, || {
         let outcome = host.mesh(&["dns-lookup", name])?;
@@ -38,7 +38,7 @@ fn known(host: &Host, within: Duration, name: &str, addresses: &str) -> Result<(
 }
 
 /// Checks that each container reaches each other by name, with and without the domain.
-fn all_reach_all_by_name(hosts: &[Host], names: &[&str]) -> Result<()> {
+fn all_reach_all_by_name(hosts: &[TestbedHost], names: &[&str]) -> Result<()> {
     for (host, from) in hosts.iter().zip(names) {
         for to in names {
             for name in [(*to).to_owned(), format!("{to}.mesh.local")] {
@@ -55,7 +55,7 @@ fn all_reach_all_by_name(hosts: &[Host], names: &[&str]) -> Result<()> {
 
 #[test]
 fn containers_reach_one_another_by_name_from_every_host() -> Result<()> {
-    with_testbed(&Setup::hosts(3).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
         full_mesh(bed)?;
         let names = ["web1", "web2", "web3"];
         for (n, (host, name)) in bed.hosts().iter().zip(names).enumerate() {
@@ -96,7 +96,7 @@ fn containers_reach_one_another_by_name_from_every_host() -> Result<()> {
 
 #[test]
 fn names_follow_what_engines_do() -> Result<()> {
-    with_testbed(&Setup::hosts(3).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
         full_mesh(bed)?;
         let (one, two) = (bed.host(1), bed.host(2));
         let all_know = |within, name: &str, addresses: &str| -> Result<()> {
@@ -146,7 +146,7 @@ fn names_follow_what_engines_do() -> Result<()> {
 
 #[test]
 fn containers_get_dns_settings_unless_told_otherwise() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let args = host.mesh(&["dns-args"])?.ok()?;
@@ -182,7 +182,7 @@ fn containers_get_dns_settings_unless_told_otherwise() -> Result<()> {
 
 #[test]
 fn strangers_are_not_answered() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let (one, two) = (bed.host(1), bed.host(2));
         run(one, "10.2.1.1/24", "web")?;
@@ -218,7 +218,7 @@ fn the_c_library_musl_finds_names_inside_containers() -> Result<()> {
     if !musl_is_there()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         run(host, "10.2.1.1/24", "web")?;

@@ -1,7 +1,7 @@
 //! podman, and hosts without any engine.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, run as run_command, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, run as run_command, with_testbed};
 
 use crate::{full_mesh, is_id, run};
 
@@ -20,7 +20,7 @@ fn podman_and_docker_share_the_mesh() -> Result<()> {
     if !installed()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         host.podman_images()?;
@@ -77,7 +77,7 @@ fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
     if !installed()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.podman_images()?;
@@ -104,7 +104,7 @@ fn the_address_is_there_before_the_first_process_of_a_pod() -> Result<()> {
 }
 
 /// Waits until the image's own resolver in a container resolves a name to this address.
-fn finds(host: &Host, pod: &str, name: &str, address: &str) -> Result<()> {
+fn finds(host: &TestbedHost, pod: &str, name: &str, address: &str) -> Result<()> {
     let within = std::time::Duration::from_secs(15);
     mesh_tests::wait_until(within, &format!("{pod} finds {name}"), || {
         let found = host
@@ -120,7 +120,7 @@ fn pods_that_are_on_the_mesh_only_find_names() -> Result<()> {
     if !installed()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let host = bed.host(1);
         host.podman_images()?;
@@ -168,7 +168,7 @@ fn podman_is_found_when_docker_does_not_answer() -> Result<()> {
     if !installed()? {
         return Ok(());
     }
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.podman_images()?;
@@ -212,7 +212,7 @@ fn podman_is_found_when_docker_does_not_answer() -> Result<()> {
 
 #[test]
 fn without_an_engine_the_error_says_so() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let message = host

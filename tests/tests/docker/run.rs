@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Snapshot, all_reach_all, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, all_reach_all, transfer, wait_until, with_testbed};
 
 use crate::{again, full_mesh, is_id, run, run_with};
 
 #[test]
 fn the_scenario_of_the_readme() -> Result<()> {
-    with_testbed(&Setup::hosts(3).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         one.launch(&[])?;
         is_id(
@@ -53,7 +53,7 @@ fn the_scenario_of_the_readme() -> Result<()> {
 
 #[test]
 fn the_address_is_there_before_the_first_process_twenty_times_of_twenty() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         for round in 1..=20 {
@@ -74,7 +74,7 @@ fn the_address_is_there_before_the_first_process_twenty_times_of_twenty() -> Res
 
 #[test]
 fn several_addresses_of_one_subnet_are_there_before_the_first_process_too() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         for round in 1..=10 {
@@ -105,7 +105,7 @@ fn several_addresses_of_one_subnet_are_there_before_the_first_process_too() -> R
 }
 
 /// Returns addresses and routes as seen by the first process of a container with these addresses.
-fn first_process_sees(host: &Host, addresses: &[&str]) -> Result<String> {
+fn first_process_sees(host: &TestbedHost, addresses: &[&str]) -> Result<String> {
     let look = ["ubuntu", "sh", "-c", "ip -o -4 addr show up; ip route"];
     let id = host.mesh(&[&["run"], addresses, &look].concat())?.ok()?;
     host.docker(&["wait", &id])?.ok()?;
@@ -116,7 +116,7 @@ fn first_process_sees(host: &Host, addresses: &[&str]) -> Result<String> {
 
 #[test]
 fn the_engines_own_network_stays() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let (host, outside) = (bed.host(1), bed.host(2));
         let far = run(outside, "10.2.1.2/24", "far")?;
@@ -160,7 +160,7 @@ fn the_engines_own_network_stays() -> Result<()> {
 
 #[test]
 fn the_user_chooses_the_network_beside_the_mesh() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.docker(&["network", "create", "back"])?.ok()?;
@@ -190,7 +190,7 @@ fn the_user_chooses_the_network_beside_the_mesh() -> Result<()> {
 
 #[test]
 fn flags_go_to_the_engine_as_they_are() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let flags = [
@@ -242,7 +242,7 @@ fn flags_go_to_the_engine_as_they_are() -> Result<()> {
 
 #[test]
 fn several_addresses_are_several_interfaces() -> Result<()> {
-    with_testbed(&Setup::hosts(2).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).engines(), |bed| {
         full_mesh(bed)?;
         let (a, b) = (
             run(bed.host(1), "10.2.1.1/24", "one")?,
@@ -267,7 +267,7 @@ fn several_addresses_are_several_interfaces() -> Result<()> {
 
 #[test]
 fn containers_of_one_host_talk_in_spite_of_the_engines_firewall() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let (a, b) = (
@@ -285,11 +285,11 @@ fn containers_of_one_host_talk_in_spite_of_the_engines_firewall() -> Result<()> 
 
 #[test]
 fn a_run_that_fails_leaves_nothing() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         run(host, "10.2.1.1/24", "taken")?;
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         let containers = host.docker(&["ps", "-aq"])?.ok()?;
         for args in [
             vec!["run", "10.2.1.5/24", "no-such-image:none", "true"],
@@ -314,7 +314,7 @@ fn a_run_that_fails_leaves_nothing() -> Result<()> {
                 outcome.code != Some(0) && !outcome.stderr.is_empty(),
                 "{outcome}"
             );
-            Snapshot::take(host)?
+            HostObjects::take(host)?
                 .same_as(&before)
                 .map_err(|e| e.context(outcome.to_string()))?;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, tell, wait_until, with_testbed};
 
 use crate::names::inside;
 use crate::{full_mesh, is_id};
@@ -15,7 +15,7 @@ const EACH: usize = 20;
 
 #[test]
 fn sixty_containers_on_three_engines_reach_one_another_by_name() -> Result<()> {
-    with_testbed(&Setup::hosts(3).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
         full_mesh(bed)?;
         let began = Instant::now();
         on_each(bed.hosts(), |host| {
@@ -49,12 +49,12 @@ fn sixty_containers_on_three_engines_reach_one_another_by_name() -> Result<()> {
     })
 }
 
-fn names_of(host: &Host) -> Vec<String> {
+fn names_of(host: &TestbedHost) -> Vec<String> {
     (0..EACH).map(|n| format!("{}-{n}", host.name())).collect()
 }
 
 /// Runs `work` on all hosts in parallel.
-fn on_each(hosts: &[Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<()> {
+fn on_each(hosts: &[TestbedHost], work: impl Fn(&TestbedHost) -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|scope| {
         let running: Vec<_> = hosts
             .iter()
@@ -66,13 +66,13 @@ fn on_each(hosts: &[Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<
     })
 }
 
-fn run(host: &Host, name: &str) -> Result<()> {
+fn run(host: &TestbedHost, name: &str) -> Result<()> {
     let words = ["run", "--name", name, "ubuntu", "sleep", "1000"];
     is_id(&host.mesh(&words)?.ok()?).with_context(|| name.to_owned())
 }
 
 /// Pings each of `all` by name from the container `name`; the error lists those that do not answer.
-fn reaches_all(host: &Host, name: &str, all: &[String]) -> Result<()> {
+fn reaches_all(host: &TestbedHost, name: &str, all: &[String]) -> Result<()> {
     let line = format!(
         "for to in {}; do ping -n -q -c 1 -W 2 $to >/dev/null 2>&1 || echo $to; done",
         all.join(" ")

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use crate::names::inside;
 use crate::run_with;
@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(30);
 const GUARDED: &str = "iptables -A INPUT -i lo -j ACCEPT && iptables -P INPUT DROP";
 
 /// Waits until a query of a container, with its own `resolv.conf`, gets this answer.
-fn hears(host: &Host, container: &str, ask: &str, expected: &str) -> Result<()> {
+fn hears(host: &TestbedHost, container: &str, ask: &str, expected: &str) -> Result<()> {
     wait_until(
         SOON,
         &format!("{container} hears '{expected}' for {ask}"),
@@ -32,7 +32,7 @@ fn hears(host: &Host, container: &str, ask: &str, expected: &str) -> Result<()> 
 }
 
 /// Waits until the container resolves its own name to this address.
-fn is_called(host: &Host, container: &str, address: &str) -> Result<()> {
+fn is_called(host: &TestbedHost, container: &str, address: &str) -> Result<()> {
     wait_until(SOON, &format!("{container} is {address}"), || {
         let said = host.docker(&["exec", container, "hostname", "-i"])?.ok()?;
         ensure!(said.split_whitespace().next() == Some(address), "{said}");
@@ -40,13 +40,13 @@ fn is_called(host: &Host, container: &str, address: &str) -> Result<()> {
     })
 }
 
-fn hosts_file(host: &Host, container: &str) -> Result<String> {
+fn hosts_file(host: &TestbedHost, container: &str) -> Result<String> {
     host.docker(&["exec", container, "cat", "/etc/hosts"])?.ok()
 }
 
 #[test]
 fn containers_hear_the_mesh_first_and_know_their_own_address() -> Result<()> {
-    with_testbed(&Setup::hosts(1).engines(), |bed| {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
         let host = bed.host(1);
         host.shell(GUARDED)?.ok()?;
         host.launch(&[])?;

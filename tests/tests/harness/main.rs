@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    Capture, Heard, Setup, Snapshot, Testbed, Transfer, cast, run, transfer, wait_until,
+    Capture, Heard, TestbedLayout, HostObjects, Testbed, Transfer, cast, run, transfer, wait_until,
 };
 
 #[test]
 fn hosts_reach_one_another_by_name_and_not_over_a_cut_cable() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(3))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(3))?;
     let (a, b, c) = (
         bed.host(1).underlay()?,
         bed.host(2).underlay()?,
@@ -33,7 +33,7 @@ fn hosts_reach_one_another_by_name_and_not_over_a_cut_cable() -> Result<()> {
 
 #[test]
 fn a_partial_mesh_has_the_named_cables_only() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(3).links("1-2,2-3").ipv6_only())?;
+    let bed = Testbed::start(&TestbedLayout::hosts(3).links("1-2,2-3").ipv6_only())?;
     let ping = |to: &str| bed.host(1).exec(&["ping", "-c", "1", "-W", "1", to]);
     ping("host2")?.ok()?;
     ensure!(
@@ -52,7 +52,7 @@ fn a_partial_mesh_has_the_named_cables_only() -> Result<()> {
 
 #[test]
 fn a_power_cut_ends_everything_and_disks_stay() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(2))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(2))?;
     let host = bed.host(2);
     host.shell("echo kept >/var/lib/mesh/file; echo lost >/run/file")?
         .ok()?;
@@ -70,10 +70,10 @@ fn a_power_cut_ends_everything_and_disks_stay() -> Result<()> {
 
 #[test]
 fn a_snapshot_shows_links_rules_namespaces_and_files() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(1))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(1))?;
     let host = bed.host(1);
-    let before = Snapshot::take(host)?;
-    Snapshot::take(host)?.same_as(&before)?;
+    let before = HostObjects::take(host)?;
+    HostObjects::take(host)?.same_as(&before)?;
     for (make, undo) in [
         ("ip link add x type bridge", "ip link del x"),
         (
@@ -92,18 +92,18 @@ fn a_snapshot_shows_links_rules_namespaces_and_files() -> Result<()> {
     ] {
         host.shell(make)?.ok()?;
         ensure!(
-            Snapshot::take(host)?.same_as(&before).is_err(),
+            HostObjects::take(host)?.same_as(&before).is_err(),
             "not seen: {make}"
         );
         host.shell(undo)?.ok()?;
-        Snapshot::take(host)?.same_as(&before)?;
+        HostObjects::take(host)?.same_as(&before)?;
     }
     Ok(())
 }
 
 #[test]
 fn an_eavesdropper_sees_plain_traffic() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(2))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(2))?;
     let (a, b) = (bed.host(1).underlay()?, bed.host(2).underlay()?);
     let capture = Capture::start(&bed)?;
     cast(&a, b.address(), 4000, "needle-in-the-hay", 3)?;
@@ -120,7 +120,7 @@ fn an_eavesdropper_sees_plain_traffic() -> Result<()> {
 
 #[test]
 fn transfers_are_checked_and_datagrams_counted() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(2))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(2))?;
     let (a, b) = (bed.host(1).underlay()?, bed.host(2).underlay()?);
     transfer(&a, &b, 10_000_000, Duration::from_secs(20))?;
 
@@ -153,7 +153,7 @@ fn transfers_are_checked_and_datagrams_counted() -> Result<()> {
 
 #[test]
 fn nothing_is_left_of_a_testbed() -> Result<()> {
-    let bed = Testbed::start(&Setup::hosts(2))?;
+    let bed = Testbed::start(&TestbedLayout::hosts(2))?;
     let mut job = bed.host(1).spawn(&["sleep", "4242"])?;
     let name = bed.name().to_owned();
     let namespaces = || run("ip", &["netns"])?.ok();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_proto::api::ConnectionState;
-use mesh_tests::{Host, Setup, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, transfer, wait_until, with_testbed};
 
 /// Blocks underlay traffic except to `only`, and incoming traffic except replies.
-fn speak_to(host: &Host, tables: &str, only: &str) -> Result<()> {
+fn speak_to(host: &TestbedHost, tables: &str, only: &str) -> Result<()> {
     let line = format!(
         "set -e
         {tables} -A OUTPUT -d {only} -j ACCEPT
@@ -23,7 +23,7 @@ fn speak_to(host: &Host, tables: &str, only: &str) -> Result<()> {
     host.shell(&line)?.ok().map(drop)
 }
 
-fn path_to(host: &Host, peer: &Host) -> Result<String> {
+fn path_to(host: &TestbedHost, peer: &TestbedHost) -> Result<String> {
     let peers = host.report()?.router.peers;
     let peer = peers.into_iter().find(|p| p.nick_name == peer.name());
     Ok(peer.context("the peer is not known")?.path)
@@ -31,7 +31,7 @@ fn path_to(host: &Host, peer: &Host) -> Result<String> {
 
 #[test]
 fn the_address_that_was_asked_answers_and_a_link_local_one_is_enough() -> Result<()> {
-    with_testbed(&Setup::hosts(4), |bed| {
+    with_testbed(&TestbedLayout::hosts(4), |bed| {
         let [one, two, three, four] = [bed.host(1), bed.host(2), bed.host(3), bed.host(4)];
         two.shell("ip addr add 192.168.77.22/24 dev eth0; ip addr add fd77::22/64 dev eth0 nodad")?
             .ok()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    Container, Heard, Setup, Testbed, all_reach_all, cast, stays, wait_until, with_testbed,
+    TestContainer, Heard, TestbedLayout, Testbed, all_reach_all, cast, stays, wait_until, with_testbed,
 };
 
 use crate::full_mesh;
@@ -14,7 +14,7 @@ const COUNT: u32 = 10;
 
 #[test]
 fn in_a_mesh_of_five_everyone_hears_everything_exactly_once() -> Result<()> {
-    with_testbed(&Setup::hosts(5), |bed| {
+    with_testbed(&TestbedLayout::hosts(5), |bed| {
         full_mesh(bed, &[])?;
         everyone_hears_everything_once(&containers(bed)?)
     })
@@ -22,7 +22,7 @@ fn in_a_mesh_of_five_everyone_hears_everything_exactly_once() -> Result<()> {
 
 #[test]
 fn in_a_ring_without_discovery_too() -> Result<()> {
-    with_testbed(&Setup::hosts(5), |bed| {
+    with_testbed(&TestbedLayout::hosts(5), |bed| {
         for host in bed.hosts() {
             host.launch(&["--no-discovery"])?;
         }
@@ -40,7 +40,7 @@ fn in_a_ring_without_discovery_too() -> Result<()> {
 }
 
 /// Starts one container on each host, and a second one on the first, so that local copies are checked as well.
-fn containers(bed: &Testbed) -> Result<Vec<Container>> {
+fn containers(bed: &Testbed) -> Result<Vec<TestContainer>> {
     let mut containers = vec![bed.host(1).run("10.2.1.100/24")?];
     for (index, host) in bed.hosts().iter().enumerate() {
         containers.push(host.run(&format!("10.2.1.{}/24", index + 1))?);
@@ -49,7 +49,7 @@ fn containers(bed: &Testbed) -> Result<Vec<Container>> {
     Ok(containers)
 }
 
-fn everyone_hears_everything_once(containers: &[Container]) -> Result<()> {
+fn everyone_hears_everything_once(containers: &[TestContainer]) -> Result<()> {
     for (target, group, port) in [
         ("10.2.1.255", None, 4000),
         ("239.1.2.3", Some("239.1.2.3"), 4001),
@@ -85,7 +85,7 @@ fn everyone_hears_everything_once(containers: &[Container]) -> Result<()> {
 
 /// Returns the expected datagrams: each of each other container, once. The sender's own kernel loops a broadcast back,
 /// but not a multicast.
-fn expected_at(at: &Container, all: &[Container], group: Option<&str>) -> BTreeMap<String, u32> {
+fn expected_at(at: &TestContainer, all: &[TestContainer], group: Option<&str>) -> BTreeMap<String, u32> {
     all.iter()
         .filter(|from| group.is_none() || from.address() != at.address())
         .flat_map(|from| (0..COUNT).map(|i| (format!("{}-{i}", from.address()), 1)))

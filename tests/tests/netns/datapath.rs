@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    Host, Setup, Testbed, Transfer, all_reach_all, tell, transfer, wait_until, with_testbed,
+    TestbedHost, TestbedLayout, Testbed, Transfer, all_reach_all, tell, transfer, wait_until, with_testbed,
 };
 
 const BYTES: u64 = 20_000_000;
@@ -21,7 +21,7 @@ fn launch(bed: &Testbed, datapaths: [&str; 2]) -> Result<()> {
 }
 
 /// Checks that the report names the datapath, and that it was requested.
-fn says(host: &Host, datapath: &str) -> Result<()> {
+fn says(host: &TestbedHost, datapath: &str) -> Result<()> {
     let router = host.report()?.router;
     let told = format!("{} ({})", router.datapath, router.datapath_reason);
     ensure!(told == format!("{datapath} (asked for)"), "{told}");
@@ -29,7 +29,7 @@ fn says(host: &Host, datapath: &str) -> Result<()> {
 }
 
 fn bytes_arrive_both_ways(datapaths: [&'static str; 2]) -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         launch(bed, datapaths)?;
         let (a, b) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -78,7 +78,7 @@ fn pcap_to_pcap() -> Result<()> {
 
 #[test]
 fn a_deleted_port_is_opened_again_whichever_it_is() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         launch(bed, ["pcap", "tap"])?;
         let (a, b) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -104,7 +104,7 @@ fn a_deleted_port_is_opened_again_whichever_it_is() -> Result<()> {
 #[test]
 fn several_lanes_lose_nothing_and_keep_each_stream_in_order() -> Result<()> {
     for lanes in ["2", "4"] {
-        with_testbed(&Setup::hosts(3), |bed| {
+        with_testbed(&TestbedLayout::hosts(3), |bed| {
             for host in bed.hosts() {
                 host.launch(&["--lanes", lanes])?;
                 let told = host.report()?.router.datapath_reason;

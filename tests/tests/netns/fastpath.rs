@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
-    Container, Host, Outcome, Setup, Snapshot, Testbed, Transfer, stays, tell, transfer,
+    TestContainer, TestbedHost, CommandOutput, TestbedLayout, HostObjects, Testbed, Transfer, stays, tell, transfer,
     wait_until, with_testbed,
 };
 
@@ -16,11 +16,11 @@ const AGREE: Duration = Duration::from_secs(20);
 const REPAIR: Duration = Duration::from_secs(5);
 const KERNEL: &str = "kernel";
 
-fn datapath(from: &Host, to: &Host) -> Result<String> {
+fn datapath(from: &TestbedHost, to: &TestbedHost) -> Result<String> {
     Ok(from.connection_to(to)?.datapath)
 }
 
-fn wait_fast(from: &Host, to: &Host) -> Result<()> {
+fn wait_fast(from: &TestbedHost, to: &TestbedHost) -> Result<()> {
     let what = format!(
         "frames from {} to {} go by the kernel",
         from.name(),
@@ -39,7 +39,7 @@ fn both_fast(bed: &Testbed) -> Result<()> {
 }
 
 /// Starts two hosts with a container each, and waits until these use the fast path.
-fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
+fn pair(bed: &Testbed, flags: &[&str]) -> Result<[TestContainer; 2]> {
     full_mesh(bed, flags)?;
     let containers = [
         bed.host(1).run("10.2.1.1/24")?,
@@ -51,7 +51,7 @@ fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
 }
 
 /// Returns the bytes sent by VXLAN, over IPv4 or IPv6; an error without a device.
-fn sent_by_vxlan(host: &Host) -> Result<u64> {
+fn sent_by_vxlan(host: &TestbedHost) -> Result<u64> {
     let text = host
         .shell("cat /sys/class/net/mesh-x[46]/statistics/tx_bytes")?
         .ok()?;
@@ -59,20 +59,20 @@ fn sent_by_vxlan(host: &Host) -> Result<u64> {
     Ok(numbers?.into_iter().sum())
 }
 
-fn delete_devices(host: &Host) -> Result<()> {
+fn delete_devices(host: &TestbedHost) -> Result<()> {
     sent_by_vxlan(host).context("no device to delete")?;
     host.shell("for d in mesh-x4 mesh-x6; do ip link del $d; done")
         .map(drop)
 }
 
-fn frames_in(host: &Host) -> Result<u64> {
+fn frames_in(host: &TestbedHost) -> Result<u64> {
     let counters = host.report()?.router.counters;
     let frames = counters.get("frames_in").copied();
     frames.context("no counter frames_in")
 }
 
 /// Returns the numbers of pings sent and answered.
-fn echoes(outcome: &Outcome) -> Result<(u32, u32)> {
+fn echoes(outcome: &CommandOutput) -> Result<(u32, u32)> {
     let mut numbers = outcome.stdout.split(", ").filter_map(|part| {
         let words: Vec<&str> = part.split_whitespace().collect();
         let is_count = words.contains(&"received") || words.contains(&"transmitted");
@@ -85,8 +85,8 @@ fn echoes(outcome: &Outcome) -> Result<(u32, u32)> {
 
 #[test]
 fn unicast_goes_by_the_kernel_and_broadcast_through_the_router() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
-        let before = Snapshot::take(bed.host(1))?;
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
+        let before = HostObjects::take(bed.host(1))?;
         let [a, b] = pair(bed, &["--no-encryption"])?;
         // The first pings put the addresses into the tables.
         wait_until(AGREE, "an echo goes by the kernel", || {
@@ -126,7 +126,7 @@ fn unicast_goes_by_the_kernel_and_broadcast_through_the_router() -> Result<()> {
         let c = bed.host(2).run("10.2.1.3/24")?;
         a.reaches(&c)?;
         bed.host(1).mesh(&["reset"])?.ok()?;
-        let left = Snapshot::take(bed.host(1))?.added_since(&before);
+        let left = HostObjects::take(bed.host(1))?.added_since(&before);
         let of_ours = |o: &&String| o.contains("mesh-x") || o.contains("mesh-vxlan");
         ensure!(!left.iter().any(|o| of_ours(&o)), "{left:?}");
         Ok(())
@@ -135,7 +135,7 @@ fn unicast_goes_by_the_kernel_and_broadcast_through_the_router() -> Result<()> {
 
 #[test]
 fn the_underlay_may_be_ipv6() -> Result<()> {
-    with_testbed(&Setup::hosts(2).ipv6_only(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).ipv6_only(), |bed| {
         let [a, b] = pair(bed, &["--trusted-subnets", "10.0.0.0/8,fd77::/64"])?;
         let sent = sent_by_vxlan(bed.host(1))?;
         transfer(&a, &b, 5_000_000, Duration::from_secs(60))?;
@@ -147,7 +147,7 @@ fn the_underlay_may_be_ipv6() -> Result<()> {
 
 #[test]
 fn one_side_that_does_not_consent_keeps_everything_encrypted() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         bed.host(1)
             .launch(&["--trusted-subnets", "192.168.77.0/24,fd77::/64"])?;
         // It consents, but not to addresses like host1's.
@@ -180,7 +180,7 @@ fn one_side_that_does_not_consent_keeps_everything_encrypted() -> Result<()> {
 
 #[test]
 fn strangers_are_not_heard_and_the_rules_come_back() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let (one, two) = (bed.host(1).address(), bed.host(2).address());
         bed.host(1).launch(&["--no-encryption", "--host", &one])?;
         bed.host(2)
@@ -245,7 +245,7 @@ fn strangers_are_not_heard_and_the_rules_come_back() -> Result<()> {
 
 #[test]
 fn changing_over_to_the_kernel_costs_nothing_and_withdrawn_consent_ends_it() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &["--no-encryption"])?;
         let (a, b) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -299,7 +299,7 @@ fn changing_over_to_the_kernel_costs_nothing_and_withdrawn_consent_ends_it() -> 
 
 #[test]
 fn a_device_that_was_deleted_and_a_killed_router_come_back_under_a_flow() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let [a, b] = pair(bed, &["--no-encryption"])?;
         let flow = Transfer::start(&a, &b, 5001, 20_000_000, 10)?;
         delete_devices(bed.host(1))?;

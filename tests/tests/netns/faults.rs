@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Transfer, here, tell, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, Transfer, here, tell, transfer, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -12,7 +12,7 @@ const REROUTE: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_router_killed_under_traffic_returns_as_the_same_and_disturbs_nobody() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let (a, b, c) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -51,7 +51,7 @@ fn a_router_killed_under_traffic_returns_as_the_same_and_disturbs_nobody() -> Re
 
 #[test]
 fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let (a, c) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -96,7 +96,7 @@ fn a_cut_cable_is_routed_round_and_used_again_when_it_heals() -> Result<()> {
 
 #[test]
 fn a_host_that_loses_power_comes_back_under_its_name() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let name = bed.host(3).report()?.router.name;
         let (a, b) = (
@@ -123,7 +123,7 @@ fn a_host_that_loses_power_comes_back_under_its_name() -> Result<()> {
 
 #[test]
 fn two_halves_of_a_mesh_join_again() -> Result<()> {
-    with_testbed(&Setup::hosts(4), |bed| {
+    with_testbed(&TestbedLayout::hosts(4), |bed| {
         full_mesh(bed, &[])?;
         let c: Vec<_> = (1..=4)
             .map(|n| bed.host(n).run(&format!("10.2.1.{n}/24")))

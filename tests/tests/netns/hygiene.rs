@@ -3,47 +3,47 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use crate::full_mesh;
 
 #[test]
 fn reset_leaves_nothing() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let host = bed.host(1);
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         full_mesh(bed, &[])?;
         host.run("10.2.1.1/24")?;
         host.run("10.3.1.1/24")?;
         ensure!(
-            Snapshot::take(host)?.same_as(&before).is_err(),
+            HostObjects::take(host)?.same_as(&before).is_err(),
             "a running router leaves traces; is this snapshot blind?"
         );
         host.mesh(&["reset"])?.ok()?;
-        Snapshot::take(host)?.same_as(&before)?;
+        HostObjects::take(host)?.same_as(&before)?;
         // A second reset has nothing to do.
         host.mesh(&["reset"])?.ok()?;
-        Snapshot::take(host)?.same_as(&before)
+        HostObjects::take(host)?.same_as(&before)
     })
 }
 
 #[test]
 fn reset_leaves_nothing_of_a_router_that_was_killed() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         host.launch(&[])?;
         let container = host.run("10.2.1.1/24")?;
         host.kill_router()?;
         container.kill()?;
         host.mesh(&["reset"])?.ok()?;
-        Snapshot::take(host)?.same_as(&before)
+        HostObjects::take(host)?.same_as(&before)
     })
 }
 
 #[test]
 fn after_reset_a_router_is_a_new_one() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let first = host.report()?.router.id;
@@ -62,7 +62,7 @@ fn after_reset_a_router_is_a_new_one() -> Result<()> {
 
 #[test]
 fn stop_leaves_local_containers_talking_and_launch_takes_them_up_again() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let host = bed.host(1);
         let (a, b) = (host.run("10.2.1.1/24")?, host.run("10.2.1.2/24")?);
@@ -84,12 +84,12 @@ fn stop_leaves_local_containers_talking_and_launch_takes_them_up_again() -> Resu
 
 #[test]
 fn what_someone_deletes_is_back_within_five_seconds() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let host = bed.host(1);
         let (a, far) = (host.run("10.2.1.1/24")?, bed.host(2).run("10.2.1.2/24")?);
         a.reaches(&far)?;
-        let whole = Snapshot::take(host)?;
+        let whole = HostObjects::take(host)?;
         for damage in [
             "ip link del mesh",
             "ip link set mesh down",
@@ -99,7 +99,7 @@ fn what_someone_deletes_is_back_within_five_seconds() -> Result<()> {
         ] {
             host.shell(damage)?.ok()?;
             wait_until(Duration::from_secs(5), &format!("mended: {damage}"), || {
-                let missing = whole.added_since(&Snapshot::take(host)?);
+                let missing = whole.added_since(&HostObjects::take(host)?);
                 ensure!(missing.is_empty(), "{missing:?}");
                 a.ping(far.address())
             })?;
@@ -110,7 +110,7 @@ fn what_someone_deletes_is_back_within_five_seconds() -> Result<()> {
 
 #[test]
 fn two_routers_on_one_host_keep_apart() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let second = [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, all_reach_all, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, all_reach_all, with_testbed};
 
 use crate::full_mesh;
 
@@ -13,7 +13,7 @@ const MAX_WAKEUPS: u64 = 100;
 
 #[test]
 fn an_idle_router_is_small_and_quiet() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let containers = [
             bed.host(1).run("10.2.1.1/24")?,
@@ -42,7 +42,7 @@ fn an_idle_router_is_small_and_quiet() -> Result<()> {
 }
 
 /// Returns a field of the router's `/proc/PID/status`, in KiB.
-fn memory_kib(host: &Host, field: &str) -> Result<u64> {
+fn memory_kib(host: &TestbedHost, field: &str) -> Result<u64> {
     let status = host
         .shell(&format!("cat /proc/{}/status", host.router_pid()?))?
         .ok()?;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Container, Host, Setup, here, wait_until, with_testbed};
+use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, here, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -16,7 +16,7 @@ const LOOKED: Duration = Duration::from_secs(8);
 const RESTART: Duration = Duration::from_secs(20);
 
 /// Waits until the C library in the container resolves a name to this address.
-fn finds(container: &Container, within: Duration, name: &str, address: &str) -> Result<()> {
+fn finds(container: &TestContainer, within: Duration, name: &str, address: &str) -> Result<()> {
     wait_until(within, &format!("{name} is found within"), || {
         let found = container.exec_inside(&["getent", "ahostsv4", name])?.ok()?;
         ensure!(found.starts_with(address), "{found}");
@@ -25,7 +25,7 @@ fn finds(container: &Container, within: Duration, name: &str, address: &str) -> 
 }
 
 /// Returns the response code that dig prints in the container.
-fn code(container: &Container, words: &[&str]) -> Result<String> {
+fn code(container: &TestContainer, words: &[&str]) -> Result<String> {
     let dig = ["dig", "+tries=1", "+time=3"];
     let text = container.exec_inside(&[&dig, words].concat())?.ok()?;
     let status = text.split("status: ").nth(1);
@@ -34,13 +34,13 @@ fn code(container: &Container, words: &[&str]) -> Result<String> {
 }
 
 /// Returns the report of `mesh status dns`.
-fn status(host: &Host) -> Result<serde_json::Value> {
+fn status(host: &TestbedHost) -> Result<serde_json::Value> {
     let text = host.mesh(&["status", "dns", "--json"])?.ok()?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// Waits until the router reports that it answers in this many containers.
-fn serves(host: &Host, containers: u64) -> Result<()> {
+fn serves(host: &TestbedHost, containers: u64) -> Result<()> {
     let what = format!("it answers within {containers} containers");
     wait_until(LOOKED, &what, || {
         let status = status(host)?;
@@ -50,7 +50,7 @@ fn serves(host: &Host, containers: u64) -> Result<()> {
 }
 
 /// Returns the number of sockets of the router, in any namespace.
-fn sockets(host: &Host) -> Result<usize> {
+fn sockets(host: &TestbedHost) -> Result<usize> {
     let pid = host.router_pid()?;
     let line = format!("ls -l /proc/{pid}/fd | grep -c 'socket:'");
     Ok(host.shell(&line)?.ok()?.parse()?)
@@ -58,7 +58,7 @@ fn sockets(host: &Host) -> Result<usize> {
 
 #[test]
 fn a_process_finds_names_of_other_hosts_before_and_after_the_router_is_killed() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         two.run_named("10.2.1.2/24", "web")?;
@@ -90,7 +90,7 @@ fn a_process_finds_names_of_other_hosts_before_and_after_the_router_is_killed() 
 
 #[test]
 fn what_is_within_a_container_ends_with_it_and_changes_nothing_on_the_host() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let conf = host.exec(&["cat", "/etc/resolv.conf"])?.ok()?;
@@ -145,7 +145,7 @@ fn what_is_within_a_container_ends_with_it_and_changes_nothing_on_the_host() -> 
 
 #[test]
 fn a_container_with_a_dns_server_of_its_own_runs_all_the_same() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let conf = host.exec(&["cat", "/etc/resolv.conf"])?.ok()?;
@@ -185,7 +185,7 @@ fn a_container_with_a_dns_server_of_its_own_runs_all_the_same() -> Result<()> {
 
 #[test]
 fn a_router_that_answers_no_names_leaves_containers_as_they_are() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&["--no-dns"])?;
         let conf = host.exec(&["cat", "/etc/resolv.conf"])?.ok()?;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 /// The thread checks every 10 ms; allows for a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn quick_wake_ups_are_held_while_frames_flow_and_not_when_quiet() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let (auto, off, on) = (bed.host(1), bed.host(2), bed.host(3));
         auto.launch(&[])?;
         off.launch(&["--latency", "off", "host1"])?;
@@ -42,14 +42,14 @@ fn quick_wake_ups_are_held_while_frames_flow_and_not_when_quiet() -> Result<()> 
     })
 }
 
-fn says(host: &Host, latency: &str) -> Result<()> {
+fn says(host: &TestbedHost, latency: &str) -> Result<()> {
     let said = host.report()?.router.latency;
     ensure!(said == latency, "{} says: {said}", host.name());
     Ok(())
 }
 
 /// Returns true if the router has the kernel's device open, which is what holds the request.
-fn holds(host: &Host) -> Result<bool> {
+fn holds(host: &TestbedHost) -> Result<bool> {
     let files = format!("ls -l /proc/{}/fd", host.router_pid()?);
     Ok(host.shell(&files)?.ok()?.contains("/dev/cpu_dma_latency"))
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 /// Time limit for a router to notice changes on its host.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Creates a bridge with addresses of both families, and a port that is not the mesh's.
-fn lan(host: &Host, n: u8) -> Result<()> {
+fn lan(host: &TestbedHost, n: u8) -> Result<()> {
     let line = format!(
         "set -e
         ip link add lan0 type bridge
@@ -23,24 +23,24 @@ fn lan(host: &Host, n: u8) -> Result<()> {
     host.shell(&line)?.ok().map(drop)
 }
 
-fn mesh(host: &Host, line: &str) -> Result<String> {
+fn mesh(host: &TestbedHost, line: &str) -> Result<String> {
     let args: Vec<&str> = line.split_whitespace().collect();
     host.mesh(&args)?.ok()
 }
 
-fn path_to(host: &Host, peer: &Host) -> Result<String> {
+fn path_to(host: &TestbedHost, peer: &TestbedHost) -> Result<String> {
     let peers = host.report()?.router.peers;
     let peer = peers.into_iter().find(|p| p.nick_name == peer.name());
     Ok(peer.context("the peer is not known")?.path)
 }
 
-fn data_sent(host: &Host) -> Result<u64> {
+fn data_sent(host: &TestbedHost) -> Result<u64> {
     let counters = host.report()?.router.counters;
     Ok(counters.get("data_sent").copied().unwrap_or(0))
 }
 
 /// Checks that few datagrams are sent while idle, and that frames arrive.
-fn is_calm(hosts: [&Host; 2], frames: impl Fn() -> Result<()>) -> Result<()> {
+fn is_calm(hosts: [&TestbedHost; 2], frames: impl Fn() -> Result<()>) -> Result<()> {
     let before = [data_sent(hosts[0])?, data_sent(hosts[1])?];
     for _ in 0..4 {
         std::thread::sleep(Duration::from_millis(500));
@@ -53,7 +53,7 @@ fn is_calm(hosts: [&Host; 2], frames: impl Fn() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-fn warns(host: &Host, of: &str) -> Result<()> {
+fn warns(host: &TestbedHost, of: &str) -> Result<()> {
     let warnings = host.report()?.router.warnings;
     let said = warnings
         .iter()
@@ -64,7 +64,7 @@ fn warns(host: &Host, of: &str) -> Result<()> {
 
 #[test]
 fn an_address_behind_the_mesh_is_no_way_between_its_routers() -> Result<()> {
-    with_testbed(&Setup::hosts(3).links("1-3,2-3"), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).links("1-3,2-3"), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         lan(one, 1)?;
         lan(two, 2)?;
@@ -115,7 +115,7 @@ fn an_address_behind_the_mesh_is_no_way_between_its_routers() -> Result<()> {
 
 #[test]
 fn a_bridge_with_the_uplink_on_it_stays_a_way() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         one.shell(
             "set -e

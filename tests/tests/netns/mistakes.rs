@@ -1,13 +1,13 @@
 //! User mistakes: each gets one line that names it, a non-zero exit status, and leaves nothing behind.
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, Snapshot, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, with_testbed};
 
 /// A command, and a text that its message must contain.
 type Mistake<'a> = (&'a [&'a str], &'a str);
 
-fn each_is_refused(host: &Host, mistakes: &[Mistake<'_>]) -> Result<()> {
-    let before = Snapshot::take(host)?;
+fn each_is_refused(host: &TestbedHost, mistakes: &[Mistake<'_>]) -> Result<()> {
+    let before = HostObjects::take(host)?;
     for (args, word) in mistakes {
         let message = host.mesh(args)?.refused()?;
         let named = message.to_lowercase().contains(&word.to_lowercase());
@@ -16,7 +16,7 @@ fn each_is_refused(host: &Host, mistakes: &[Mistake<'_>]) -> Result<()> {
             "`mesh {}` does not say '{word}': {message}",
             args.join(" ")
         );
-        Snapshot::take(host)?
+        HostObjects::take(host)?
             .same_as(&before)
             .with_context(|| format!("after `mesh {}`", args.join(" ")))?;
     }
@@ -25,7 +25,7 @@ fn each_is_refused(host: &Host, mistakes: &[Mistake<'_>]) -> Result<()> {
 
 #[test]
 fn addresses() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.run("10.2.1.1/24")?;
@@ -60,7 +60,7 @@ fn addresses() -> Result<()> {
 
 #[test]
 fn an_address_in_use_on_another_host() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         crate::full_mesh(bed, &[])?;
         let a = bed.host(1).run("10.2.1.1/24")?;
         let b = bed.host(2).run("10.2.1.2/24")?;
@@ -77,7 +77,7 @@ fn an_address_in_use_on_another_host() -> Result<()> {
 
 #[test]
 fn a_router_that_does_not_run() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         each_is_refused(
             host,
@@ -103,7 +103,7 @@ fn a_router_that_does_not_run() -> Result<()> {
 
 #[test]
 fn launches() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.shell(
             "echo abcd >/etc/mesh/short; echo short >/etc/mesh/weak; chmod 600 /etc/mesh/*
@@ -153,7 +153,7 @@ fn launches() -> Result<()> {
 
 #[test]
 fn a_second_launch_and_malformed_peers() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         each_is_refused(
@@ -174,7 +174,7 @@ fn a_second_launch_and_malformed_peers() -> Result<()> {
 
 #[test]
 fn state_that_was_damaged_is_named_and_not_thrown_away() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.mesh(&["stop"])?.ok()?;
@@ -208,7 +208,7 @@ fn state_that_was_damaged_is_named_and_not_thrown_away() -> Result<()> {
 
 #[test]
 fn wrong_usage_names_the_mistake() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         for (args, word) in [
             (vec!["frobnicate"], "frobnicate"),
@@ -229,7 +229,7 @@ fn wrong_usage_names_the_mistake() -> Result<()> {
 
 #[test]
 fn names() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&["--dns-listen", "127.0.0.1"])?;
         host.run_named("10.2.1.1/24", "web")?;

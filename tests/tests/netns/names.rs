@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Times, here, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, Times, here, tell, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -19,7 +19,7 @@ const CUT_OFF: Duration = Duration::from_secs(8);
 const LISTEN: [&str; 2] = ["--dns-listen", "127.0.0.1"];
 
 /// Returns the lines of `dig +short`, in order.
-fn dig(host: &Host, words: &[&str]) -> Result<Vec<String>> {
+fn dig(host: &TestbedHost, words: &[&str]) -> Result<Vec<String>> {
     let words = [
         &["dig", "@127.0.0.1", "+short", "+tries=1", "+time=2"],
         words,
@@ -32,12 +32,12 @@ fn dig(host: &Host, words: &[&str]) -> Result<Vec<String>> {
 }
 
 /// Waits until the name resolves to these addresses.
-fn leads(host: &Host, within: Duration, name: &str, addresses: &[&str]) -> Result<()> {
+fn leads(host: &TestbedHost, within: Duration, name: &str, addresses: &[&str]) -> Result<()> {
     finds(host, within, &[name], addresses)
 }
 
 /// Waits until dig with these arguments prints this.
-fn finds(host: &Host, within: Duration, words: &[&str], expected: &[&str]) -> Result<()> {
+fn finds(host: &TestbedHost, within: Duration, words: &[&str], expected: &[&str]) -> Result<()> {
     let what = format!("{words:?} on {} finds {expected:?}", host.name());
     wait_until(within, &what, || {
         let found = dig(host, words)?;
@@ -47,7 +47,7 @@ fn finds(host: &Host, within: Duration, words: &[&str], expected: &[&str]) -> Re
 }
 
 /// Returns the response code that dig prints.
-fn code(host: &Host, words: &[&str]) -> Result<String> {
+fn code(host: &TestbedHost, words: &[&str]) -> Result<String> {
     let all = [&["dig", "@127.0.0.1", "+tries=1", "+time=3"], words].concat();
     let text = host.exec(&all)?.ok()?;
     let status = text
@@ -58,7 +58,7 @@ fn code(host: &Host, words: &[&str]) -> Result<String> {
 }
 
 /// Waits for NXDOMAIN: during its first two seconds the router does not know all names.
-fn is_denied(host: &Host, name: &str) -> Result<()> {
+fn is_denied(host: &TestbedHost, name: &str) -> Result<()> {
     wait_until(Duration::from_secs(3), &format!("{name} is denied"), || {
         let code = code(host, &[name])?;
         ensure!(code == "NXDOMAIN", "{code}");
@@ -68,7 +68,7 @@ fn is_denied(host: &Host, name: &str) -> Result<()> {
 
 #[test]
 fn a_container_is_known_everywhere_within_a_second_and_as_soon_forgotten() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &LISTEN)?;
         let (come, gone) = (Times::default(), Times::default());
         for (n, host) in bed.hosts().iter().enumerate() {
@@ -100,7 +100,7 @@ fn a_container_is_known_everywhere_within_a_second_and_as_soon_forgotten() -> Re
 
 #[test]
 fn several_that_start_one_after_another_are_as_fast() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &LISTEN)?;
         let times = Times::default();
         for n in 1..=8 {
@@ -115,7 +115,7 @@ fn several_that_start_one_after_another_are_as_fast() -> Result<()> {
 
 #[test]
 fn answers_are_as_the_rules_of_dns_have_them() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &LISTEN)?;
         let (one, two) = (bed.host(1), bed.host(2));
         one.run_named("10.2.1.1/24", "web")?;
@@ -140,7 +140,7 @@ fn answers_are_as_the_rules_of_dns_have_them() -> Result<()> {
 
 #[test]
 fn the_c_library_finds_names() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&LISTEN)?;
         host.run_named("10.2.1.1/24", "web")?;
@@ -165,7 +165,7 @@ fn the_c_library_finds_names() -> Result<()> {
 
 #[test]
 fn names_of_a_killed_router_are_not_answered_and_come_back_as_they_are_then() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &LISTEN)?;
         let (one, two, three) = (bed.host(1), bed.host(2), bed.host(3));
         let stays = two.run_named("10.2.1.2/24", "stays")?;
@@ -190,7 +190,7 @@ fn names_of_a_killed_router_are_not_answered_and_come_back_as_they_are_then() ->
 
 #[test]
 fn a_router_that_was_cut_off_brings_nothing_back() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &LISTEN)?;
         let (one, two, three) = (bed.host(1), bed.host(2), bed.host(3));
         let ends = one.run_named("10.2.1.1/24", "ends")?;
@@ -217,7 +217,7 @@ fn a_router_that_was_cut_off_brings_nothing_back() -> Result<()> {
 
 #[test]
 fn names_are_added_and_removed_by_hand_and_outlive_the_router() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &LISTEN)?;
         let (one, two) = (bed.host(1), bed.host(2));
         let web = one.run_named("10.2.1.1/24", "web")?;
@@ -256,7 +256,7 @@ fn names_are_added_and_removed_by_hand_and_outlive_the_router() -> Result<()> {
 
 #[test]
 fn the_domain_is_the_operators() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(
             bed,
             &[
@@ -279,7 +279,7 @@ fn the_domain_is_the_operators() -> Result<()> {
 
 #[test]
 fn without_a_server_names_are_told_to_others_all_the_same() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         one.launch(&["--no-dns"])?;
         two.launch(&[&LISTEN[..], &["host1"]].concat())?;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, all_reach_all, tell, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, all_reach_all, tell, transfer, wait_until, with_testbed};
 
 /// Simulates a NAT box in front of `host`: only replies come in, and UDP source ports are rewritten.
-fn put_behind_nat(host: &Host) -> Result<()> {
+fn put_behind_nat(host: &TestbedHost) -> Result<()> {
     let rules = "
         iptables -A INPUT -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
         iptables -A INPUT -i eth0 -p tcp -j DROP
@@ -21,7 +21,7 @@ fn put_behind_nat(host: &Host) -> Result<()> {
 
 #[test]
 fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         put_behind_nat(three)?;
         one.launch(&[])?;
@@ -63,7 +63,7 @@ fn a_host_behind_nat_dials_out_and_everyone_reaches_its_containers() -> Result<(
 const LEFT_WITHIN: Duration = Duration::from_secs(45);
 
 /// Makes the NAT box in front of `host` translate to this address, in place of another one.
-fn translate_to(host: &Host, address: &str, instead_of: Option<&str>) -> Result<()> {
+fn translate_to(host: &TestbedHost, address: &str, instead_of: Option<&str>) -> Result<()> {
     let (rule, old) = match instead_of {
         None => ("-A POSTROUTING", String::new()),
         Some(old) => (
@@ -83,7 +83,7 @@ fn translate_to(host: &Host, address: &str, instead_of: Option<&str>) -> Result<
 #[test]
 fn a_mapping_that_both_ends_keep_alive_is_left_when_the_outer_address_changes() -> Result<()> {
     const OUTER: [&str; 2] = ["192.168.77.102", "192.168.77.103"];
-    with_testbed(&Setup::hosts(2).ipv4_only(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).ipv4_only(), |bed| {
         let [one, two] = [bed.host(1), bed.host(2)];
         two.shell(
             "set -e; iptables -A INPUT -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    Container, Host, Setup, Testbed, Transfer, tell, transfer, wait_until, with_testbed,
+    TestContainer, TestbedHost, TestbedLayout, Testbed, Transfer, tell, transfer, wait_until, with_testbed,
 };
 
 /// Time limit of a path MTU search on a busy machine.
@@ -14,8 +14,8 @@ const RECOVERED: Duration = Duration::from_secs(5);
 const MEGABYTE: u64 = 1_000_000;
 
 /// Returns two hosts with IPv4 only: with IPv6 the path could switch to it, whose headers are 20 bytes longer.
-fn over_ipv4() -> Setup {
-    Setup::hosts(2).ipv4_only()
+fn over_ipv4() -> TestbedLayout {
+    TestbedLayout::hosts(2).ipv4_only()
 }
 
 /// Makes the underlay drop IP packets longer than `mtu` silently, like a path that filters ICMP.
@@ -41,12 +41,12 @@ fn on_switch(bed: &Testbed, line: &str) -> Result<()> {
 }
 
 /// Starts routers connected over IPv4, and a container on each host.
-fn pair(bed: &Testbed, flags: &[&str]) -> Result<[Container; 2]> {
+fn pair(bed: &Testbed, flags: &[&str]) -> Result<[TestContainer; 2]> {
     pair_by(bed, &bed.host(1).address(), flags)
 }
 
 /// Starts routers connected by this address of the first, and a container on each host.
-fn pair_by(bed: &Testbed, address: &str, flags: &[&str]) -> Result<[Container; 2]> {
+fn pair_by(bed: &Testbed, address: &str, flags: &[&str]) -> Result<[TestContainer; 2]> {
     let (first, second) = (bed.host(1), bed.host(2));
     first.launch(flags)?;
     second.launch(&[flags, &[address]].concat())?;
@@ -63,7 +63,7 @@ fn pair_by(bed: &Testbed, address: &str, flags: &[&str]) -> Result<[Container; 2
 }
 
 /// Sends pings of 10,000 bytes, fragmented by the sender.
-fn big_ping(a: &Container, b: &Container) -> Result<()> {
+fn big_ping(a: &TestContainer, b: &TestContainer) -> Result<()> {
     let ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-s", "10000"];
     a.exec(&[&ping[..], &[b.address()]].concat())?.ok()?;
     Ok(())
@@ -88,7 +88,7 @@ fn counter(bed: &Testbed, name: &str) -> Result<u64> {
 }
 
 /// Runs a mesh on an underlay that has this MTU from the start; the MTU found inside must be `inside`.
-fn black_hole(setup: &Setup, by: impl Fn(&Host) -> String, mtu: u16, inside: u16) -> Result<()> {
+fn black_hole(setup: &TestbedLayout, by: impl Fn(&TestbedHost) -> String, mtu: u16, inside: u16) -> Result<()> {
     with_testbed(setup, |bed| {
         lose_longer_than(bed, mtu)?;
         let [a, b] = pair_by(bed, &by(bed.host(1)), &[])?;
@@ -104,22 +104,22 @@ fn black_hole(setup: &Setup, by: impl Fn(&Host) -> String, mtu: u16, inside: u16
 
 #[test]
 fn a_path_of_1400_bytes_loses_nothing() -> Result<()> {
-    black_hole(&over_ipv4(), Host::address, 1_400, 1_324)
+    black_hole(&over_ipv4(), TestbedHost::address, 1_400, 1_324)
 }
 
 #[test]
 fn a_path_of_1280_bytes_loses_nothing() -> Result<()> {
-    black_hole(&over_ipv4(), Host::address, 1_280, 1_280)
+    black_hole(&over_ipv4(), TestbedHost::address, 1_280, 1_280)
 }
 
 #[test]
 fn a_path_of_700_bytes_loses_nothing() -> Result<()> {
-    black_hole(&over_ipv4(), Host::address, 700, 1_280)
+    black_hole(&over_ipv4(), TestbedHost::address, 700, 1_280)
 }
 
 #[test]
 fn a_path_of_1400_bytes_over_ipv6_loses_nothing() -> Result<()> {
-    black_hole(&Setup::hosts(2).ipv6_only(), Host::address6, 1_400, 1_304)
+    black_hole(&TestbedLayout::hosts(2).ipv6_only(), TestbedHost::address6, 1_400, 1_304)
 }
 
 #[test]

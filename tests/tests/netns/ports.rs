@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, wait_until, with_testbed};
 
 #[test]
 fn ports_are_set_back_and_foreign_bridges_left_alone() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.shell("ip link add br0 type bridge; ip addr add 10.9.0.1/24 dev br0")?
             .ok()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 /// Time limit for the router's next check on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ const GUARDED: &str = "iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -p
     iptables -P INPUT DROP";
 
 /// Waits until the container resolves a name over UDP and over TCP.
-fn finds(host: &Host, name: &str, address: &str) -> Result<()> {
+fn finds(host: &TestbedHost, name: &str, address: &str) -> Result<()> {
     for way in ["+notcp", "+tcp"] {
         wait_until(SOON, &format!("the container finds {name} {way}"), || {
             let line =
@@ -33,7 +33,7 @@ fn finds(host: &Host, name: &str, address: &str) -> Result<()> {
 
 #[test]
 fn a_guarded_host_lets_its_containers_ask_for_names_and_nothing_else() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.shell(BRIDGE)?.ok()?;
         host.shell(GUARDED)?.ok()?;
@@ -106,14 +106,14 @@ while True:
     s.sendto(head + q[12:end] + (b"\xc0\x0c\0\x01\0\x01\0\0\0\x01\0\x04\xc0\0\x02\x09" if known else b""), who)
 "#;
 
-fn dig(host: &Host, words: &str) -> Result<String> {
+fn dig(host: &TestbedHost, words: &str) -> Result<String> {
     host.shell(&format!("dig @127.0.0.1 +tries=1 +time=3 {words}"))?
         .ok()
 }
 
 #[test]
 fn what_the_host_resolved_before_is_resolved_on_the_mesh() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.shell(&format!("cat >/run/site.py <<'END'{SITE}END"))?
             .ok()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
-    Background, Container, Heard, Host, Setup, Testbed, cast, wait_until, with_testbed,
+    Background, TestContainer, Heard, TestbedHost, TestbedLayout, Testbed, cast, wait_until, with_testbed,
 };
 
 use crate::full_mesh;
@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Watch(Background);
 
 impl Watch {
-    fn start(host: &Host, filter: &str) -> Result<Self> {
+    fn start(host: &TestbedHost, filter: &str) -> Result<Self> {
         let mut tcpdump = host.spawn(&["tcpdump", "-lnei", "mesh", filter])?;
         wait_until(DEADLINE, "tcpdump listens", || {
             let said = tcpdump.errors()?;
@@ -34,7 +34,7 @@ impl Watch {
     }
 }
 
-fn counter(host: &Host, name: &str) -> Result<u64> {
+fn counter(host: &TestbedHost, name: &str) -> Result<u64> {
     let counters = host.report()?.router.counters;
     Ok(counters.get(name).copied().unwrap_or_default())
 }
@@ -52,7 +52,7 @@ fn wait_announced(bed: &Testbed, each: usize) -> Result<()> {
 }
 
 /// Returns the MAC address that `mesh ps` shows for a container.
-fn mac_of(container: &Container) -> Result<String> {
+fn mac_of(container: &TestContainer) -> Result<String> {
     let all = container.host().ps()?;
     let mut interfaces = all.iter().flat_map(|c| &c.interfaces);
     let wanted = format!("{}/", container.address());
@@ -63,7 +63,7 @@ fn mac_of(container: &Container) -> Result<String> {
 /// Checks that a request for the second container does not reach the other host's bridge as a broadcast, and that a
 /// request for an address that nobody has does.
 fn asks_one_only(
-    [a, b]: &[Container; 2],
+    [a, b]: &[TestContainer; 2],
     nobody: &str,
     filter: &str,
     question: &str,
@@ -96,7 +96,7 @@ fn asks_one_only(
 
 #[test]
 fn arp_for_a_container_elsewhere_is_put_to_it_alone() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let pair = [
             bed.host(1).run("10.2.1.1/24")?,
@@ -109,7 +109,7 @@ fn arp_for_a_container_elsewhere_is_put_to_it_alone() -> Result<()> {
 
 #[test]
 fn solicitations_for_a_container_elsewhere_are_put_to_it_alone() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let run = |host: usize| {
             let address = format!("fd00:2:1::{host}/64");
@@ -139,7 +139,7 @@ fn solicitations_for_a_container_elsewhere_are_put_to_it_alone() -> Result<()> {
 
 #[test]
 fn of_a_container_that_went_nobody_is_asked_and_one_that_moved_is() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let a = bed.host(1).run("10.2.1.1/24")?;
         let b = bed.host(2).run("10.2.1.2/24")?;
@@ -182,14 +182,14 @@ fn of_a_container_that_went_nobody_is_asked_and_one_that_moved_is() -> Result<()
 }
 
 /// Returns the neighbour entry of the address at `asker`, resolved from an empty cache.
-fn finds(asker: &Container, address: &str) -> Result<String> {
+fn finds(asker: &TestContainer, address: &str) -> Result<String> {
     asker.exec(&["ip", "neigh", "flush", "all"])?.ok()?;
     asker.ping(address)?;
     asker.exec(&["ip", "neigh", "show", address])?.ok()
 }
 
 /// Returns the actual MAC address of a container's interface on the mesh.
-fn real_mac(container: &Container) -> Result<String> {
+fn real_mac(container: &TestContainer) -> Result<String> {
     let text = container
         .exec(&["ip", "-o", "link", "show", "dev", "mesh0"])?
         .ok()?;
@@ -201,8 +201,8 @@ fn real_mac(container: &Container) -> Result<String> {
 
 /// Moves an address from one container to another as failover does: silently, and back with an announcement.
 fn moves_by_hand(
-    asker: &Container,
-    (from, to): (&Container, &Container),
+    asker: &TestContainer,
+    (from, to): (&TestContainer, &TestContainer),
     prefix: &str,
 ) -> Result<()> {
     let address = from.address().to_owned();
@@ -210,7 +210,7 @@ fn moves_by_hand(
     let (old, new) = (real_mac(from)?, real_mac(to)?);
     let known = finds(asker, &address)?;
     ensure!(known.contains(&old), "{known}, not {old}");
-    let change = |place: &Container, verb: &str| -> Result<()> {
+    let change = |place: &TestContainer, verb: &str| -> Result<()> {
         let mut words = vec!["ip", "addr", verb, &whole, "dev", "mesh0"];
         // Skip duplicate address detection, which would be broadcast.
         if verb == "add" && address.contains(':') {
@@ -237,7 +237,7 @@ fn moves_by_hand(
 
 #[test]
 fn an_address_that_moves_to_another_mac_is_found_in_a_few_seconds() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let six = |host: usize, name: &str| {
             let address = format!("fd00:2:1::{host}/64");
@@ -275,7 +275,7 @@ fn an_address_that_moves_to_another_mac_is_found_in_a_few_seconds() -> Result<()
 
 #[test]
 fn a_storm_of_broadcasts_is_limited_and_other_traffic_flows() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let loud = bed.host(1).run("10.2.1.1/24")?;
         let quiet = bed.host(1).run("10.2.1.2/24")?;
@@ -312,7 +312,7 @@ fn a_storm_of_broadcasts_is_limited_and_other_traffic_flows() -> Result<()> {
 
 #[test]
 fn multicast_has_a_limit_of_its_own_that_operators_set() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         two.launch(&[])?;
         let message = one.mesh(&["launch", "--multicast-limit", "1000001"])?;

@@ -1,14 +1,14 @@
 //! `mesh run --runtime process`, `ps`, and the interface as seen in a container.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
 use std::time::Duration;
 
 use crate::full_mesh;
 
 #[test]
 fn the_address_is_there_before_the_first_process() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         for round in 1..=20 {
@@ -40,7 +40,7 @@ fn the_address_is_there_before_the_first_process() -> Result<()> {
 
 #[test]
 fn output_and_exit_status_of_the_command_pass_through() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         let outcome = host.mesh(&[
@@ -63,7 +63,7 @@ fn output_and_exit_status_of_the_command_pass_through() -> Result<()> {
 
 #[test]
 fn several_addresses_in_several_subnets() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let a = bed.host(1).run("10.2.1.1/24")?;
         let other = bed.host(1).run("10.3.1.1/24")?;
@@ -105,7 +105,7 @@ fn several_addresses_in_several_subnets() -> Result<()> {
 
 #[test]
 fn a_container_that_ends_is_forgotten_everywhere() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (a, b) = (
             bed.host(1).run("10.2.1.1/24")?,
@@ -126,12 +126,12 @@ fn a_container_that_ends_is_forgotten_everywhere() -> Result<()> {
 
 #[test]
 fn the_example_without_an_engine_runs_and_cleans_up() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
-        let before = Snapshot::take(host)?;
+        let before = HostObjects::take(host)?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/no-engine.sh");
         let output = host.shell(script)?.ok()?;
         ensure!(output.contains("hello from the mesh"), "{output}");
-        Snapshot::take(host)?.same_as(&before)
+        HostObjects::take(host)?.same_as(&before)
     })
 }

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Capture, Host, Setup, cast, stays, wait_until, with_testbed};
+use mesh_tests::{Capture, TestbedHost, TestbedLayout, cast, stays, wait_until, with_testbed};
 
 use crate::full_mesh;
 
 /// Writes a password file on a host, and launches the router with it.
-fn launch_with_password(host: &Host, password: &str, peers: &[&str]) -> Result<()> {
+fn launch_with_password(host: &TestbedHost, password: &str, peers: &[&str]) -> Result<()> {
     host.shell(&format!("umask 077; echo '{password}' >/etc/mesh/password"))?
         .ok()?;
     host.launch(&[&["--password-file", "/etc/mesh/password"], peers].concat())
 }
 
 /// Waits until the status of `host` shows an error with one of `words` for its connection to `peer`.
-fn complains(host: &Host, peer: &Host, words: &[&str]) -> Result<()> {
+fn complains(host: &TestbedHost, peer: &TestbedHost, words: &[&str]) -> Result<()> {
     wait_until(
         Duration::from_secs(20),
         &format!("{} says what is wrong with {}", host.name(), peer.name()),
@@ -34,7 +34,7 @@ fn complains(host: &Host, peer: &Host, words: &[&str]) -> Result<()> {
 
 #[test]
 fn the_same_password_joins() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         launch_with_password(bed.host(1), "correct horse battery", &[])?;
         launch_with_password(bed.host(2), "correct horse battery", &["host1"])?;
         bed.host(1).wait_connections(1)?;
@@ -55,7 +55,7 @@ fn the_same_password_joins() -> Result<()> {
 
 #[test]
 fn the_same_key_file_joins() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         bed.host(1).mesh(&["keygen", "/etc/mesh/key"])?.ok()?;
         let key = bed.host(1).shell("cat /etc/mesh/key")?.ok()?;
         bed.host(2)
@@ -72,7 +72,7 @@ fn the_same_key_file_joins() -> Result<()> {
 
 #[test]
 fn wrong_and_missing_passwords_are_named_on_both_sides() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         launch_with_password(one, "correct horse battery", &[])?;
         launch_with_password(two, "incorrect horse battery", &["host1"])?;
@@ -91,7 +91,7 @@ fn wrong_and_missing_passwords_are_named_on_both_sides() -> Result<()> {
 
 #[test]
 fn two_routers_under_one_name_are_told_and_the_others_go_on() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         one.launch(&["--name", "::1"])?;
         two.launch(&["host1"])?;
@@ -127,7 +127,7 @@ fn two_routers_under_one_name_are_told_and_the_others_go_on() -> Result<()> {
 
 #[test]
 fn a_router_that_meets_itself_says_so_and_goes_on() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         one.launch(&["host1"])?;
         complains(one, one, &["connected to ourselves"])?;
@@ -139,7 +139,7 @@ fn a_router_that_meets_itself_says_so_and_goes_on() -> Result<()> {
 
 #[test]
 fn an_eavesdropper_on_the_underlay_sees_no_plaintext() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let capture = Capture::start(bed)?;
         full_mesh(bed, &[])?;
         let (a, b) = (

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, here, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, here, tell, wait_until, with_testbed};
 
 /// Duration of the connection flood; an attacker's would have no end.
 const FLOOD: Duration = Duration::from_secs(6);
@@ -22,7 +22,7 @@ struct Cost {
     kib: u64,
 }
 
-fn cost(host: &Host) -> Result<Cost> {
+fn cost(host: &TestbedHost) -> Result<Cost> {
     let pid = host.router_pid()?;
     let line =
         format!("ls /proc/{pid}/fd | wc -l; awk '/^RssAnon/ {{print $2}}' /proc/{pid}/status");
@@ -36,7 +36,7 @@ fn cost(host: &Host) -> Result<Cost> {
 }
 
 /// Opens connections to `victim` from several addresses of one host, and observes the victim throughout.
-fn flood(from: &Host, victim: &Host) -> Result<()> {
+fn flood(from: &TestbedHost, victim: &TestbedHost) -> Result<()> {
     let sources: Vec<String> = (20..60).map(|n| format!("192.168.77.{n}")).collect();
     for source in &sources {
         let add =
@@ -79,7 +79,7 @@ const IN_64_MIB: &str = "for d in /sys/fs/cgroup/memory /sys/fs/cgroup; do \
     if [ -w $g/$f ] && echo 64M >$g/$f && echo $$ >$g/cgroup.procs; then echo $g; break 2; fi; done; rmdir $g; done";
 
 /// Returns true if a process in the group was killed for lack of memory; removes the group.
-fn killed_in(host: &Host, group: &str) -> Result<bool> {
+fn killed_in(host: &TestbedHost, group: &str) -> Result<bool> {
     let line = format!(
         "cat {group}/memory.oom_control {group}/memory.events 2>/dev/null | awk '$1 == \"oom_kill\" {{print $2}}'; \
          for p in $(cat {group}/cgroup.procs); do echo $p >{group}/../cgroup.procs; done; rmdir {group}"
@@ -89,7 +89,7 @@ fn killed_in(host: &Host, group: &str) -> Result<bool> {
 
 #[test]
 fn a_flood_of_connections_costs_little_and_a_known_router_gets_in() -> Result<()> {
-    with_testbed(&Setup::hosts(3).ipv4_only(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).ipv4_only(), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         // A shell may set a file descriptor limit this low; the router must cope.
         let launch = format!(

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mesh_proto::api::ConnectionState;
-use mesh_tests::{Setup, all_reach_all, stays, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, all_reach_all, stays, transfer, wait_until, with_testbed};
 
 use crate::full_mesh;
 
 #[test]
 fn two_hosts_connect_and_their_containers_talk() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let containers = [
             bed.host(1).run("10.2.1.1/24")?,
@@ -31,7 +31,7 @@ fn two_hosts_connect_and_their_containers_talk() -> Result<()> {
 
 #[test]
 fn without_discovery_a_line_stays_a_line_and_the_middle_relays() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let [one, two, three] = [bed.host(1), bed.host(2), bed.host(3)];
         two.launch(&["--no-discovery"])?;
         one.launch(&["--no-discovery", "host2"])?;
@@ -63,7 +63,7 @@ fn without_discovery_a_line_stays_a_line_and_the_middle_relays() -> Result<()> {
 
 #[test]
 fn with_discovery_the_ends_find_each_other_and_do_without_the_middle() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         bed.host(2).launch(&[])?;
         bed.host(1).launch(&["host2"])?;
         bed.host(3).launch(&["host2"])?;
@@ -87,7 +87,7 @@ fn with_discovery_the_ends_find_each_other_and_do_without_the_middle() -> Result
 
 #[test]
 fn where_there_is_no_cable_traffic_goes_through_the_neighbour() -> Result<()> {
-    with_testbed(&Setup::hosts(4).links("1-2,2-3,3-4"), |bed| {
+    with_testbed(&TestbedLayout::hosts(4).links("1-2,2-3,3-4"), |bed| {
         bed.host(1).launch(&["host2"])?;
         bed.host(2).launch(&["host3"])?;
         bed.host(3).launch(&["host4"])?;
@@ -104,7 +104,7 @@ fn where_there_is_no_cable_traffic_goes_through_the_neighbour() -> Result<()> {
 
 #[test]
 fn connect_forget_and_replace_change_the_targets() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let one = bed.host(1);
         for host in bed.hosts() {
             host.launch(&["--no-discovery"])?;
@@ -151,7 +151,7 @@ fn connect_forget_and_replace_change_the_targets() -> Result<()> {
 
 #[test]
 fn a_target_that_is_not_there_yet_is_dialled_until_it_is() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         bed.host(1).launch(&["host2"])?;
         wait_until(Duration::from_secs(5), "status says why", || {
             let connection = bed.host(1).connection_to(bed.host(2))?;
@@ -165,7 +165,7 @@ fn a_target_that_is_not_there_yet_is_dialled_until_it_is() -> Result<()> {
 
 #[test]
 fn an_underlay_without_ipv4_does() -> Result<()> {
-    with_testbed(&Setup::hosts(3).ipv6_only(), |bed| {
+    with_testbed(&TestbedLayout::hosts(3).ipv6_only(), |bed| {
         bed.host(1).launch(&[])?;
         bed.host(2).launch(&["host1"])?;
         bed.host(3).launch(&["[fd77::1]:6783"])?;

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Testbed, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, Testbed, tell, wait_until, with_testbed};
 
 /// Adds a second card to each of the first two hosts, with a cable of 1 Mbit/s, which even a busy machine can fill.
 fn second_cards(bed: &Testbed) -> Result<()> {
@@ -25,7 +25,7 @@ fn second_cards(bed: &Testbed) -> Result<()> {
 }
 
 /// Makes the first card's switch drop everything, or pass it again. The hosts are not notified.
-fn first_card_drops(host: &Host, drops: bool) -> Result<()> {
+fn first_card_drops(host: &TestbedHost, drops: bool) -> Result<()> {
     let how = if drops { "-I" } else { "-D" };
     host.shell(&format!(
         "set -e; iptables {how} INPUT -i eth0 -j DROP; iptables {how} OUTPUT -o eth0 -j DROP"
@@ -34,7 +34,7 @@ fn first_card_drops(host: &Host, drops: bool) -> Result<()> {
     Ok(())
 }
 
-fn path(from: &Host, to: &Host) -> Result<String> {
+fn path(from: &TestbedHost, to: &TestbedHost) -> Result<String> {
     let peers = from.report()?.router.peers;
     let peer = peers.into_iter().find(|p| p.nick_name == to.name());
     Ok(peer.map(|p| p.path).unwrap_or_default())
@@ -42,7 +42,7 @@ fn path(from: &Host, to: &Host) -> Result<String> {
 
 #[test]
 fn data_moves_once_when_a_card_fails_and_back_when_it_is_well() -> Result<()> {
-    with_testbed(&Setup::hosts(2).ipv4_only(), |bed| {
+    with_testbed(&TestbedLayout::hosts(2).ipv4_only(), |bed| {
         let [one, two] = [bed.host(1), bed.host(2)];
         second_cards(bed)?;
         one.launch(&["--mtu", "1300"])?;

@@ -1,17 +1,17 @@
 //! Scripts written for Weave Net, run through `examples/weave`.
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Outcome, Setup, with_testbed};
+use mesh_tests::{TestbedHost, CommandOutput, TestbedLayout, with_testbed};
 
 /// Runs a line of such a script.
-fn weave(host: &Host, line: &str) -> Result<Outcome> {
+fn weave(host: &TestbedHost, line: &str) -> Result<CommandOutput> {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/weave");
     host.shell(&format!("weave() {{ sh {program} \"$@\"; }}; {line}"))
 }
 
 #[test]
 fn a_script_of_weave_runs_and_is_told_what_is_different() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         launches(one, two)?;
         shows(one)?;
@@ -25,7 +25,7 @@ fn a_script_of_weave_runs_and_is_told_what_is_different() -> Result<()> {
 }
 
 /// Flags and variables of both, and the remarks about ignored ones.
-fn launches(one: &Host, two: &Host) -> Result<()> {
+fn launches(one: &TestbedHost, two: &TestbedHost) -> Result<()> {
     let line = "WEAVE_MTU=1300 weave launch --password wfvAwt7sj9Zq --ipalloc-init consensus=2 --no-fastdp \
                 --conn-limit 30 --trusted-subnets 192.168.78.2/24 --plugin=false";
     let refused = weave(one, line)?;
@@ -68,7 +68,7 @@ fn launches(one: &Host, two: &Host) -> Result<()> {
     one.wait_connections(1)
 }
 
-fn shows(one: &Host) -> Result<()> {
+fn shows(one: &TestbedHost) -> Result<()> {
     let status = weave(one, "weave status")?.ok()?;
     for line in ["Domain: mesh.local", "DefaultSubnet: 10.32.0.0/12"] {
         ensure!(status.contains(line), "{status}");
@@ -95,7 +95,7 @@ fn shows(one: &Host) -> Result<()> {
     Ok(())
 }
 
-fn names(one: &Host) -> Result<()> {
+fn names(one: &TestbedHost) -> Result<()> {
     let address = weave(one, "weave expose 10.2.1.254/24 -h gateway.mesh.local")?.ok()?;
     ensure!(address == "10.2.1.254", "{address}");
     weave(one, "weave dns-add 10.2.1.9 -h printer")?.ok()?;
@@ -110,7 +110,7 @@ fn names(one: &Host) -> Result<()> {
 }
 
 /// Commands that remove things work as in the documented list of differences.
-fn gives_back(one: &Host, two: &Host) -> Result<()> {
+fn gives_back(one: &TestbedHost, two: &TestbedHost) -> Result<()> {
     let taken = one.run_named("10.2.1.1/24", "taken")?;
     // Containers without an engine are given by id.
     let id = one.ps()?[0].container.clone();
@@ -138,7 +138,7 @@ fn gives_back(one: &Host, two: &Host) -> Result<()> {
     Ok(())
 }
 
-fn says_what_is_not_there(one: &Host) -> Result<()> {
+fn says_what_is_not_there(one: &TestbedHost) -> Result<()> {
     for (line, said) in [
         ("eval $(weave env)", "weave run"),
         ("docker $(weave config) ps", "weave run"),

@@ -26,7 +26,7 @@ pub type Elsewhere<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
 
 /// Why an address is not entered into the table; one line, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddressRefusal {
+pub enum AttachRefusal {
     /// Someone has the address.
     #[error("{ip} is already used by {holder}")]
     InUse {
@@ -140,18 +140,18 @@ impl AttachmentTable {
         address: IpNet,
         owner: &str,
         elsewhere: Elsewhere<'_>,
-    ) -> Result<bool, AddressRefusal> {
+    ) -> Result<bool, AttachRefusal> {
         let ip = address.addr();
         if let Some(binding) = self.binding_of(ip) {
             if binding.owner != owner {
                 let holder = binding.words();
-                return Err(AddressRefusal::InUse { ip, holder });
+                return Err(AttachRefusal::InUse { ip, holder });
             }
             if binding.address != address && owner == EXPOSE {
-                return Err(AddressRefusal::ExposedOtherwise(binding.address));
+                return Err(AttachRefusal::ExposedOtherwise(binding.address));
             }
             if binding.address != address {
-                return Err(AddressRefusal::OtherPrefix {
+                return Err(AttachRefusal::OtherPrefix {
                     name: binding.name,
                     has: binding.address,
                 });
@@ -159,10 +159,10 @@ impl AttachmentTable {
             return Ok(true);
         }
         if let Some(holder) = elsewhere(ip) {
-            return Err(AddressRefusal::InUse { ip, holder });
+            return Err(AttachRefusal::InUse { ip, holder });
         }
         if self.address_count() >= MAX_ATTACHED {
-            return Err(AddressRefusal::Full);
+            return Err(AttachRefusal::Full);
         }
         Ok(false)
     }
@@ -176,7 +176,7 @@ impl AttachmentTable {
         key: &str,
         member: PluggedMember,
         elsewhere: Elsewhere<'_>,
-    ) -> Result<(), AddressRefusal> {
+    ) -> Result<(), AttachRefusal> {
         for address in member.addresses() {
             self.check(address, key, elsewhere)?;
         }
@@ -193,7 +193,7 @@ impl AttachmentTable {
         id: &str,
         end: DockerEndpoint,
         elsewhere: Elsewhere<'_>,
-    ) -> Result<(), AddressRefusal> {
+    ) -> Result<(), AttachRefusal> {
         self.check(end.address, id, elsewhere)?;
         self.endpoints.insert(id, end);
         Ok(())
@@ -207,7 +207,7 @@ impl AttachmentTable {
         &mut self,
         to: AttachTo<'_>,
         elsewhere: Elsewhere<'_>,
-    ) -> Result<AttachedTo, AddressRefusal> {
+    ) -> Result<AttachedTo, AttachRefusal> {
         let mut done = AttachedTo::default();
         if let Some((_, process)) = to.container {
             done.lost = self.resume(to.key, process, elsewhere);
@@ -278,11 +278,11 @@ impl AttachmentTable {
         (masquerade, forward): (bool, bool),
         name: Option<&MeshName>,
         elsewhere: Elsewhere<'_>,
-    ) -> Result<(), AddressRefusal> {
+    ) -> Result<(), AttachRefusal> {
         let is_there = self.check(address, EXPOSE, elsewhere)?;
         if !is_there && self.exposed.count() >= MAX_EXPOSED {
             let what = format!("{MAX_EXPOSED} addresses");
-            return Err(AddressRefusal::TooMuchExposed(what));
+            return Err(AttachRefusal::TooMuchExposed(what));
         }
         let exposure = self.exposed.entry(address);
         exposure.masquerade = masquerade;
@@ -290,7 +290,7 @@ impl AttachmentTable {
         exposure.names.extend(name.cloned());
         if exposure.names.len() > MAX_EXPOSED_NAMES {
             let what = format!("{MAX_EXPOSED_NAMES} names for {address}");
-            return Err(AddressRefusal::TooMuchExposed(what));
+            return Err(AttachRefusal::TooMuchExposed(what));
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ fn attach(
     id: &str,
     process: ProcessIdentity,
     texts: &[&str],
-) -> Result<AttachedTo, AddressRefusal> {
+) -> Result<AttachedTo, AttachRefusal> {
     let to = AttachTo {
         key: id,
         owner: id,
@@ -108,7 +108,7 @@ fn an_address_has_one_owner() {
     assert!(error.to_string().contains("mesh expose"), "{error}");
     let other = addresses(&["10.2.1.3/16"])[0];
     let error = table.expose(other, ways, None, &far).unwrap_err();
-    assert_eq!(error, AddressRefusal::ExposedOtherwise(one));
+    assert_eq!(error, AttachRefusal::ExposedOtherwise(one));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_full_table_takes_no_more() {
         table.endpoints.insert(&n.to_string(), end(&address));
     }
     let error = attach(&mut table, "id-web", PROCESS, &["10.2.1.1/24"]).unwrap_err();
-    assert_eq!(error, AddressRefusal::Full);
+    assert_eq!(error, AttachRefusal::Full);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use mesh_proto::address::mac_for;
-use mesh_proto::api::{Attached, AttachedInterface, EXPOSE, Runtime};
+use mesh_proto::api::{AttachedContainer, AttachedInterface, EXPOSE, Runtime};
 use mesh_proto::ids::Mac;
 
 use super::AttachmentTable;
@@ -105,8 +105,8 @@ impl AttachmentTable {
     }
 
     /// Returns what is on the mesh, by container, as `ps` lists it; the host by the name and MAC address of its bridge.
-    pub fn ps(&self, bridge: &str, host_mac: Option<Mac>) -> Vec<Attached> {
-        let mut found: BTreeMap<&str, Attached> = BTreeMap::new();
+    pub fn ps(&self, bridge: &str, host_mac: Option<Mac>) -> Vec<AttachedContainer> {
+        let mut found: BTreeMap<&str, AttachedContainer> = BTreeMap::new();
         for (key, member) in self.members.iter().filter(|(_, m)| m.is_live()) {
             let owner = member.owner(key);
             let row = found
@@ -131,7 +131,8 @@ impl AttachmentTable {
             address: address.to_string(),
         });
         host.interfaces.extend(exposed);
-        let mut rows: Vec<Attached> = std::iter::once(host).chain(found.into_values()).collect();
+        let mut rows: Vec<AttachedContainer> =
+            std::iter::once(host).chain(found.into_values()).collect();
         for row in &mut rows {
             row.interfaces
                 .sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
@@ -141,8 +142,8 @@ impl AttachmentTable {
     }
 }
 
-fn row(container: &str, name: &str, runtime: Runtime) -> Attached {
-    Attached {
+fn row(container: &str, name: &str, runtime: Runtime) -> AttachedContainer {
+    AttachedContainer {
         container: container.to_owned(),
         name: name.to_owned(),
         runtime,

@@ -6,7 +6,7 @@ use crate::topology::record::SignedRecord;
 
 /// Announcement of one router about a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said<'a> {
+pub struct Announcement<'a> {
     /// The router that announces it.
     pub origin: PeerId,
     /// The body; empty where it was withdrawn.
@@ -17,7 +17,7 @@ pub struct Said<'a> {
     pub reachable: bool,
 }
 
-impl<'a> Said<'a> {
+impl<'a> Announcement<'a> {
     pub(crate) fn of(record: &'a SignedRecord, reachable: bool) -> Self {
         Self {
             origin: record.origin(),

@@ -2,9 +2,9 @@
 //! state directory.
 //!
 //! The two keep overtaking one another's records, so each meets newer ones that it never made. One such meeting is no
-//! duplicate but an old state directory that was put back; a second one within [`CLONE_QUIET`] is.
+//! duplicate but an old state directory that was put back; a second one within [`DUPLICATE_IDENTITY_QUIET`] is.
 
-use crate::limits::CLONE_QUIET;
+use crate::limits::DUPLICATE_IDENTITY_QUIET;
 use crate::time::Instant;
 use crate::topology::bodies::IdentityBody;
 
@@ -22,7 +22,9 @@ impl DuplicateIdentity {
     /// Records that a record of this router was met that it never made; `who` describes its maker, `introduced` says that the
     /// description is the maker's own. Returns true if that is a new suspicion.
     pub(crate) fn met(&mut self, who: String, introduced: bool, now: Instant) -> bool {
-        let again = self.last.is_some_and(|at| now.since(at) < CLONE_QUIET);
+        let again = self
+            .last
+            .is_some_and(|at| now.since(at) < DUPLICATE_IDENTITY_QUIET);
         self.last = Some(now);
         if !again {
             return false;
@@ -35,9 +37,11 @@ impl DuplicateIdentity {
         is_new
     }
 
-    /// Returns true if a suspicion has just ended: nothing was met for [`CLONE_QUIET`].
+    /// Returns true if a suspicion has just ended: nothing was met for [`DUPLICATE_IDENTITY_QUIET`].
     pub(crate) fn ended(&mut self, now: Instant) -> bool {
-        let quiet = self.last.is_some_and(|at| now.since(at) >= CLONE_QUIET);
+        let quiet = self
+            .last
+            .is_some_and(|at| now.since(at) >= DUPLICATE_IDENTITY_QUIET);
         if quiet {
             self.last = None;
         }
@@ -96,16 +100,16 @@ mod tests {
             "its own words count for more"
         );
         assert!(duplicate.warning().unwrap().contains("key: c; if"));
-        assert!(!duplicate.ended(now + CLONE_QUIET - SECOND));
-        assert!(duplicate.ended(now + CLONE_QUIET));
+        assert!(!duplicate.ended(now + DUPLICATE_IDENTITY_QUIET - SECOND));
+        assert!(duplicate.ended(now + DUPLICATE_IDENTITY_QUIET));
         assert_eq!(duplicate.warning(), None);
-        assert!(!duplicate.ended(now + 2 * CLONE_QUIET));
+        assert!(!duplicate.ended(now + 2 * DUPLICATE_IDENTITY_QUIET));
         // The next one is the first again.
-        assert!(!duplicate.met("d".into(), true, now + 2 * CLONE_QUIET));
+        assert!(!duplicate.met("d".into(), true, now + 2 * DUPLICATE_IDENTITY_QUIET));
         assert!(
-            !duplicate.ended(now + 3 * CLONE_QUIET),
+            !duplicate.ended(now + 3 * DUPLICATE_IDENTITY_QUIET),
             "there was no suspicion"
         );
-        assert!(!duplicate.met("e".into(), true, now + 4 * CLONE_QUIET));
+        assert!(!duplicate.met("e".into(), true, now + 4 * DUPLICATE_IDENTITY_QUIET));
     }
 }

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, Version};
-use crate::limits::{COALESCE, MAX_ASKED_WHEN_FULL};
+use crate::limits::{COALESCE, MAX_REQUESTS_WHEN_FULL};
 use crate::time::Instant;
-use crate::topology::lsdb::Giver;
-use crate::topology::lsdb::{Merge, Refusal};
+use crate::topology::lsdb::{Merge, RecordSource, Refusal};
 use crate::topology::record::SignedRecord;
 use crate::wire::digest_tree::DigestNode;
 use crate::wire::message::{Hashes, LinkMessage, Summary};
@@ -40,35 +39,34 @@ impl Gossip {
             }
             LinkMessage::Hashes(hashes) => self.take_hashes(conn, &hashes, now),
             LinkMessage::Summary(summary) => self.take_summary(conn, &summary, now, entropy),
-            LinkMessage::Want(wanted) => {
+            LinkMessage::Request(keys) => {
                 if let Some(link) = self.links.get_mut(&conn) {
-                    let held = wanted
-                        .into_iter()
-                        .filter(|key| self.lsdb.get(*key).is_some());
-                    link.queue.send(held, now);
+                    let keys = keys.into_iter();
+                    let present = keys.filter(|key| self.lsdb.get(*key).is_some());
+                    link.queue.send(present, now);
                 }
             }
-            LinkMessage::Have(held) => self.take_advertised(conn, &held, now),
+            LinkMessage::IHave(records) => self.take_advertised(conn, &records, now),
             LinkMessage::Unicast { hops, bytes } => self.take_unicast(conn, (hops, bytes), now),
             LinkMessage::Unknown(_) => self.counters.unknown += 1,
             // Not gossip.
             LinkMessage::Ping { .. }
             | LinkMessage::Pong { .. }
-            | LinkMessage::Wanted(_)
+            | LinkMessage::KeepLink(_)
             | LinkMessage::Observed(_)
             | LinkMessage::Bye { .. } => {}
         }
     }
 
     fn take_hashes(&mut self, conn: ConnId, hashes: &Hashes, now: Instant) {
-        let closer = self.lsdb.closer(hashes);
-        let hashes = closer.hashes.into_iter().map(LinkMessage::Hashes);
-        let lists = closer.lists.into_iter().map(LinkMessage::Summary);
+        let descent = self.lsdb.descend(hashes);
+        let hashes = descent.hashes.into_iter().map(LinkMessage::Hashes);
+        let lists = descent.lists.into_iter().map(LinkMessage::Summary);
         let messages = hashes.chain(lists);
         self.effects
             .extend(messages.map(|message| GossipEffect::Send(conn, message)));
         if let Some(link) = self.links.get_mut(&conn) {
-            link.lacks(closer.lacked, now);
+            link.lacks(descent.missing_remote, now);
         }
     }
 
@@ -79,26 +77,26 @@ impl Gossip {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) {
-        let mut missing = self.lsdb.missing(summary);
+        let mut difference = self.lsdb.compare_summary(summary);
         if self.lsdb.is_full(now) {
             // There is hardly room for what is not known: a few at a time, of any origin.
-            let (known, mut unknown): (Vec<_>, Vec<_>) = missing
-                .ask
+            let (known, mut unknown): (Vec<_>, Vec<_>) = difference
+                .missing_local
                 .into_iter()
                 .partition(|(key, _)| self.lsdb.get(*key).is_some());
-            let spare = unknown.len().saturating_sub(MAX_ASKED_WHEN_FULL);
+            let spare = unknown.len().saturating_sub(MAX_REQUESTS_WHEN_FULL);
             if spare > 0 {
                 let first = usize::try_from(entropy.u64() % spare as u64).unwrap_or_default();
                 unknown.rotate_left(first);
-                unknown.truncate(MAX_ASKED_WHEN_FULL);
+                unknown.truncate(MAX_REQUESTS_WHEN_FULL);
             }
-            missing.ask = known.into_iter().chain(unknown).collect();
+            difference.missing_local = known.into_iter().chain(unknown).collect();
         }
         if let Some(link) = self.links.get_mut(&conn) {
-            link.lacks(missing.lacked, now);
-            link.queue.send(missing.forked, now);
+            link.lacks(difference.missing_remote, now);
+            link.queue.send(difference.forked, now);
         }
-        self.request(conn, missing.ask, now);
+        self.request(conn, difference.missing_local, now);
     }
 
     fn take_records(&mut self, conn: ConnId, records: &[Vec<u8>], now: Instant) {
@@ -153,8 +151,8 @@ impl Gossip {
     fn take_newer(&mut self, record: SignedRecord, from: Option<ConnId>, now: Instant) {
         let (key, origin, version) = (record.key(), record.origin(), record.version());
         let neighbour = from.and_then(|conn| Some(self.links.get(&conn)?.peer));
-        let giver = neighbour.map_or(Giver::Origin, Giver::Neighbour);
-        if self.lsdb.is_hopeless(&record, giver) {
+        let source = neighbour.map_or(RecordSource::Origin, RecordSource::Neighbour);
+        if self.lsdb.is_hopeless(&record, source) {
             self.lsdb.refuse_for_room(now);
             return;
         }
@@ -173,7 +171,7 @@ impl Gossip {
             true => self.lsdb.topics(&origin),
             false => Vec::new(),
         };
-        let merged = self.lsdb.take(record, giver, now);
+        let merged = self.lsdb.take(record, source, now);
         let evicted = self.lsdb.take_evicted();
         self.dropped(evicted);
         match merged {
@@ -250,9 +248,9 @@ impl Gossip {
     }
 
     /// Requests the records that a neighbour advertises and that are missing here.
-    fn take_advertised(&mut self, conn: ConnId, held: &[(RecordKey, Version)], now: Instant) {
+    fn take_advertised(&mut self, conn: ConnId, records: &[(RecordKey, Version)], now: Instant) {
         let mut missing = BTreeMap::new();
-        for (key, version) in held {
+        for (key, version) in records {
             if key.origin == self.me {
                 continue;
             }

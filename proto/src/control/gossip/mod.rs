@@ -46,7 +46,7 @@ use crate::wire::message::LinkMessage;
 use crate::wire::topic::{RecordKey, Topic};
 
 use super::note::Note;
-pub use announcement::Said;
+pub use announcement::Announcement;
 use duplicate_identity::DuplicateIdentity;
 pub(crate) use effect::{GossipCounters, GossipEffect};
 use origination::LocalRecords;
@@ -176,7 +176,7 @@ impl Gossip {
     ///
     /// # Errors
     /// When the topic is one of the control plane's own, or the body too long.
-    pub(crate) fn tell(
+    pub(crate) fn originate_unicast(
         &mut self,
         to: PeerId,
         topic: Topic,
@@ -363,15 +363,15 @@ impl Gossip {
     }
 
     /// Returns the announcements of all routers about a topic, in order of their identities.
-    pub(crate) fn said(&self, topic: Topic) -> impl Iterator<Item = Said<'_>> {
+    pub(crate) fn announcements(&self, topic: Topic) -> impl Iterator<Item = Announcement<'_>> {
         let records = self.lsdb.about(topic);
-        records.map(|(record, reachable)| Said::of(record, reachable))
+        records.map(|(record, reachable)| Announcement::of(record, reachable))
     }
 
     /// Returns the announcement of one router about a topic.
-    pub(crate) fn said_by(&self, origin: PeerId, topic: Topic) -> Option<Said<'_>> {
+    pub(crate) fn announcement(&self, origin: PeerId, topic: Topic) -> Option<Announcement<'_>> {
         let record = self.lsdb.get(RecordKey::new(origin, topic))?;
-        Some(Said::of(record, self.lsdb.is_reachable(&origin)))
+        Some(Announcement::of(record, self.lsdb.is_reachable(&origin)))
     }
 
     // The report

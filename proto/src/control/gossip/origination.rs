@@ -100,12 +100,12 @@ impl LocalRecords {
     }
 
     /// Takes over a record that was published in this run already.
-    pub(crate) fn resume(&mut self, said: SignedRecord) {
-        let statement = self.topics.entry(said.topic()).or_default();
+    pub(crate) fn resume(&mut self, published: SignedRecord) {
+        let statement = self.topics.entry(published.topic()).or_default();
         *statement = LocalRecord {
-            body: said.body().to_vec(),
-            seq: said.version().seq,
-            signed: Some(said),
+            body: published.body().to_vec(),
+            seq: published.version().seq,
+            signed: Some(published),
             ..LocalRecord::default()
         };
     }
@@ -162,16 +162,16 @@ impl LocalRecords {
     /// Sets the neighbours to announce. Which links carry frames is published at once; the rest (a new cost) within
     /// [`HOLD_DOWN`], when most of it will have changed again.
     pub(crate) fn set_neighbours(&mut self, neighbours: &[Neighbour], now: Instant) {
-        let said = self
+        let published = self
             .signed(Topic::LINKS)
             .map_or(&[][..], SignedRecord::links);
         let established = |all: &[Neighbour]| -> Vec<PeerPrefix> {
             let established = all.iter().filter(|n| n.established);
             established.map(|n| n.peer).collect()
         };
-        let (said, wanted) = (established(said), established(neighbours));
-        let changed = said != wanted;
-        let urgent = self.came_or_went(&said, &wanted, now);
+        let (published, wanted) = (established(published), established(neighbours));
+        let changed = published != wanted;
+        let urgent = self.came_or_went(&published, &wanted, now);
         let body = if neighbours.is_empty() {
             Vec::new()
         } else {
@@ -193,11 +193,16 @@ impl LocalRecords {
     }
 
     /// Returns true if there are neighbours that were not there a moment ago, or if some are gone.
-    fn came_or_went(&mut self, said: &[PeerPrefix], wanted: &[PeerPrefix], now: Instant) -> bool {
+    fn came_or_went(
+        &mut self,
+        published: &[PeerPrefix],
+        wanted: &[PeerPrefix],
+        now: Instant,
+    ) -> bool {
         self.gone.retain(|_, at| now.since(*at) < HOLD_DOWN);
-        let went: Vec<&PeerPrefix> = said.iter().filter(|p| !wanted.contains(p)).collect();
+        let went: Vec<&PeerPrefix> = published.iter().filter(|p| !wanted.contains(p)).collect();
         self.gone.extend(went.iter().map(|peer| (**peer, now)));
-        let is_new = |peer: &PeerPrefix| !said.contains(peer) && !self.gone.contains_key(peer);
+        let is_new = |peer: &PeerPrefix| !published.contains(peer) && !self.gone.contains_key(peer);
         !went.is_empty() || wanted.iter().any(is_new)
     }
 

@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crate::ids::{ConnId, PeerId, Version};
-use crate::limits::{BUSY_LINK, MENTION_TO};
+use crate::limits::{BUSY_LINK, LAZY_PUSH_FANOUT};
 use crate::time::Instant;
 use crate::wire::message::LinkMessage;
 use crate::wire::topic::RecordKey;
@@ -81,9 +81,9 @@ impl Gossip {
     ) -> impl Fn(&RecordKey) -> Push + use<> {
         let (routes, me) = (Arc::clone(&self.routes), self.me);
         let is_joined = routes.neighbours().binary_search(&peer).is_ok();
-        let copies = if is_busy { 1 } else { MENTION_TO };
+        let copies = if is_busy { 1 } else { LAZY_PUSH_FANOUT };
         let is_next = |count| ring.iter().take(count).any(|next| *next == peer);
-        let (listens, gets_copies) = (is_next(MENTION_TO), is_next(copies));
+        let (listens, gets_copies) = (is_next(LAZY_PUSH_FANOUT), is_next(copies));
         move |key| match is_joined && routes.is_reachable(&key.origin) {
             true if routes.flood(&key.origin).any(|child| child == peer) => Push::Eager,
             true if listens => Push::Lazy,
@@ -117,15 +117,15 @@ impl Gossip {
     pub(super) fn request(
         &mut self,
         conn: ConnId,
-        held: impl IntoIterator<Item = (RecordKey, Version)>,
+        records: impl IntoIterator<Item = (RecordKey, Version)>,
         now: Instant,
     ) {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
-        let held = held.into_iter();
-        let wanted = held.filter(|record| self.requests.request(conn, *record, now));
-        link.queue.request(wanted.map(|(key, _)| key));
+        let records = records.into_iter();
+        let due = records.filter(|record| self.requests.request(conn, *record, now));
+        link.queue.request(due.map(|(key, _)| key));
     }
 
     /// Repeats overdue requests elsewhere: the link may have ended. A comparison, which need not wait for its turn, finds
@@ -136,18 +136,26 @@ impl Gossip {
         if overdue.is_empty() && !exhausted {
             return;
         }
-        let others = self.ring().into_iter().take(MENTION_TO);
+        let others = self.ring().into_iter().take(LAZY_PUSH_FANOUT);
         let others: Vec<ConnId> = others
             .filter_map(|p| self.by_peer.get(&p).copied())
             .collect();
         if exhausted && let Some(conn) = others.first() {
             self.effects.push_back(GossipEffect::CompareSoon(*conn));
         }
-        for Overdue { key, holder, times } in overdue {
-            let holder = holder.filter(|conn| self.links.contains_key(conn));
+        for Overdue {
+            key,
+            alternative,
+            times,
+        } in overdue
+        {
+            let alternative = alternative.filter(|conn| self.links.contains_key(conn));
             let next = (times as usize).checked_rem(others.len());
             let next = next.and_then(|next| others.get(next)).copied();
-            if let Some(link) = holder.or(next).and_then(|conn| self.links.get_mut(&conn)) {
+            if let Some(link) = alternative
+                .or(next)
+                .and_then(|conn| self.links.get_mut(&conn))
+            {
                 link.queue.request([key]);
             }
         }

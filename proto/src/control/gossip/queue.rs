@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::ids::Version;
-use crate::limits::{MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_WANT, MENTION_AFTER};
+use crate::limits::{
+    LAZY_PUSH_DELAY, MAX_GOSSIP_BATCH, MAX_RECORDS_PER_MESSAGE, MAX_RECORDS_PER_REQUEST,
+};
 use crate::time::Instant;
 use crate::topology::lsdb::Lsdb;
 use crate::wire::message::LinkMessage;
@@ -59,7 +61,7 @@ impl PeerQueue {
     /// Queues a record to advertise after the usual delay.
     pub(crate) fn advertise(&mut self, key: RecordKey, now: Instant) {
         self.lazy.insert(key);
-        self.advertise_at.get_or_insert(now + MENTION_AFTER);
+        self.advertise_at.get_or_insert(now + LAZY_PUSH_DELAY);
     }
 
     /// Queues a record to advertise at once.
@@ -131,27 +133,29 @@ impl PeerQueue {
         }
         if !self.requests.is_empty() {
             let requests = core::iter::from_fn(|| self.requests.pop_first());
-            return Some(LinkMessage::Want(requests.take(MAX_WANT).collect()));
+            return Some(LinkMessage::Request(
+                requests.take(MAX_RECORDS_PER_REQUEST).collect(),
+            ));
         }
-        let held = self.take_advertised(lsdb, now);
-        (!held.is_empty()).then_some(LinkMessage::Have(held))
+        let records = self.take_advertised(lsdb, now);
+        (!records.is_empty()).then_some(LinkMessage::IHave(records))
     }
 
     /// Takes off what is to be advertised now, until a message is full.
     fn take_advertised(&mut self, lsdb: &Lsdb, now: Instant) -> Vec<(RecordKey, Version)> {
-        let mut held = Vec::new();
+        let mut records = Vec::new();
         if self.advertise_at.is_none_or(|at| now < at) {
-            return held;
+            return records;
         }
-        while held.len() < MAX_WANT
+        while records.len() < MAX_RECORDS_PER_REQUEST
             && let Some(key) = self.lazy.pop_first()
         {
-            held.extend(lsdb.get(key).map(|record| (key, record.version())));
+            records.extend(lsdb.get(key).map(|record| (key, record.version())));
         }
         if self.lazy.is_empty() {
             self.advertise_at = None;
         }
-        held
+        records
     }
 
     /// Takes off records until a message is full.
@@ -182,16 +186,16 @@ mod tests {
         RecordKey::new(PeerId([n; 16]), Topic::LINKS)
     }
 
-    fn news(keys: &[u8], at: Instant) -> PeerQueue {
+    fn updates(keys: &[u8], at: Instant) -> PeerQueue {
         let mut queue = PeerQueue::default();
         keys.iter().for_each(|n| queue.update(key(*n), at));
         queue
     }
 
     #[test]
-    fn news_are_sent_or_mentioned_later_or_left_to_others() {
+    fn updates_are_sent_or_advertised_later_or_left_to_others() {
         let now = Instant::ZERO;
-        let mut queue = news(&[1, 2, 3, 4], now);
+        let mut queue = updates(&[1, 2, 3, 4], now);
         let push = |k: &RecordKey| match *k {
             k if k == key(1) => Push::Eager,
             k if k == key(4) => Push::Skip,
@@ -203,12 +207,12 @@ mod tests {
         assert_eq!(queue.len(), 3);
         assert_eq!(queue.due(), Some(now), "what is sent is due at once");
         queue.eager.clear();
-        assert_eq!(queue.due(), Some(now + MENTION_AFTER));
+        assert_eq!(queue.due(), Some(now + LAZY_PUSH_DELAY));
     }
 
     #[test]
-    fn what_the_neighbour_has_is_not_mentioned() {
-        let (now, later) = (Instant::ZERO, Instant::ZERO + MENTION_AFTER);
+    fn what_the_neighbour_has_is_not_advertised() {
+        let (now, later) = (Instant::ZERO, Instant::ZERO + LAZY_PUSH_DELAY);
         let records = [1, 2, 3].map(|n| testing::record(&testing::identity(n), 1, 1, "host"));
         let (mut lsdb, mut queue) = (Lsdb::default(), PeerQueue::default());
         for record in &records {
@@ -217,28 +221,28 @@ mod tests {
         }
         queue.has(&records[1].key());
         assert_eq!(queue.take_advertised(&lsdb, now), [], "not yet");
-        let mentioned = queue.take_advertised(&lsdb, later);
+        let advertised = queue.take_advertised(&lsdb, later);
         let mut expected = [&records[0], &records[2]].map(|r| (r.key(), r.version()));
         expected.sort_unstable();
-        assert_eq!(mentioned, expected);
+        assert_eq!(advertised, expected);
         assert_eq!(queue.take_advertised(&lsdb, later), []);
         assert_eq!((queue.due(), queue.len()), (None, 0));
     }
 
     #[test]
-    fn news_that_are_sent_are_not_mentioned() {
+    fn updates_that_are_sent_are_not_advertised() {
         let now = Instant::ZERO;
-        let mut queue = news(&[1], now);
+        let mut queue = updates(&[1], now);
         queue.advertise(key(1), now);
         queue.sort(|_| Push::Eager, now);
         assert_eq!((queue.eager.len(), queue.lazy.len()), (1, 0));
     }
 
     #[test]
-    fn news_wait_for_their_time_and_what_is_gone_is_forgotten() {
+    fn updates_wait_for_their_time_and_what_is_gone_is_forgotten() {
         let now = Instant::ZERO;
-        let later = now + MENTION_AFTER;
-        let mut queue = news(&[1, 2], later);
+        let later = now + LAZY_PUSH_DELAY;
+        let mut queue = updates(&[1, 2], later);
         queue.sort(|_| Push::Eager, now);
         assert!(queue.eager.is_empty());
         queue.forget(|k| *k == key(1));

@@ -4,17 +4,19 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::ids::{ConnId, Version};
-use crate::limits::{ASK_AGAIN, ASK_EACH, ASK_TIMES, MAX_ASKED, MAX_ASKED_OF_ONE};
+use crate::limits::{
+    MAX_REQUESTS, MAX_REQUESTS_PER_LINK, REQUEST_ATTEMPTS, REQUEST_TIMEOUT, REQUEST_TIMEOUT_EACH,
+};
 use crate::time::Instant;
 use crate::wire::topic::RecordKey;
 
-/// All requests in flight: at most [`MAX_ASKED`], of which at most [`MAX_ASKED_OF_ONE`] for records that one neighbour
+/// All requests in flight: at most [`MAX_REQUESTS`], of which at most [`MAX_REQUESTS_PER_LINK`] for records that one neighbour
 /// advertised first.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     records: BTreeMap<RecordKey, InFlight>,
     /// Number of requests by the link that advertised the record first.
-    named: BTreeMap<ConnId, usize>,
+    by_link: BTreeMap<ConnId, usize>,
     /// Time before which no request is overdue.
     next: Option<Instant>,
     exhausted: bool,
@@ -23,9 +25,9 @@ pub(crate) struct Requests {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     version: Version,
-    named_by: ConnId,
+    advertised_by: ConnId,
     /// Another link that advertised it since it was requested.
-    holder: Option<ConnId>,
+    alternative: Option<ConnId>,
     at: Instant,
     times: u32,
 }
@@ -35,7 +37,7 @@ struct InFlight {
 pub(crate) struct Overdue {
     pub(crate) key: RecordKey,
     /// Another neighbour that advertised it, if any.
-    pub(crate) holder: Option<ConnId>,
+    pub(crate) alternative: Option<ConnId>,
     /// Number of earlier requests.
     pub(crate) times: u32,
 }
@@ -57,23 +59,23 @@ impl Requests {
         if let Some(request) = self.records.get_mut(&key) {
             let is_newer = request.version < version;
             if is_newer {
-                request.holder = None;
+                request.alternative = None;
             } else if request.version == version {
-                request.holder = Some(conn);
+                request.alternative = Some(conn);
             }
             // Its deadline stays: a neighbour that advertises ever higher versions must not keep others from being asked.
             request.version = request.version.max(version);
             return is_newer;
         }
-        let named = self.named.get(&conn).copied().unwrap_or_default();
-        if self.records.len() >= MAX_ASKED || named >= MAX_ASKED_OF_ONE {
+        let advertised = self.by_link.get(&conn).copied().unwrap_or_default();
+        if self.records.len() >= MAX_REQUESTS || advertised >= MAX_REQUESTS_PER_LINK {
             return false;
         }
-        self.named.insert(conn, named + 1);
+        self.by_link.insert(conn, advertised + 1);
         let request = InFlight {
             version,
-            named_by: conn,
-            holder: None,
+            advertised_by: conn,
+            alternative: None,
             at: now,
             times: 1,
         };
@@ -87,7 +89,7 @@ impl Requests {
         let request = self.records.get(key).copied();
         if let Some(request) = request.filter(|request| request.version <= version) {
             self.records.remove(key);
-            forget(&mut self.named, request.named_by);
+            forget(&mut self.by_link, request.advertised_by);
         }
     }
 
@@ -96,7 +98,7 @@ impl Requests {
         self.next
     }
 
-    /// Returns the requests to repeat elsewhere; after [`ASK_TIMES`] a request is given up.
+    /// Returns the requests to repeat elsewhere; after [`REQUEST_ATTEMPTS`] a request is given up.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<Overdue> {
         if self.next.is_none_or(|at| now < at) {
             return Vec::new();
@@ -104,7 +106,7 @@ impl Requests {
         let (wait, mut overdue) = (self.wait(), Vec::new());
         let Self {
             records,
-            named,
+            by_link,
             exhausted,
             ..
         } = self;
@@ -112,14 +114,14 @@ impl Requests {
             if now.since(request.at) < wait {
                 return true;
             }
-            if request.times >= ASK_TIMES {
-                forget(named, request.named_by);
+            if request.times >= REQUEST_ATTEMPTS {
+                forget(by_link, request.advertised_by);
                 *exhausted = true;
                 return false;
             }
             overdue.push(Overdue {
                 key: *key,
-                holder: request.holder.take(),
+                alternative: request.alternative.take(),
                 times: request.times,
             });
             request.times += 1;
@@ -128,7 +130,7 @@ impl Requests {
         });
         let oldest = self.records.values().map(|request| request.at).min();
         // In batches, when many were requested one after the other.
-        self.next = oldest.map(|at| (at + wait).max(now + ASK_AGAIN / 4));
+        self.next = oldest.map(|at| (at + wait).max(now + REQUEST_TIMEOUT / 4));
         overdue
     }
 
@@ -140,16 +142,17 @@ impl Requests {
 
     /// Returns the time that a record may take, which grows with the number of requests.
     fn wait(&self) -> Duration {
-        ASK_AGAIN + ASK_EACH * u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+        REQUEST_TIMEOUT
+            + REQUEST_TIMEOUT_EACH * u32::try_from(self.records.len()).unwrap_or(u32::MAX)
     }
 }
 
 /// Counts one request less for a record that this link advertised.
-fn forget(named: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
-    if let Some(count) = named.get_mut(&conn) {
+fn forget(by_link: &mut BTreeMap<ConnId, usize>, conn: ConnId) {
+    if let Some(count) = by_link.get_mut(&conn) {
         *count -= 1;
         if *count == 0 {
-            named.remove(&conn);
+            by_link.remove(&conn);
         }
     }
 }
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn who_named_it_too_is_asked_next() {
+    fn who_advertised_it_too_is_asked_next() {
         let (second, third) = (ConnId(2), ConnId(3));
         let mut requests = Requests::default();
         requests.request(LINK, (key(1), version(5)), at(0));
@@ -190,12 +193,12 @@ mod tests {
             "older"
         );
         let first = requests.overdue(at(201));
-        assert_eq!(first[0].holder, Some(second));
+        assert_eq!(first[0].alternative, Some(second));
         assert!(
             requests.request(third, (key(1), version(6)), at(210)),
             "asked now"
         );
-        assert_eq!(requests.overdue(at(420))[0].holder, None);
+        assert_eq!(requests.overdue(at(420))[0].alternative, None);
         assert!(!requests.take_exhausted());
     }
 
@@ -232,7 +235,7 @@ mod tests {
         while let Some(next) = requests.next_deadline() {
             times.extend(requests.overdue(next).iter().map(|one| one.times));
         }
-        let mut expected: Vec<u32> = (2..ASK_TIMES).flat_map(|n| [n, n]).collect();
+        let mut expected: Vec<u32> = (2..REQUEST_ATTEMPTS).flat_map(|n| [n, n]).collect();
         expected.sort_unstable();
         assert_eq!(times, expected);
         assert_eq!(requests.len(), 0, "then it is given up");
@@ -252,7 +255,7 @@ mod tests {
     fn so_many_are_asked_for_and_no_more_and_have_longer_to_come() {
         let mut requests = Requests::default();
         let mut ask = |link: u64| {
-            let many = (0..=u32::try_from(MAX_ASKED).unwrap()).map(|n| {
+            let many = (0..=u32::try_from(MAX_REQUESTS).unwrap()).map(|n| {
                 let mut id = [u8::try_from(link).unwrap(); 16];
                 id[..4].copy_from_slice(&n.to_be_bytes());
                 RecordKey::new(PeerId(id), Topic::LINKS)
@@ -260,12 +263,12 @@ mod tests {
             many.filter(|key| requests.request(ConnId(link), (*key, version(1)), at(0)))
                 .count()
         };
-        let links = MAX_ASKED / MAX_ASKED_OF_ONE;
-        assert!((0..links as u64).all(|link| ask(link) == MAX_ASKED_OF_ONE));
+        let links = MAX_REQUESTS / MAX_REQUESTS_PER_LINK;
+        assert!((0..links as u64).all(|link| ask(link) == MAX_REQUESTS_PER_LINK));
         assert_eq!(ask(9), 0);
-        assert_eq!(requests.len(), MAX_ASKED);
+        assert_eq!(requests.len(), MAX_REQUESTS);
         assert_eq!(requests.overdue(at(1_000)), []);
-        assert_eq!(requests.overdue(at(2_000)).len(), MAX_ASKED);
+        assert_eq!(requests.overdue(at(2_000)).len(), MAX_REQUESTS);
         while let Some(next) = requests.next_deadline() {
             requests.overdue(next);
         }
@@ -274,6 +277,6 @@ mod tests {
             "room again"
         );
         requests.fulfilled(&key(1), version(1));
-        assert_eq!(requests.named, BTreeMap::new());
+        assert_eq!(requests.by_link, BTreeMap::new());
     }
 }

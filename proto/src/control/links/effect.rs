@@ -23,7 +23,7 @@ pub enum Ending {
     /// The bytes that were written before still arrive.
     Orderly,
     /// It ends a link with a stranger that was told why: that still arrives where there is room for it.
-    Told,
+    Alerted,
     /// Nothing need arrive: the connection is reset, and costs nothing from then on (RFC 9293 section 3.10.5, ABORT).
     Abort,
 }

@@ -11,12 +11,12 @@
 //! | `admission` | whether an authenticated peer is let in |
 //! | `pins` | names bound to keys |
 //! | `strangers` | how many that are not known may dial, and how long they wait after a wrong secret |
-//! | `kept` | routes that stay while the link is dialled again |
+//! | `graceful_restart` | routes that stay while the link is dialled again |
 //! | `effect` | effects |
 
 pub(crate) mod admission;
 mod effect;
-mod kept;
+mod graceful_restart;
 mod opening;
 mod pins;
 mod slot;
@@ -37,7 +37,7 @@ use crate::wire::message::LinkMessage;
 
 pub use effect::Ending;
 pub(crate) use effect::{LinkEffect, LinkEnd, Retry};
-use kept::KeptRoutes;
+use graceful_restart::GracefulRestart;
 pub(crate) use opening::Opening;
 use pins::Pins;
 pub(crate) use slot::{Due, LinkSlot};
@@ -49,7 +49,7 @@ pub(crate) struct Links {
     /// Our own name and identity.
     me: (PeerName, PeerId),
     table: LinkTable,
-    kept: KeptRoutes,
+    graceful_restart: GracefulRestart,
     strangers: Strangers,
     familiar: Familiar,
     penalty_alerts: TokenBucket,
@@ -68,7 +68,7 @@ impl Links {
         Self {
             me,
             table: LinkTable::default(),
-            kept: KeptRoutes::default(),
+            graceful_restart: GracefulRestart::default(),
             strangers: Strangers::default(),
             familiar: Familiar::default(),
             penalty_alerts: TokenBucket::new(PENALTY_ALERTS, PENALTY_ALERTS),
@@ -291,13 +291,13 @@ impl Links {
         if self.table.of_peer(&peer) != Some(conn) {
             return None;
         }
-        self.kept.keep(peer, slot, rtt(&peer)?, now);
+        self.graceful_restart.keep(peer, slot, rtt(&peer)?, now);
         Some(peer)
     }
 
     /// Releases the route to a peer whose direct path is gone. Returns true if it was kept.
     pub(crate) fn release(&mut self, peer: &PeerId) -> bool {
-        self.kept.release(peer)
+        self.graceful_restart.release(peer)
     }
 
     /// Returns the peers whose kept routes are over; `asked` tells when the newest answered probe was sent.
@@ -306,23 +306,23 @@ impl Links {
         asked: impl Fn(&PeerId) -> Option<Instant>,
         now: Instant,
     ) -> Vec<PeerId> {
-        self.kept.expired(asked, now)
+        self.graceful_restart.expired(asked, now)
     }
 
     /// Returns true if data goes straight to `peer`: there is a link, or was a moment ago.
     pub(crate) fn is_beside(&self, peer: &PeerId) -> bool {
-        self.of_peer(peer).is_some() || self.kept.has(peer)
+        self.of_peer(peer).is_some() || self.graceful_restart.has(peer)
     }
 
     /// Returns the peers with a link, then those with a kept route.
     pub(crate) fn beside(&self) -> impl Iterator<Item = PeerId> {
         let linked = self.neighbours().map(|(peer, _)| *peer);
-        linked.chain(self.kept.iter().map(|(peer, _)| *peer))
+        linked.chain(self.graceful_restart.iter().map(|(peer, _)| *peer))
     }
 
     /// Returns the address of each of these peers, and if it was dialled.
     pub(crate) fn adjacencies(&self) -> BTreeMap<PeerId, (SocketAddr, bool)> {
-        let kept = self.kept.iter();
+        let kept = self.graceful_restart.iter();
         let kept = kept.map(|(peer, link)| (*peer, (link.address, link.outbound)));
         let linked = self.neighbours();
         let linked = linked.map(|(peer, slot)| (*peer, (slot.address(), slot.is_outbound())));
@@ -343,8 +343,8 @@ impl Links {
     }
 
     /// Returns the time of the next [`Links::expired_routes`].
-    pub(crate) fn next_kept(&self) -> Option<Instant> {
-        self.kept.next_deadline()
+    pub(crate) fn next_graceful_restart(&self) -> Option<Instant> {
+        self.graceful_restart.next_deadline()
     }
 
     /// Returns the numbers of connections refused without a handshake: too many, and after wrong secrets.

@@ -70,7 +70,7 @@ impl Links {
             self.effects.push_back(LinkEffect::Send(conn, bytes));
         }
         self.effects
-            .push_back(LinkEffect::Close(conn, Ending::Told));
+            .push_back(LinkEffect::Close(conn, Ending::Alerted));
     }
 
     /// Opens a link on a new connection.
@@ -235,7 +235,7 @@ impl Links {
             slot.send(&LinkMessage::Observed(address));
             self.table.forget_failed(address);
         }
-        self.kept.release(&peer)
+        self.graceful_restart.release(&peer)
     }
 
     // End
@@ -248,7 +248,7 @@ impl Links {
         };
         let ending = match slot.peer() {
             None if !slot.is_outbound() && !told => Ending::Abort,
-            None => Ending::Told,
+            None => Ending::Alerted,
             Some(_) => Ending::Orderly,
         };
         self.effects.push_back(LinkEffect::Close(conn, ending));

@@ -268,7 +268,7 @@ impl LinkSlot {
         self.unwanted_since = (!wanted).then(|| self.unwanted_since.unwrap_or(now));
         if self.told_wanted != wanted && self.room() > 0 {
             self.told_wanted = wanted;
-            self.send(&LinkMessage::Wanted(wanted));
+            self.send(&LinkMessage::KeepLink(wanted));
         }
     }
 

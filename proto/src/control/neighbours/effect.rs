@@ -6,7 +6,7 @@ use crate::ids::ConnId;
 
 use super::forgotten::Forgotten;
 use super::target_text::DialTo;
-use super::warm_start::Remembered;
+use super::warm_start::StoredNeighbour;
 
 /// An effect of neighbours.
 #[derive(Debug)]
@@ -25,5 +25,5 @@ pub(crate) enum NeighbourEffect {
     /// Keep what is not to be dialled.
     Forgotten(Vec<Forgotten>),
     /// Keep the neighbours, for the next start.
-    Neighbours(Vec<Remembered>),
+    Neighbours(Vec<StoredNeighbour>),
 }

@@ -29,7 +29,8 @@ use std::net::SocketAddr;
 use crate::entropy::Entropy;
 use crate::ids::{ConnId, PeerId};
 use crate::limits::{
-    FULL_MESH_DELAY, MAX_CANDIDATES, MAX_DEGREE, MAX_REMEMBERED, RANDOM_LINKS, UNREACHABLE_DIALS,
+    DIAL_YIELD, FULL_MESH_DELAY, MAX_CANDIDATES, MAX_DEGREE, MAX_WARM_START, RANDOM_LINKS,
+    UNREACHABLE_DIALS,
 };
 use crate::time::Instant;
 
@@ -42,7 +43,7 @@ pub use forgotten::{Forgot, Forgotten};
 use selection::{Selection, lottery, ring_after};
 use targets::Targets;
 pub(crate) use targets::{DialTarget, TargetKey, TargetState};
-pub use warm_start::Remembered;
+pub use warm_start::StoredNeighbour;
 use warm_start::WarmStart;
 
 /// Links of others that a router must have before one to it is given up.
@@ -50,9 +51,6 @@ const ENOUGH: usize = 3;
 
 /// In a larger mesh, the mean time before a selected peer is dialled: the selection may change, and others dial too.
 const SPREAD: Duration = Duration::from_millis(50);
-
-/// Time that a discovered peer has to dial us first, when its identity is the lower one.
-const POLITE: Duration = Duration::from_millis(600);
 
 /// Configuration of neighbours.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ pub(crate) struct NeighbourSetup {
     /// True if peers learnt by gossip are dialled.
     pub(crate) discovery: bool,
     /// Neighbours from before the start.
-    pub(crate) remembered: Vec<Remembered>,
+    pub(crate) stored_neighbours: Vec<StoredNeighbour>,
     /// Routers that are not to be dialled.
     pub(crate) forgotten: Vec<Forgotten>,
 }
@@ -102,7 +100,7 @@ impl Neighbours {
             discovery: setup.discovery,
             targets: Targets::default(),
             selection: Selection::default(),
-            warm_start: WarmStart::new(setup.remembered, now),
+            warm_start: WarmStart::new(setup.stored_neighbours, now),
             forgotten: Forgets::new(setup.forgotten),
             effects: VecDeque::new(),
         }
@@ -144,7 +142,7 @@ impl Neighbours {
             self.targets
                 .hasten(|peer| selection.has(peer), SPREAD, now, entropy);
         } else {
-            self.targets.delay_new(&second, POLITE, now);
+            self.targets.delay_new(&second, DIAL_YIELD, now);
         }
     }
 
@@ -185,7 +183,7 @@ impl Neighbours {
     fn dial_spread(&self) -> Duration {
         match self.selection.sparse() {
             true => SPREAD,
-            false => POLITE / 2,
+            false => DIAL_YIELD / 2,
         }
     }
 
@@ -262,9 +260,9 @@ impl Neighbours {
         let neighbours = view.links.neighbours().map(|(peer, _)| *peer);
         // The other end remembers those that only it selected.
         let chosen = neighbours.filter(|peer| self.wants_link(peer));
-        let neighbours: Vec<PeerId> = chosen.take(MAX_REMEMBERED).collect();
+        let neighbours: Vec<PeerId> = chosen.take(MAX_WARM_START).collect();
         if self.warm_start.is_news(&neighbours, now) {
-            let all = neighbours.iter().map(|peer| remembered(peer, view));
+            let all = neighbours.iter().map(|peer| stored(peer, view));
             let all = all.filter(|router| !router.addresses.is_empty()).collect();
             self.effects.push_back(NeighbourEffect::Neighbours(all));
         }
@@ -338,14 +336,14 @@ impl Neighbours {
 }
 
 /// Returns a neighbour with its addresses, as it is kept for the next start.
-fn remembered(peer: &PeerId, view: ControlView<'_>) -> Remembered {
+fn stored(peer: &PeerId, view: ControlView<'_>) -> StoredNeighbour {
     let slot = view.links.to(peer);
     let dialled = slot
         .filter(|slot| slot.is_outbound())
         .map(LinkSlot::address);
     let others = view.addresses_of(peer).into_iter();
     let others = others.filter(|address| Some(*address) != dialled);
-    Remembered {
+    StoredNeighbour {
         peer: *peer,
         addresses: dialled
             .into_iter()

@@ -43,7 +43,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(remembered: Vec<Remembered>) -> Self {
+    fn new(stored_neighbours: Vec<StoredNeighbour>) -> Self {
         let identity = Arc::new(testing::identity(1));
         let (me, body) = (identity.id(), testing::body_of(&identity));
         let gossip = Gossip::new(identity, 1, body, Arc::new(Ed25519), NOW).unwrap();
@@ -51,7 +51,7 @@ impl Alone {
             me,
             port: 6783,
             discovery: true,
-            remembered,
+            stored_neighbours: remembered,
             forgotten: Vec::new(),
         };
         Self {
@@ -112,7 +112,7 @@ fn a_target_is_kept_dialled_and_dialled_again() {
 
 #[test]
 fn the_neighbours_from_before_the_start_are_selected_first() {
-    let before = Remembered {
+    let before = StoredNeighbour {
         peer: PeerId([9; 16]),
         addresses: vec![([192, 0, 2, 9], 6783).into()],
     };

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::PeerId;
-use crate::limits::{MAX_REMEMBERED, RECALL, REMEMBER_AFTER};
+use crate::limits::{MAX_WARM_START, WARM_START_DELAY, WARM_START_STABLE};
 use crate::time::Instant;
 
 /// A router that this one was linked to of its own choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
+pub struct StoredNeighbour {
     /// Its identity.
     pub peer: PeerId,
     /// Addresses for dialling, the likeliest first; at most [`crate::limits::MAX_CANDIDATES`].
@@ -35,14 +35,14 @@ pub(crate) struct WarmStart {
 }
 
 impl WarmStart {
-    pub(crate) fn new(before: Vec<Remembered>, now: Instant) -> Self {
+    pub(crate) fn new(before: Vec<StoredNeighbour>, now: Instant) -> Self {
         let before: BTreeMap<_, _> = before
             .into_iter()
-            .take(MAX_REMEMBERED)
+            .take(MAX_WARM_START)
             .map(|router| (router.peer, router.addresses))
             .collect();
         Self {
-            until: (!before.is_empty()).then(|| now + RECALL),
+            until: (!before.is_empty()).then(|| now + WARM_START_DELAY),
             kept: before.keys().copied().collect(),
             before,
             ..Self::default()
@@ -86,7 +86,7 @@ impl WarmStart {
         if self.present.0 != neighbours {
             self.present = (neighbours.to_vec(), now);
         }
-        let rested = now.since(self.present.1) >= REMEMBER_AFTER;
+        let rested = now.since(self.present.1) >= WARM_START_STABLE;
         let news = rested && !neighbours.is_empty() && self.kept != neighbours;
         if news {
             self.kept = neighbours.to_vec();
@@ -105,8 +105,8 @@ mod tests {
         PeerId([n; 16])
     }
 
-    fn before(n: u8) -> Remembered {
-        Remembered {
+    fn before(n: u8) -> StoredNeighbour {
+        StoredNeighbour {
             peer: id(n),
             addresses: vec![SocketAddr::from(([10, 0, 0, n], 6783))],
         }
@@ -116,10 +116,13 @@ mod tests {
     fn those_from_before_have_their_time() {
         let mut warm_start = WarmStart::new(vec![before(1), before(2)], Instant::ZERO);
         assert_eq!(warm_start.recalled().collect::<Vec<_>>(), [id(1), id(2)]);
-        assert_eq!(warm_start.next_deadline(), Some(Instant::ZERO + RECALL));
+        assert_eq!(
+            warm_start.next_deadline(),
+            Some(Instant::ZERO + WARM_START_DELAY)
+        );
         assert!(!warm_start.ends(Instant::ZERO));
-        assert!(warm_start.ends(Instant::ZERO + RECALL));
-        assert!(!warm_start.ends(Instant::ZERO + RECALL), "once");
+        assert!(warm_start.ends(Instant::ZERO + WARM_START_DELAY));
+        assert!(!warm_start.ends(Instant::ZERO + WARM_START_DELAY), "once");
         assert_eq!(warm_start.recalled().count(), 0);
         assert_eq!(warm_start.addresses(&id(2)), before(2).addresses);
         assert!(
@@ -136,7 +139,7 @@ mod tests {
         assert!(!warm_start.is_news(&[id(1)], at(60)), "known");
         assert!(!warm_start.is_news(&[id(1), id(2)], at(61)), "new");
         assert!(!warm_start.is_news(&[id(2)], at(62)), "another");
-        assert!(warm_start.is_news(&[id(2)], at(62) + REMEMBER_AFTER));
+        assert!(warm_start.is_news(&[id(2)], at(62) + WARM_START_STABLE));
         assert!(!warm_start.is_news(&[id(2)], at(90)), "kept");
         assert!(!warm_start.is_news(&[], at(100)));
         assert!(!warm_start.is_news(&[], at(200)));

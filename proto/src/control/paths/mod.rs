@@ -5,18 +5,16 @@
 //! | file | subject |
 //! |---|---|
 //! | `probes` | probes that are due, those that come, and what follows |
-//! | `direct` | the direct path of each peer |
-//! | `compare` | whether another address of a peer is better than the one in use |
+//! | `direct` | the direct path of each peer, and its comparison with other addresses |
 //! | `probe` | bodies of probes |
 //! | `sizes` | the longest datagram on each direct path |
 //! | `observed` | our addresses, as neighbours see them |
-//! | `underlay` | ways that lead through the mesh itself |
+//! | `underlay` | routes that lead through the mesh itself |
 //! | `sources` | the address of this host from which datagrams leave |
 //! | `flows` | the second port |
 //! | `fast` | plain VXLAN with peers that consent |
 //! | `effect` | effects |
 
-mod compare;
 mod direct;
 mod effect;
 mod fast;
@@ -51,8 +49,8 @@ pub use flows::SparePort;
 use observed::Observed;
 use sizes::Sizes;
 use sources::Sources;
-use underlay::WaysOut;
-pub use underlay::{Way, Ways};
+use underlay::UnderlayRoutes;
+pub use underlay::{RouteLookup, UnderlayRoute};
 
 /// The paths of one router.
 pub(crate) struct Paths {
@@ -66,7 +64,7 @@ pub(crate) struct Paths {
     /// Peers that frames are sent to (beside neighbours), and the time of the last frame.
     wanted: BTreeMap<PeerId, Instant>,
     observed: Observed,
-    underlay: WaysOut,
+    underlay: UnderlayRoutes,
     sources: Sources,
     effects: VecDeque<PathEffect>,
 }
@@ -83,7 +81,7 @@ impl Paths {
             fast: FastOffers::default(),
             wanted: BTreeMap::new(),
             observed: Observed::default(),
-            underlay: WaysOut::default(),
+            underlay: UnderlayRoutes::default(),
             sources: Sources::default(),
             effects: VecDeque::new(),
         }
@@ -127,7 +125,7 @@ impl Paths {
     }
 
     /// Returns the ways out of this host.
-    pub(crate) fn underlay(&self) -> &WaysOut {
+    pub(crate) fn underlay(&self) -> &UnderlayRoutes {
         &self.underlay
     }
 
@@ -281,11 +279,11 @@ impl Paths {
         self.sources.shared()
     }
 
-    // Ways through the mesh
+    // Routes through the mesh
 
-    /// Sets the source of ways.
-    pub(crate) fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.underlay.set_ways(ways);
+    /// Sets the route lookup of the host.
+    pub(crate) fn set_route_lookup(&mut self, lookup: Box<dyn RouteLookup + Send>) {
+        self.underlay.set_route_lookup(lookup);
     }
 
     /// Takes note of an address whose packets came back through the mesh. Returns a warning if that is news.

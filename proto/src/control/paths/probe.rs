@@ -3,8 +3,8 @@
 //! ```text
 //! byte  0      0 request, 1 reply, 3 request of a size, 4 reply to that, 5 question that compares, 6 reply to that
 //! bytes 1–8    nonce, in a reply that of the request
-//! then         request: nothing, or the answer to what the last reply asked: its ask (8), milliseconds since it came (2)
-//!              reply: ask (8), answered by the next request; 0 asks nothing
+//! then         request: nothing, or the answer to what the last reply asked: its challenge (8), milliseconds since it came (2)
+//!              reply: challenge (8), answered by the next request; 0 for none
 //! then         reply: the address the request was seen from: family (4 or 6) ‖ address (4 or 16) ‖ port (2)
 //!              request of a size, and its reply: size of the datagram of the request (2)
 //! then         request of a size: zeros, up to that size
@@ -24,14 +24,14 @@ pub enum Probe {
         /// Comes back in the reply.
         nonce: u64,
         /// Answers what the last reply asked.
-        answer: Option<Answer>,
+        answer: Option<ChallengeAnswer>,
     },
     /// Answers a request.
     Reply {
         /// From the request.
         nonce: u64,
-        /// Comes back in the next request, so that a reply is a question of its own; 0 asks nothing.
-        ask: u64,
+        /// Comes back in the next request, so that a reply is a question of its own; 0 for none.
+        challenge: u64,
         /// The address the request came from, as the replier saw it.
         observed: SocketAddr,
     },
@@ -61,13 +61,13 @@ pub enum Probe {
     },
 }
 
-/// Answer of a request to the reply before it.
+/// Answer of a request to the challenge in the reply before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ChallengeAnswer {
     /// From the reply.
-    pub ask: u64,
+    pub challenge: u64,
     /// Milliseconds since that came; as many or more where it is the highest number.
-    pub held: u16,
+    pub delay: u16,
 }
 
 const REQUEST: u8 = 0;
@@ -91,19 +91,19 @@ impl Probe {
             Self::Request { nonce, answer } => {
                 out.push(REQUEST);
                 out.extend_from_slice(&nonce.to_be_bytes());
-                if let Some(Answer { ask, held }) = answer {
-                    out.extend_from_slice(&ask.to_be_bytes());
-                    out.extend_from_slice(&held.to_be_bytes());
+                if let Some(ChallengeAnswer { challenge, delay }) = answer {
+                    out.extend_from_slice(&challenge.to_be_bytes());
+                    out.extend_from_slice(&delay.to_be_bytes());
                 }
             }
             Self::Reply {
                 nonce,
-                ask,
+                challenge,
                 observed,
             } => {
                 out.push(REPLY);
                 out.extend_from_slice(&nonce.to_be_bytes());
-                out.extend_from_slice(&ask.to_be_bytes());
+                out.extend_from_slice(&challenge.to_be_bytes());
                 match observed.ip() {
                     IpAddr::V4(ip) => {
                         out.push(4);
@@ -144,10 +144,10 @@ impl Probe {
                 answer: None,
             }),
             (REQUEST, answer) => {
-                let (ask, held) = answer.split_first_chunk::<8>()?;
-                let answer = Answer {
-                    ask: u64::from_be_bytes(*ask),
-                    held: u16::from_be_bytes(held.try_into().ok()?),
+                let (challenge, delay) = answer.split_first_chunk::<8>()?;
+                let answer = ChallengeAnswer {
+                    challenge: u64::from_be_bytes(*challenge),
+                    delay: u16::from_be_bytes(delay.try_into().ok()?),
                 };
                 Some(Self::Request {
                     nonce,
@@ -155,10 +155,10 @@ impl Probe {
                 })
             }
             (REPLY, rest) => {
-                let (ask, observed) = rest.split_first_chunk::<8>()?;
+                let (challenge, observed) = rest.split_first_chunk::<8>()?;
                 Some(Self::Reply {
                     nonce,
-                    ask: u64::from_be_bytes(*ask),
+                    challenge: u64::from_be_bytes(*challenge),
                     observed: address(observed)?,
                 })
             }
@@ -240,12 +240,12 @@ mod tests {
         }
 
         #[test]
-        fn probes_survive_the_wire(nonce: u64, ask: u64, held: u16, ip: [u8; 16], port: u16, v4: bool, size in MIN_SIZE_REQUEST..9473) {
+        fn probes_survive_the_wire(nonce: u64, challenge: u64, delay: u16, ip: [u8; 16], port: u16, v4: bool, size in MIN_SIZE_REQUEST..9473) {
             let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { IpAddr::from(ip) };
             for probe in [
                 Probe::Request { nonce, answer: None },
-                Probe::Request { nonce, answer: Some(Answer { ask, held }) },
-                Probe::Reply { nonce, ask, observed: (ip, port).into() },
+                Probe::Request { nonce, answer: Some(ChallengeAnswer { challenge, delay }) },
+                Probe::Reply { nonce, challenge, observed: (ip, port).into() },
                 Probe::SizeRequest { nonce, size },
                 Probe::SizeReply { nonce, size },
                 Probe::Compare { nonce },

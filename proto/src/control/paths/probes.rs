@@ -10,7 +10,7 @@ use crate::limits::{FLOW_PATIENCE, HEARTBEAT};
 use crate::time::Instant;
 
 use super::direct::Direct;
-use super::probe::{Answer, Probe};
+use super::probe::{ChallengeAnswer, Probe};
 use super::{PathContext, PathEffect, PathNews, Paths};
 
 impl Paths {
@@ -25,29 +25,29 @@ impl Paths {
     ) {
         match Probe::decode(body) {
             Some(Probe::Request { nonce, answer }) => {
-                if let Some(Answer { ask, held }) = answer {
+                if let Some(ChallengeAnswer { challenge, delay }) = answer {
                     // Never none: that tells an answer from a reply.
-                    let held = Duration::from_millis(held.max(1).into());
-                    self.take_answer(peer, (ask, held), from, now, entropy);
+                    let delay = Duration::from_millis(delay.max(1).into());
+                    self.take_answer(peer, (challenge, delay), from, now, entropy);
                 }
-                let ask = match self.needs_path(&peer, around.links, now) {
-                    true => self.direct.ask_back(&peer, from, now, entropy),
+                let challenge = match self.needs_path(&peer, around.links, now) {
+                    true => self.direct.challenge(&peer, from, now, entropy),
                     false => 0,
                 };
                 let reply = Probe::Reply {
                     nonce,
-                    ask,
+                    challenge,
                     observed: from,
                 };
                 self.send(&peer, from, reply);
             }
             Some(Probe::Reply {
                 nonce,
-                ask,
+                challenge,
                 observed,
             }) => {
                 self.take_answer(peer, (nonce, Duration::ZERO), from, now, entropy);
-                self.direct.asked(&peer, ask, now);
+                self.direct.challenged(&peer, challenge, now);
                 if around.links.of_peer(&peer).is_some() {
                     self.observed(peer, observed, true, now);
                 }
@@ -148,7 +148,7 @@ impl Paths {
     /// Probes the direct path of `peer` twice, as proof that it works: one probe may be lost.
     pub(crate) fn prove(&mut self, peer: &PeerId, now: Instant, entropy: &mut dyn Entropy) {
         for _ in 0..2 {
-            if let Some((to, probe)) = self.direct.ask_direct(peer, now, entropy) {
+            if let Some((to, probe)) = self.direct.probe_direct(peer, now, entropy) {
                 self.send(peer, to, probe);
             }
         }
@@ -268,7 +268,7 @@ impl Paths {
         let before = self.sizes.published(peer);
         while let Some((to, probe, sign)) = self.sizes.poll(peer, rtt, now) {
             self.send(peer, to, probe);
-            if sign && let Some((to, probe)) = self.direct.ask_direct(peer, now, entropy) {
+            if sign && let Some((to, probe)) = self.direct.probe_direct(peer, now, entropy) {
                 self.send(peer, to, probe);
             }
         }
@@ -300,7 +300,7 @@ impl Paths {
 
     /// Returns the time of the next [`Paths::probe_due`].
     pub(crate) fn next_probe(&self) -> Option<Instant> {
-        self.direct.next_ask()
+        self.direct.next_probe()
     }
 
     /// Returns the time of the next [`Paths::expire`].

@@ -1,6 +1,6 @@
 //! Paths alone: what they send, and what they tell the other parts.
 
-use super::probe::{Answer, Probe};
+use super::probe::{ChallengeAnswer, Probe};
 use super::*;
 use crate::crypto::aead::Suites;
 use crate::crypto::identity::Identity;
@@ -76,18 +76,21 @@ fn a_request_is_answered_and_asks_back_only_where_a_path_is_needed() {
     let effects = alone.probe(addr(1), request);
     let expected = Probe::Reply {
         nonce: 5,
-        ask: 0,
+        challenge: 0,
         observed: addr(1),
     };
     assert_eq!(sent(&effects, addr(1)), expected);
     assert!(alone.paths.want(PEER, NOW));
     alone.paths.suggest(PEER, &[addr(1)]);
     let effects = alone.probe(addr(1), request);
-    let Probe::Reply { ask, .. } = sent(&effects, addr(1)) else {
+    let Probe::Reply { challenge, .. } = sent(&effects, addr(1)) else {
         panic!("not a reply")
     };
-    assert_ne!(ask, 0);
-    let answer = Some(Answer { ask, held: 1 });
+    assert_ne!(challenge, 0);
+    let answer = Some(ChallengeAnswer {
+        challenge,
+        delay: 1,
+    });
     let effects = alone.probe(addr(1), Probe::Request { nonce: 6, answer });
     assert!(matches!(effects[0], PathEffect::Moved(PEER)), "{effects:?}");
     assert_eq!(alone.paths.direct(&PEER).unwrap().address, addr(1));

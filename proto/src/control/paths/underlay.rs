@@ -1,5 +1,5 @@
-//! WaysOut ways that lead through the mesh itself and so are useless: as the host's routes tell, and as the lanes saw packets
-//! come back.
+//! Routes of the underlay that lead through the mesh itself and so are useless: as the host's routing table tells, and as
+//! the lanes saw packets come back.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::limits::{LOOPED_SHOWN, MAX_LOOPED};
 use crate::time::Instant;
 
-/// Way by which this host sends packets for an address.
+/// Route by which this host sends packets for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum UnderlayRoute {
     /// Outside the mesh, as far as its routes tell.
     Out,
     /// By an interface of the mesh: its bridge, or one that leads nowhere else.
@@ -18,19 +18,19 @@ pub enum Way {
     None,
 }
 
-/// Tells ways; the host does by its routes.
-pub trait Ways {
-    /// Returns the way by which packets for `to` leave now.
-    fn way(&self, to: SocketAddr) -> Way;
+/// Route lookup of the host.
+pub trait RouteLookup {
+    /// Returns the route by which packets for `to` leave now.
+    fn route(&self, to: SocketAddr) -> UnderlayRoute;
 }
 
-/// Knows no routes: all addresses are outside.
+/// Route lookup without routes: all addresses are outside.
 #[derive(Debug)]
 struct AllOut;
 
-impl Ways for AllOut {
-    fn way(&self, _: SocketAddr) -> Way {
-        Way::Out
+impl RouteLookup for AllOut {
+    fn route(&self, _: SocketAddr) -> UnderlayRoute {
+        UnderlayRoute::Out
     }
 }
 
@@ -56,35 +56,35 @@ impl Looped {
     }
 }
 
-/// The ways out of this host, and what is known of those that lead back into the mesh.
-pub(crate) struct WaysOut {
-    ways: Box<dyn Ways + Send>,
+/// Routes of this host, and what is known of those that lead back into the mesh.
+pub(crate) struct UnderlayRoutes {
+    lookup: Box<dyn RouteLookup + Send>,
     looped: Looped,
 }
 
-impl Default for WaysOut {
+impl Default for UnderlayRoutes {
     fn default() -> Self {
         Self {
-            ways: Box::new(AllOut),
+            lookup: Box::new(AllOut),
             looped: Looped::default(),
         }
     }
 }
 
-impl WaysOut {
-    /// Sets the source of ways.
-    pub(crate) fn set_ways(&mut self, ways: Box<dyn Ways + Send>) {
-        self.ways = ways;
+impl UnderlayRoutes {
+    /// Sets the route lookup.
+    pub(crate) fn set_route_lookup(&mut self, lookup: Box<dyn RouteLookup + Send>) {
+        self.lookup = lookup;
     }
 
     /// Returns true unless packets for this address leave by an interface of the mesh.
     pub(crate) fn leads_out(&self, to: SocketAddr) -> bool {
-        self.ways.way(to) != Way::Mesh
+        self.lookup.route(to) != UnderlayRoute::Mesh
     }
 
     /// Returns true if this host has no route to the address.
     pub(crate) fn leads_nowhere(&self, to: SocketAddr) -> bool {
-        self.ways.way(to) == Way::None
+        self.lookup.route(to) == UnderlayRoute::None
     }
 
     /// Takes note of an address whose packets came back through the mesh. Returns a warning if that is news; `works` tells if

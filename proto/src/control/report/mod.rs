@@ -10,8 +10,9 @@ use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
 use crate::limits::{
-    MAX_ASKED, MAX_CALLERS, MAX_DATABASE, MAX_FAMILIAR, MAX_FDB, MAX_HALF_OPEN, MAX_LINKS,
-    MAX_OUTSTANDING_PROBES, MAX_PEERS, MAX_PINS, MAX_RECORD, MAX_SESSIONS, MAX_TARGETS, MAX_TOPICS,
+    MAX_CALLERS, MAX_DATABASE, MAX_FAMILIAR, MAX_FDB, MAX_HALF_OPEN, MAX_LINKS,
+    MAX_OUTSTANDING_PROBES, MAX_PEERS, MAX_PINS, MAX_RECORD, MAX_REQUESTS, MAX_SESSIONS,
+    MAX_TARGETS, MAX_TOPICS,
 };
 use crate::session::Sessions;
 use crate::time::Instant;
@@ -255,9 +256,9 @@ impl ControlStatus<'_> {
             (
                 "records that wait for one neighbour",
                 queued,
-                3 * records + MAX_ASKED,
+                3 * records + MAX_REQUESTS,
             ),
-            ("records asked for", requests, MAX_ASKED),
+            ("records asked for", requests, MAX_REQUESTS),
             ("sessions", sessions, MAX_SESSIONS),
             ("wanted sessions", wanted, MAX_SESSIONS),
             ("probed peers", probed, MAX_SESSIONS),

@@ -66,12 +66,12 @@ impl ControlStatus<'_> {
     /// Returns one warning for each setting in which routers within reach differ from this one.
     pub(crate) fn setting_warnings(&self) -> Vec<String> {
         let me = self.config.identity.id();
-        let Some(ours) = self.view.gossip.said_by(me, Topic::SETTINGS) else {
+        let Some(ours) = self.view.gossip.announcement(me, Topic::SETTINGS) else {
             return Vec::new();
         };
         let ours = Settings::decode(ours.body);
         let mut differing = BTreeMap::<(String, String), BTreeMap<String, Vec<PeerId>>>::new();
-        for said in self.view.gossip.said(Topic::SETTINGS) {
+        for said in self.view.gossip.announcements(Topic::SETTINGS) {
             if said.origin == me || !said.reachable {
                 continue;
             }

@@ -13,7 +13,7 @@ use crate::topology::lsdb::Lsdb;
 use crate::topology::record::SignedRecord;
 use crate::wire::topic::{RecordKey, Topic};
 
-use super::{Holder, Routing, RoutingEffect, contests};
+use super::{RemoteAttached, Routing, RoutingEffect, contests};
 use crate::control::gossip::Gossip;
 use crate::control::note::Note;
 
@@ -22,9 +22,9 @@ impl Routing {
     pub(crate) fn hand_out_announced(&mut self, gossip: &Gossip, now: Instant) {
         for peer in core::mem::take(&mut self.stale.announced) {
             let is_there = peer == self.me || self.routes.is_reachable(&peer);
-            let said = |topic| gossip.lsdb().get(RecordKey::new(peer, topic)).cloned();
-            let containers = said(Topic::ATTACHED).filter(|_| is_there);
-            let router = said(Topic::IDENTITY);
+            let record = |topic| gossip.lsdb().get(RecordKey::new(peer, topic)).cloned();
+            let containers = record(Topic::ATTACHED).filter(|_| is_there);
+            let router = record(Topic::IDENTITY);
             let attached = containers.as_ref().map_or(&[][..], SignedRecord::attached);
             if !self.announce(peer, attached, gossip, now) {
                 self.warn(format!(
@@ -33,9 +33,10 @@ impl Routing {
                 ));
             }
             if peer != self.me {
-                let said = router.zip(containers);
+                let records = router.zip(containers);
+                let attached = RemoteAttached { peer, records };
                 self.effects
-                    .push_back(RoutingEffect::Held(Holder { peer, said }));
+                    .push_back(RoutingEffect::RemoteAttached(attached));
             }
         }
     }

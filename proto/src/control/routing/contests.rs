@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::announced::{Announcements, Contest, Place};
 use crate::fdb::Owner;
-use crate::limits::{LOOK_AT_CONTESTS, MAX_CONTESTS_SHOWN};
+use crate::limits::{CONTEST_CHECK_INTERVAL, MAX_CONTESTS_SHOWN};
 use crate::time::Instant;
 
 /// Contested addresses of which the operator was told.
@@ -27,7 +27,7 @@ impl Contests {
         if now < self.next_look {
             return;
         }
-        self.next_look = now + LOOK_AT_CONTESTS;
+        self.next_look = now + CONTEST_CHECK_INTERVAL;
         let contested = announced.contested();
         let settled = contested.into_iter().filter_map(|ip| match ip {
             IpAddr::V4(v4) => Some((ip, rightful(v4)?)),

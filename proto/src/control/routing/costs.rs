@@ -25,21 +25,21 @@ impl Costs {
     /// Returns the cost to announce of the link to `peer`, whose smoothed round-trip time is `rtt`: milliseconds, from 1.
     pub(crate) fn cost(&mut self, peer: PeerId, rtt: Duration, now: Instant) -> u16 {
         let measured = cost_of(rtt);
-        let said = self.0.entry(peer).or_insert(LinkCost {
+        let announced = self.0.entry(peer).or_insert(LinkCost {
             cost: measured,
             since: now,
         });
-        if now.since(said.since) >= COST_HOLD && is_another(said.cost, measured) {
-            *said = LinkCost {
+        if now.since(announced.since) >= COST_HOLD && is_another(announced.cost, measured) {
+            *announced = LinkCost {
                 cost: measured,
                 since: now,
             };
         }
-        said.cost
+        announced.cost
     }
 
     /// Takes over a cost that was announced of the link to `peer`.
-    pub(crate) fn said(&mut self, peer: PeerId, cost: u16, now: Instant) {
+    pub(crate) fn announced(&mut self, peer: PeerId, cost: u16, now: Instant) {
         self.0.insert(peer, LinkCost { cost, since: now });
     }
 
@@ -55,9 +55,9 @@ fn cost_of(rtt: Duration) -> u16 {
 }
 
 /// Returns true if one of the two is more than twice the other, and they differ by more than [`COST_SLACK`] milliseconds.
-fn is_another(said: u16, measured: u16) -> bool {
-    let apart = said.abs_diff(measured);
-    apart > said.max(measured) / 2 && apart > COST_SLACK
+fn is_another(announced: u16, measured: u16) -> bool {
+    let apart = announced.abs_diff(measured);
+    apart > announced.max(measured) / 2 && apart > COST_SLACK
 }
 
 #[cfg(test)]
@@ -102,11 +102,11 @@ mod tests {
             let mut last = None;
             for (n, rtt) in (0u32..).zip(rtts) {
                 let now = Instant::ZERO + ms(1_000) * n;
-                let said = costs.cost(PEER, ms(rtt), now);
-                if last != Some(said) {
+                let announced = costs.cost(PEER, ms(rtt), now);
+                if last != Some(announced) {
                     changed.push(now);
                 }
-                last = Some(said);
+                last = Some(announced);
             }
             for pair in changed.windows(2) {
                 prop_assert!(pair[1].since(pair[0]) >= COST_HOLD);

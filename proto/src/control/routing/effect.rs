@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::forward::Snapshot;
 
-use super::held::Holder;
+use super::remote_addresses::RemoteAttached;
 use crate::control::note::Note;
 
 /// An effect of routing.
@@ -13,7 +13,7 @@ pub(crate) enum RoutingEffect {
     /// The lanes are to read this from now on.
     Publish(Arc<Snapshot>),
     /// A router announces other containers than before, or came within reach or went.
-    Held(Holder),
+    RemoteAttached(RemoteAttached),
     /// A line for the log.
     Note(Note),
 }

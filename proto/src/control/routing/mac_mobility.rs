@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Mac, PeerId};
-use crate::limits::{FLAP_MOVES, FLAP_SHOWN, FLAP_WINDOW, MAX_FLAPS, MAX_MOVED, MOVED_MEMORY};
+use crate::limits::{
+    FLAP_MOVES, FLAP_SHOWN, FLAP_WINDOW, MAX_FLAPS, MAX_MOBILE_MACS, MOBILE_MAC_MEMORY,
+};
 use crate::time::Instant;
 
 /// MACs that moved or went.
@@ -86,9 +88,9 @@ impl MacMobility {
     }
 
     fn remember(&mut self, mac: Mac, owner: PeerId, now: Instant) -> Option<&mut LastSeen> {
-        if self.last.len() >= MAX_MOVED && !self.last.contains_key(&mac) {
-            self.last.retain(|_, p| now.since(p.at) < MOVED_MEMORY);
-            if self.last.len() >= MAX_MOVED {
+        if self.last.len() >= MAX_MOBILE_MACS && !self.last.contains_key(&mac) {
+            self.last.retain(|_, p| now.since(p.at) < MOBILE_MAC_MEMORY);
+            if self.last.len() >= MAX_MOBILE_MACS {
                 return None;
             }
         }
@@ -163,12 +165,12 @@ mod tests {
     #[test]
     fn a_full_memory_forgets_what_is_old_and_takes_no_more() {
         let mut mobility = MacMobility::default();
-        for n in 0..=u16::try_from(MAX_MOVED).unwrap() {
+        for n in 0..=u16::try_from(MAX_MOBILE_MACS).unwrap() {
             let [x, y] = n.to_be_bytes();
             mobility.went(Mac([2, 0, 0, 1, x, y]), A, 1, at(0));
         }
-        assert_eq!(mobility.last.len(), MAX_MOVED);
-        mobility.went(MAC, A, 1, at(0) + MOVED_MEMORY);
+        assert_eq!(mobility.last.len(), MAX_MOBILE_MACS);
+        mobility.went(MAC, A, 1, at(0) + MOBILE_MAC_MEMORY);
         assert_eq!(mobility.last.len(), 1);
     }
 

@@ -10,7 +10,7 @@
 //! | `costs` | what the links are announced to cost |
 //! | `mac_mobility` | how often a container moved, and MACs that flap |
 //! | `contests` | addresses that several routers announce |
-//! | `held` | addresses that containers elsewhere have |
+//! | `remote_addresses` | addresses that containers elsewhere have |
 //! | `effect` | effects |
 //! | `snapshot` | the snapshot that the lanes read |
 
@@ -18,8 +18,8 @@ mod announced;
 mod contests;
 mod costs;
 mod effect;
-mod held;
 mod mac_mobility;
+mod remote_addresses;
 mod snapshot;
 
 use core::time::Duration;
@@ -49,8 +49,8 @@ use super::view::{ControlView, is_link_local};
 use contests::Contests;
 use costs::Costs;
 pub(crate) use effect::RoutingEffect;
-pub use held::{HeldAddresses, Holder};
 use mac_mobility::MacMobility;
+pub use remote_addresses::{RemoteAddresses, RemoteAttached};
 pub(crate) use snapshot::mtu_by;
 
 /// The routing of one router.
@@ -324,10 +324,10 @@ impl Routing {
         }
         let costs = self.link_costs(links, paths, now);
         let lsdb = gossip.lsdb();
-        let is_other = |said: &Neighbour| {
-            let peer = lsdb.by_prefix(said.peer);
+        let is_other = |announced: &Neighbour| {
+            let peer = lsdb.by_prefix(announced.peer);
             let cost = peer.and_then(|peer| costs.get(&peer));
-            cost.is_some_and(|cost| *cost != said.cost)
+            cost.is_some_and(|cost| *cost != announced.cost)
         };
         lsdb.links(&self.me).iter().any(is_other)
     }
@@ -339,7 +339,7 @@ impl Routing {
         };
         for link in links.links() {
             if let Some(peer) = lsdb.by_prefix(link.peer) {
-                self.costs.said(peer, link.cost, now);
+                self.costs.announced(peer, link.cost, now);
             }
         }
         self.adjacencies_until = now + linking;

@@ -7,7 +7,7 @@ fn say(net: &mut Net, n: usize, settings: &Settings) {
     let now = net.now;
     let control = &mut net.nodes[n].control;
     control
-        .say(Topic::SETTINGS, settings.encode(), now)
+        .announce(Topic::SETTINGS, settings.encode(), now)
         .unwrap();
 }
 

@@ -122,7 +122,7 @@ fn the_rightful_owner_of_a_contested_address_is_believed() {
     attach(&mut net, 0, &[web()]);
     attach(&mut net, 1, &[rival()]);
     let right = net.nodes[0].control.me();
-    net.run(limits::LOOK_AT_CONTESTS);
+    net.run(limits::CONTEST_CHECK_INTERVAL);
     for node in &mut net.nodes {
         node.control.settle_contests(|_| Some(right), net.now);
     }

@@ -28,7 +28,7 @@ fn garbage_from_a_member_is_counted_and_changes_nothing() {
     control.handle_message(conn, LinkMessage::Unknown(99), now);
     control.handle_message(
         conn,
-        LinkMessage::Want(vec![RecordKey::new(PeerId([9; 16]), Topic::LINKS); 100]),
+        LinkMessage::Request(vec![RecordKey::new(PeerId([9; 16]), Topic::LINKS); 100]),
         now,
     );
     control.handle_message(conn, LinkMessage::Digest([0; 16]), now);
@@ -51,7 +51,7 @@ fn a_neighbour_that_asks_and_does_not_read_costs_bounded_memory() {
         id[..8].copy_from_slice(&n.to_be_bytes());
         control.handle_message(
             conn,
-            LinkMessage::Want(vec![RecordKey::new(PeerId(id), Topic::LINKS)]),
+            LinkMessage::Request(vec![RecordKey::new(PeerId(id), Topic::LINKS)]),
             now,
         );
         control.parts.links.drain(conn);

@@ -150,9 +150,9 @@ fn targets_that_dial_each_other_at_once_are_both_reached() {
 #[test]
 fn a_router_without_targets_finds_those_it_was_linked_to() {
     let mut net = linked_pair();
-    net.run(limits::REMEMBER_AFTER + 2 * SECOND);
+    net.run(limits::WARM_START_STABLE + 2 * SECOND);
     let remembered = net.nodes[1].neighbours.clone();
-    let expected = Remembered {
+    let expected = StoredNeighbour {
         peer: net.nodes[0].control.me(),
         addresses: vec![address(0)],
     };
@@ -161,7 +161,7 @@ fn a_router_without_targets_finds_those_it_was_linked_to() {
     assert_eq!(net.nodes[0].neighbours[0].addresses, [address(1)]);
 
     let again = Setup {
-        remembered,
+        stored_neighbours: remembered,
         ..open_mesh(2)
     };
     let mut net = Net::new(vec![open_mesh(1), again]);

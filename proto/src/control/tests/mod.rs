@@ -25,18 +25,18 @@ mod admission;
 mod agreement;
 mod announced;
 mod ciphers;
-mod clones;
+mod duplicate_identity;
 mod fastpath;
 mod flows;
 mod forgotten;
 mod gossip;
-mod kept;
+mod graceful_restart;
 mod links;
 mod meeting;
 mod paths;
+mod push;
 mod resume;
 mod sizes;
-mod spread;
 mod topics;
 mod unicast;
 
@@ -48,7 +48,7 @@ struct Node {
     injected: Vec<Vec<u8>>,
     notes: Vec<String>,
     /// Neighbours that it wanted to be remembered.
-    neighbours: Vec<Remembered>,
+    neighbours: Vec<StoredNeighbour>,
     /// Epochs it wanted to be kept.
     epochs: Vec<u64>,
     /// Names it wanted to be kept with their keys.
@@ -92,7 +92,7 @@ struct Setup {
     secret: fn() -> MeshSecret,
     discovery: bool,
     name: Option<PeerName>,
-    remembered: Vec<Remembered>,
+    stored_neighbours: Vec<StoredNeighbour>,
     seed: u8,
     suites: Suites,
 }
@@ -102,7 +102,7 @@ fn open_mesh(seed: u8) -> Setup {
         secret: MeshSecret::open,
         discovery: true,
         name: None,
-        remembered: Vec::new(),
+        stored_neighbours: Vec::new(),
         seed,
         suites: Suites::AES_FIRST,
     }
@@ -237,12 +237,12 @@ impl Net {
             Output::Neighbours(all) => self.nodes[n].neighbours = all,
             Output::Epoch(epoch) => self.nodes[n].epochs.push(epoch),
             Output::Pin(name, _) => self.nodes[n].pinned.push(name),
-            Output::Said(key) => self.nodes[n].said.push(key),
-            Output::Told { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
+            Output::Announcement(key) => self.nodes[n].said.push(key),
+            Output::Unicast { from, topic, body } => self.nodes[n].told.push((from, topic, body)),
             Output::Unpin(_)
             | Output::Targets(_)
             | Output::Forgotten(_)
-            | Output::Held(_)
+            | Output::RemoteAttached(_)
             | Output::Fast(_)
             | Output::Reach => {}
         }
@@ -364,7 +364,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         discovery: setup.discovery,
         mtu: limits::DEFAULT_MTU,
         suites: setup.suites,
-        remembered: setup.remembered.clone(),
+        stored_neighbours: setup.stored_neighbours.clone(),
         forgotten: Vec::new(),
         pins: BTreeMap::new(),
         identity,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::control::{Way, Ways};
+use crate::control::{RouteLookup, UnderlayRoute};
 use crate::forward::{LaneEvent, Via};
 use crate::ids::SessionIndex;
 
@@ -156,14 +156,14 @@ fn a_silent_link_is_left_at_once_when_its_time_is_over() {
 }
 
 /// A host whose routes send packets for this address into the mesh, or nowhere.
-struct Leads(SocketAddr, Way);
+struct Leads(SocketAddr, UnderlayRoute);
 
-impl Ways for Leads {
-    fn way(&self, to: SocketAddr) -> Way {
+impl RouteLookup for Leads {
+    fn route(&self, to: SocketAddr) -> UnderlayRoute {
         if to.ip() == self.0.ip() {
             self.1
         } else {
-            Way::Out
+            UnderlayRoute::Out
         }
     }
 }
@@ -171,8 +171,8 @@ impl Ways for Leads {
 #[test]
 fn an_address_behind_the_mesh_is_neither_probed_nor_dialled_nor_announced() {
     let mut net = Net::new(vec![open_mesh(1), open_mesh(2)]);
-    let there = Leads(address(1), Way::Mesh);
-    net.nodes[0].control.set_ways(Box::new(there));
+    let there = Leads(address(1), UnderlayRoute::Mesh);
+    net.nodes[0].control.set_route_lookup(Box::new(there));
     net.connect(1, 0);
     net.run(5 * SECOND);
     let peer = net.nodes[1].control.me();
@@ -200,7 +200,7 @@ fn an_address_without_a_route_is_not_retried_where_its_router_is_linked() {
     let nowhere: SocketAddr = "[fd00::9]:6783".parse().unwrap();
     net.nodes[0]
         .control
-        .set_ways(Box::new(Leads(nowhere, Way::None)));
+        .set_route_lookup(Box::new(Leads(nowhere, UnderlayRoute::None)));
     let now = net.now;
     net.nodes[0]
         .control

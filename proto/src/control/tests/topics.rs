@@ -19,12 +19,15 @@ fn chain() -> Net {
 
 fn say(net: &mut Net, n: usize, topic: Topic, body: &[u8]) {
     let now = net.now;
-    net.nodes[n].control.say(topic, body.to_vec(), now).unwrap();
+    net.nodes[n]
+        .control
+        .announce(topic, body.to_vec(), now)
+        .unwrap();
 }
 
 fn heard(net: &Net, n: usize, by: usize, topic: Topic) -> Option<(Vec<u8>, bool)> {
     let by = net.nodes[by].control.me();
-    let said = net.nodes[n].control.said_by(by, topic)?;
+    let said = net.nodes[n].control.announcement(by, topic)?;
     Some((said.body.to_vec(), said.reachable))
 }
 
@@ -37,7 +40,7 @@ fn what_one_says_all_hear_and_are_told_of() {
     for n in 0..3 {
         assert_eq!(heard(&net, n, 0, NEWS), Some((b"one".to_vec(), true)));
         assert_eq!(heard(&net, n, 0, strange()).unwrap().0, b"later version");
-        assert_eq!(net.nodes[n].control.said(NEWS).count(), 1);
+        assert_eq!(net.nodes[n].control.announcements(NEWS).count(), 1);
         let key = RecordKey::new(net.nodes[0].control.me(), NEWS);
         assert!(net.nodes[n].said.contains(&key));
     }
@@ -56,7 +59,7 @@ fn the_control_planes_own_topics_are_its_own() {
     let mut net = chain();
     let now = net.now;
     for topic in [Topic::IDENTITY, Topic::LINKS, Topic::ATTACHED] {
-        let refused = net.nodes[0].control.say(topic, vec![1], now);
+        let refused = net.nodes[0].control.announce(topic, vec![1], now);
         assert_eq!(refused, Err(RecordError::BuiltIn(topic)));
     }
 }
@@ -70,7 +73,7 @@ fn what_is_said_before_its_origin_is_known_is_asked_for_again() {
     let identity = SignedRecord::sign(Topic::IDENTITY, version, &body, &stranger).unwrap();
     let news = SignedRecord::sign(NEWS, version, b"news", &stranger).unwrap();
     tell(&mut net, &news);
-    assert_eq!(net.nodes[0].control.said(NEWS).count(), 0);
+    assert_eq!(net.nodes[0].control.announcements(NEWS).count(), 0);
     // Node 1 knows both, and is asked for them.
     let (now, conn) = (net.now, net.conn(1, 2));
     let records = [&identity, &news].map(|r| r.bytes().to_vec()).to_vec();
@@ -80,7 +83,10 @@ fn what_is_said_before_its_origin_is_known_is_asked_for_again() {
     net.nodes[1].control.parts.gossip.clear_queues();
     tell(&mut net, &news);
     net.run(SECOND);
-    let said = net.nodes[0].control.said_by(stranger.id(), NEWS).unwrap();
+    let said = net.nodes[0]
+        .control
+        .announcement(stranger.id(), NEWS)
+        .unwrap();
     assert_eq!((said.body, said.reachable), (&b"news"[..], false));
 }
 

@@ -16,7 +16,9 @@ fn chain(n: u8) -> Net {
 fn say(net: &mut Net, from: usize, to: usize, body: &[u8]) {
     let (now, to) = (net.now, net.nodes[to].control.me());
     let control = &mut net.nodes[from].control;
-    control.tell(to, Topic::ADDRESSES, body, now).unwrap();
+    control
+        .send_unicast(to, Topic::ADDRESSES, body, now)
+        .unwrap();
     net.run(SECOND);
 }
 
@@ -63,13 +65,13 @@ fn to_nobody_and_about_the_control_planes_own_topics_nothing_is_sent() {
     let mut net = chain(2);
     let (now, to) = (net.now, net.nodes[1].control.me());
     let control = &mut net.nodes[0].control;
-    let refused = control.tell(to, Topic::LINKS, b"x", now);
+    let refused = control.send_unicast(to, Topic::LINKS, b"x", now);
     assert_eq!(refused, Err(RecordError::BuiltIn(Topic::LINKS)));
     let longer = vec![0; limits::MAX_RECORD];
-    let refused = control.tell(to, Topic::ADDRESSES, &longer, now);
+    let refused = control.send_unicast(to, Topic::ADDRESSES, &longer, now);
     assert!(matches!(refused, Err(RecordError::TooLong(_))));
     control
-        .tell(PeerId([7; 16]), Topic::ADDRESSES, b"x", now)
+        .send_unicast(PeerId([7; 16]), Topic::ADDRESSES, b"x", now)
         .unwrap();
     assert_eq!((count(&net, 0, "sent"), count(&net, 0, "dropped")), (0, 1));
 }

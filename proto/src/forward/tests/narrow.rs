@@ -254,18 +254,18 @@ fn a_lost_piece_is_counted_with_its_datagram() {
 
 #[test]
 fn hop_by_hop_fragments_are_refused_when_relayed() {
-    use crate::fragment::Piece;
+    use crate::fragment::Fragment;
     let mut net = Net::wire(3, &[(0, 1), (1, 2)]);
     for kind in [Kind::Flood, Kind::Relay] {
         let mut body = Vec::new();
-        let piece = Piece {
+        let fragment = Fragment {
             kind,
             id: 1,
             index: 0,
             count: 2,
             bytes: &[1; 40],
         };
-        piece.encode(&mut body);
+        fragment.encode(&mut body);
         // Router 2 seals the fragment for router 0, and router 1 relays it.
         net.with(2, |node, now, out| {
             let transport = node.snap.peers[&id(0)].transport.clone().unwrap();

@@ -10,7 +10,7 @@ use crate::forward::*;
 use crate::frame::arp::{ArpPacket, Operation};
 use crate::frame::ndp;
 use crate::ids::Mac;
-use crate::limits::{QUESTION_BURST, UNKNOWN_BURST, UNKNOWN_RATE};
+use crate::limits::{RESOLUTION_BURST, UNKNOWN_BURST, UNKNOWN_RATE};
 
 /// Returns the addresses of container number `c`.
 fn v4(c: u8) -> Ipv4Addr {
@@ -325,10 +325,10 @@ fn requests_for_a_container_with_a_changed_mac_are_flooded() {
 #[test]
 fn directed_requests_are_rate_limited() {
     let mut net = pair();
-    for _ in 0..QUESTION_BURST + 5 {
+    for _ in 0..RESOLUTION_BURST + 5 {
         net.egress(0, &[broadcast(request(1, 2))]);
     }
-    assert_eq!(directed(&net, 0), (QUESTION_BURST, 0));
+    assert_eq!(directed(&net, 0), (RESOLUTION_BURST, 0));
     assert_eq!(net.dropped(0), [("question_limited", 5)]);
 }
 

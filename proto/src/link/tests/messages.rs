@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::{MAX_LINK_SEND_QUEUE, MAX_PREAUTH_BUFFER};
 use crate::link::channel::kind;
-use crate::link::handshake::State;
+use crate::link::handshake::LinkPhase;
 use crate::wire::message::LinkMessage;
 
 #[test]
@@ -137,7 +137,7 @@ fn messages_before_admission_are_refused() {
         None,
         "the acceptor has proved nothing yet"
     );
-    let State::Confirm(secured) = &mut pair.dialler.state else {
+    let LinkPhase::Confirm(secured) = &mut pair.dialler.state else {
         panic!("{:?}", pair.dialler)
     };
     let mut early = Vec::new();
@@ -158,7 +158,7 @@ fn messages_before_admission_are_refused() {
 #[test]
 fn a_malformed_message_is_counted_and_the_link_stays() {
     let mut pair = Pair::up();
-    let State::Up(up) = &mut pair.dialler.state else {
+    let LinkPhase::Up(up) = &mut pair.dialler.state else {
         panic!()
     };
     let mut bytes = Vec::new();
@@ -179,7 +179,7 @@ fn a_malformed_message_is_counted_and_the_link_stays() {
 fn endless_messages_and_unknown_records_end_the_link() {
     let ends = |kind: u8, body: &[u8], times: usize| {
         let mut pair = Pair::up();
-        let State::Up(up) = &mut pair.dialler.state else {
+        let LinkPhase::Up(up) = &mut pair.dialler.state else {
             panic!()
         };
         let mut bytes = Vec::new();

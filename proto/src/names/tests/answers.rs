@@ -31,15 +31,28 @@ fn with_edns(mut query: Vec<u8>, size: u16, version: u8) -> Vec<u8> {
     query
 }
 
-fn ask_at(names: &Names, query: &[u8], way: Way, now: Instant) -> (Verdict, Vec<u8>) {
+fn ask_at(
+    names: &Names,
+    query: &[u8],
+    transport: QueryTransport,
+    now: Instant,
+) -> (QueryOutcome, Vec<u8>) {
     let mut out = vec![9; 5];
-    let verdict = answer(query, way, names, &settings(), now, &mut dice(), &mut out);
+    let verdict = answer(
+        query,
+        transport,
+        names,
+        &settings(),
+        now,
+        &mut dice(),
+        &mut out,
+    );
     (verdict, out)
 }
 
 fn ask(names: &Names, query: &[u8]) -> Vec<u8> {
-    let (verdict, out) = ask_at(names, query, Way::Udp, LATER);
-    assert_eq!(verdict, Verdict::Answer);
+    let (verdict, out) = ask_at(names, query, QueryTransport::Udp, LATER);
+    assert_eq!(verdict, QueryOutcome::Answer);
     out
 }
 
@@ -136,7 +149,7 @@ fn empty_answers_differ_from_missing_names() {
 fn before_the_view_is_settled_no_name_is_denied() {
     let mut names = mesh();
     let code = |names: &Names, qname: &str, now| {
-        let (_, out) = ask_at(names, &query(qname, Rtype::A), Way::Udp, now);
+        let (_, out) = ask_at(names, &query(qname, Rtype::A), QueryTransport::Udp, now);
         Message::from_slice(&out).unwrap().header().rcode()
     };
     let almost = START + core::time::Duration::from_millis(1_999);
@@ -202,8 +215,9 @@ fn the_names_of_an_address_come_in_one_order_on_every_host() {
 #[test]
 fn unknown_single_labels_are_forwarded() {
     let mut names = mesh();
-    let verdict = |names: &Names, now| ask_at(names, &query("printer", Rtype::A), Way::Udp, now).0;
-    let Verdict::Forward(forwarded) = verdict(&names, LATER) else {
+    let verdict =
+        |names: &Names, now| ask_at(names, &query("printer", Rtype::A), QueryTransport::Udp, now).0;
+    let QueryOutcome::Forward(forwarded) = verdict(&names, LATER) else {
         panic!("it is answered");
     };
     assert!(forwarded.is_single());
@@ -213,7 +227,7 @@ fn unknown_single_labels_are_forwarded() {
     assert_eq!(message.header().rcode(), Rcode::NXDOMAIN);
     // Names that may be merely unknown, and removed names, are not forwarded.
     let young = super::names();
-    assert_eq!(verdict(&young, START), Verdict::Answer);
+    assert_eq!(verdict(&young, START), QueryOutcome::Answer);
     names.deny([name("printer")].into());
     assert_eq!(asked(&names, "printer", Rtype::A), ABSENT);
     assert_eq!(asked(&names, "printer", Rtype::TXT), ABSENT);
@@ -285,8 +299,8 @@ fn localhost_is_answered_and_outside_names_are_forwarded() {
         ("32.10.in-addr.arpa", Rtype::NS),
         ("mesh.local.example.org", Rtype::A),
     ] {
-        let (verdict, _) = ask_at(&names, &query(qname, rtype), Way::Udp, LATER);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{qname}");
+        let (verdict, _) = ask_at(&names, &query(qname, rtype), QueryTransport::Udp, LATER);
+        assert!(matches!(verdict, QueryOutcome::Forward(_)), "{qname}");
     }
 }
 
@@ -314,7 +328,7 @@ fn all_addresses_come_in_every_order() {
         let asked = query("web.mesh.local", Rtype::A);
         answer(
             &asked,
-            Way::Udp,
+            QueryTransport::Udp,
             &names,
             &settings(),
             LATER,
@@ -355,7 +369,7 @@ fn answers_too_long_for_the_client_are_truncated_with_tc() {
         assert_eq!(message.opt().is_some(), asked.len() > plain.len());
         assert!(!texts(message.answer().unwrap()).is_empty());
     }
-    let (_, whole) = ask_at(&names, &plain, Way::Tcp, LATER);
+    let (_, whole) = ask_at(&names, &plain, QueryTransport::Tcp, LATER);
     let message = Message::from_slice(&whole).unwrap();
     assert!(!message.header().tc());
     assert_eq!(message.header_counts().ancount(), 200);
@@ -389,15 +403,15 @@ fn malformed_queries_get_an_error_or_are_dropped() {
     let change = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);
-        let (verdict, out) = ask_at(&mesh(), &bytes, Way::Udp, LATER);
+        let (verdict, out) = ask_at(&mesh(), &bytes, QueryTransport::Udp, LATER);
         match verdict {
-            Verdict::Answer => {
+            QueryOutcome::Answer => {
                 assert!(out.len() <= bytes.len() + 11, "no longer than asked");
                 assert_eq!(out[..2], bytes[..2]);
                 Some(Message::from_slice(&out).unwrap().header().rcode())
             }
-            Verdict::Drop => None,
-            Verdict::Forward(_) => panic!("nobody else is asked that"),
+            QueryOutcome::Drop => None,
+            QueryOutcome::Forward(_) => panic!("nobody else is asked that"),
         }
     };
     assert_eq!(change(&|q| q.truncate(11)), None);
@@ -425,8 +439,8 @@ fn malformed_queries_get_an_error_or_are_dropped() {
 proptest! {
     #[test]
     fn any_bytes_get_an_answer_that_is_one(bytes in vec(any::<u8>(), 0..200), tcp: bool) {
-        let way = if tcp { Way::Tcp } else { Way::Udp };
-        check(&bytes, way)?;
+        let transport = if tcp { QueryTransport::Tcp } else { QueryTransport::Udp };
+        check(&bytes, transport)?;
     }
 
     #[test]
@@ -444,15 +458,15 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = to;
         }
-        check(&bytes, Way::Udp)?;
+        check(&bytes, QueryTransport::Udp)?;
     }
 }
 
-fn check(bytes: &[u8], way: Way) -> Result<(), TestCaseError> {
-    let (verdict, out) = ask_at(&mesh(), bytes, way, LATER);
+fn check(bytes: &[u8], transport: QueryTransport) -> Result<(), TestCaseError> {
+    let (verdict, out) = ask_at(&mesh(), bytes, transport, LATER);
     match verdict {
-        Verdict::Answer => {
-            prop_assert!(way == Way::Tcp || out.len() <= MAX_DNS_UDP);
+        QueryOutcome::Answer => {
+            prop_assert!(transport == QueryTransport::Tcp || out.len() <= MAX_DNS_UDP);
             let message = Message::from_slice(&out).unwrap();
             prop_assert!(message.header().qr());
             prop_assert_eq!(&out[..2], &bytes[..2]);
@@ -460,11 +474,11 @@ fn check(bytes: &[u8], way: Way) -> Result<(), TestCaseError> {
                 prop_assert!(record.is_ok());
             }
         }
-        Verdict::Forward(forwarded) => {
-            let again = ask_at(&mesh(), &forwarded.query(7), Way::Udp, LATER).0;
-            prop_assert!(matches!(again, Verdict::Forward(_)), "asked as it was");
+        QueryOutcome::Forward(forwarded) => {
+            let again = ask_at(&mesh(), &forwarded.query(7), QueryTransport::Udp, LATER).0;
+            prop_assert!(matches!(again, QueryOutcome::Forward(_)), "asked as it was");
         }
-        Verdict::Drop => {}
+        QueryOutcome::Drop => {}
     }
     Ok(())
 }

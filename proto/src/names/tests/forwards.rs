@@ -31,18 +31,18 @@ fn client_query(edns: Option<u16>) -> Vec<u8> {
     builder.finish().as_ref().to_vec()
 }
 
-fn forwarded(query: &[u8], way: Way) -> Forwarded {
+fn forwarded(query: &[u8], transport: QueryTransport) -> Forwarded {
     let mut out = Vec::new();
     match answer(
         query,
-        way,
+        transport,
         &names(),
         &settings(),
         LATER,
         &mut dice(),
         &mut out,
     ) {
-        Verdict::Forward(forwarded) => forwarded,
+        QueryOutcome::Forward(forwarded) => forwarded,
         other => panic!("{other:?}"),
     }
 }
@@ -68,7 +68,7 @@ fn served(query: &[u8], records: u8, rcode: Rcode) -> Vec<u8> {
 fn servers_get_the_clients_question() {
     for edns in [None, Some(4_000)] {
         let query = client_query(edns);
-        let asked = forwarded(&query, Way::Udp).query(0xbeef);
+        let asked = forwarded(&query, QueryTransport::Udp).query(0xbeef);
         let message = Message::from_slice(&asked).unwrap();
         assert_eq!(message.header().id(), 0xbeef);
         assert!(message.header().rd() && message.header().cd() && !message.header().qr());
@@ -84,7 +84,7 @@ fn servers_get_the_clients_question() {
 
 #[test]
 fn the_client_gets_the_answer_under_its_own_id() {
-    let forwarded = forwarded(&client_query(None), Way::Udp);
+    let forwarded = forwarded(&client_query(None), QueryTransport::Udp);
     let reply = served(&forwarded.query(7), 2, Rcode::NOERROR);
     assert_eq!(forwarded.judge(7, &reply), Judgement::Answer);
     let lower = reply.to_ascii_lowercase();
@@ -100,7 +100,7 @@ fn the_client_gets_the_answer_under_its_own_id() {
 
 #[test]
 fn only_matching_messages_are_answers() {
-    let forwarded = forwarded(&client_query(None), Way::Udp);
+    let forwarded = forwarded(&client_query(None), QueryTransport::Udp);
     let query = forwarded.query(7);
     let reply = served(&query, 1, Rcode::NOERROR);
     assert_eq!(forwarded.judge(8, &reply), Judgement::Other);
@@ -123,12 +123,12 @@ fn only_matching_messages_are_answers() {
 
 #[test]
 fn forwarded_answers_too_long_for_the_client_are_truncated() {
-    for (edns, way, whole) in [
-        (None, Way::Udp, false),
-        (Some(4_000), Way::Udp, true),
-        (None, Way::Tcp, true),
+    for (edns, transport, whole) in [
+        (None, QueryTransport::Udp, false),
+        (Some(4_000), QueryTransport::Udp, true),
+        (None, QueryTransport::Tcp, true),
     ] {
-        let forwarded = forwarded(&client_query(edns), way);
+        let forwarded = forwarded(&client_query(edns), transport);
         let reply = served(&forwarded.query(7), 35, Rcode::NOERROR);
         let mut out = Vec::new();
         forwarded.reply(&reply, &mut out);
@@ -144,7 +144,7 @@ fn forwarded_answers_too_long_for_the_client_are_truncated() {
 
 #[test]
 fn without_an_answer_the_client_gets_an_error() {
-    let forwarded = forwarded(&client_query(Some(1_000)), Way::Udp);
+    let forwarded = forwarded(&client_query(Some(1_000)), QueryTransport::Udp);
     let mut out = Vec::new();
     forwarded.fail(&mut out);
     let message = Message::from_slice(&out).unwrap();
@@ -161,7 +161,7 @@ fn without_an_answer_the_client_gets_an_error() {
 proptest! {
     #[test]
     fn any_bytes_of_a_server_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..100), at: prop::sample::Index, to: u8) {
-        let forwarded = forwarded(&client_query(None), Way::Udp);
+        let forwarded = forwarded(&client_query(None), QueryTransport::Udp);
         let mut out = Vec::new();
         forwarded.judge(7, &bytes);
         forwarded.reply(&bytes, &mut out);

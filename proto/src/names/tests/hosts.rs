@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::super::local::LocalNames;
 use super::*;
-use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_KEPT_NAMES, MAX_NAME_ADDRESSES};
+use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_MANUAL_NAMES, MAX_NAME_ADDRESSES};
 
 /// Returns the entries as text, in alphabetical order.
 fn listed(local: &LocalNames) -> Vec<String> {
-    let text = |e: &Entry| {
+    let text = |e: &NameEntry| {
         let addresses: Vec<String> = e.addresses.iter().map(ToString::to_string).collect();
         format!("{} {} {}", e.name, e.container, addresses.join(","))
     };
@@ -27,8 +27,8 @@ fn web() -> LocalNames {
     local
 }
 
-fn added(container: &str, text: &str, addresses: &[&str]) -> Added {
-    Added {
+fn added(container: &str, text: &str, addresses: &[&str]) -> ManualName {
+    ManualName {
         container: container.to_owned(),
         name: name(text),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
@@ -99,7 +99,7 @@ fn manual_changes_outlive_a_restart_and_end_with_the_container() {
     local.add(added(ID, "extra", &[])).unwrap();
     local.add(added("", "far", &["192.0.2.1"])).unwrap();
     local.remove(ID, Some(&name("www")), &[].into()).unwrap();
-    let json = serde_json::to_string(local.kept()).unwrap();
+    let json = serde_json::to_string(local.manual()).unwrap();
 
     let mut again = LocalNames::new(serde_json::from_str(&json).unwrap());
     assert_eq!(listed(&again), ["far  192.0.2.1"]);
@@ -114,8 +114,8 @@ fn manual_changes_outlive_a_restart_and_end_with_the_container() {
     );
     assert!(!again.retain(|id| id == ID));
     assert!(again.retain(|_| false));
-    assert_eq!(again.kept().added.len(), 1);
-    assert!(again.kept().removed.is_empty());
+    assert_eq!(again.manual().added.len(), 1);
+    assert!(again.manual().removed.is_empty());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn mistakes_are_refused_and_change_nothing() {
         local.add(added("", "web", &["127.0.0.1"])),
         Err(AddError::NotAnAddress(ip("127.0.0.1")))
     );
-    let wide = Added {
+    let wide = ManualName {
         addresses: (0..=MAX_NAME_ADDRESSES)
             .map(|n| IpAddr::from((0x0a20_0000 + u32::try_from(n).unwrap()).to_be_bytes()))
             .collect(),
@@ -139,7 +139,7 @@ fn mistakes_are_refused_and_change_nothing() {
         local.add(wide),
         Err(AddError::TooManyAddresses(_))
     ));
-    for n in 0..MAX_KEPT_NAMES {
+    for n in 0..MAX_MANUAL_NAMES {
         local
             .add(added("", &format!("n{n}"), &["10.32.0.1"]))
             .unwrap();
@@ -148,7 +148,7 @@ fn mistakes_are_refused_and_change_nothing() {
         local.add(added("", "more", &["10.32.0.1"])),
         Err(AddError::Full)
     );
-    assert_eq!(local.entries().len(), MAX_KEPT_NAMES);
+    assert_eq!(local.entries().len(), MAX_MANUAL_NAMES);
 }
 
 /// Returns the addresses from 10.32.`block`.0, as many as one name may have.
@@ -161,7 +161,7 @@ fn block(block: usize) -> BTreeSet<IpAddr> {
 #[test]
 fn a_name_has_room_for_many_addresses_and_all_names_of_a_host_for_a_bound() {
     let mut local = LocalNames::default();
-    let wide = |n: usize| Added {
+    let wide = |n: usize| ManualName {
         container: String::new(),
         name: name(&format!("n{n}")),
         addresses: block(n),
@@ -174,7 +174,7 @@ fn a_name_has_room_for_many_addresses_and_all_names_of_a_host_for_a_bound() {
     let beyond = MAX_HOST_NAME_PAIRS + MAX_NAME_ADDRESSES;
     let refused = Err(AddError::TooManyPairs(beyond));
     assert_eq!(local.add(wide(most)), refused);
-    assert_eq!(local.kept().added.len(), most, "nothing is changed");
+    assert_eq!(local.manual().added.len(), most, "nothing is changed");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_name_for_which_the_statement_has_no_room_is_refused() {
     local.set_containers((0..most).map(full).collect());
     let more = added("", "more", &["10.33.0.1"]);
     assert_eq!(local.add(more), Err(AddError::NoRoom(name("more"))));
-    assert!(local.kept().added.is_empty() && local.left_out() == 0);
+    assert!(local.manual().added.is_empty() && local.left_out() == 0);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn container(id: &str, names: &[&str], addresses: &[&str]) -> Container {
 fn tcp(number: u16, service: &str) -> Port {
     Port {
         number,
-        transport: Transport::Tcp,
+        transport: ServiceProtocol::Tcp,
         service: service.to_owned(),
     }
 }

@@ -7,11 +7,15 @@ use super::super::statement::encode;
 use super::*;
 use crate::limits::{MAX_HOST_NAME_PAIRS, MAX_HOST_NAMES, MAX_NAME_ADDRESSES, MAX_NAMES_STATEMENT};
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn entry() -> impl Strategy<Value = NameEntry> {
     let port =
         (1..=u16::MAX, 0..3u8, "[a-z][a-z0-9-]{0,14}|").prop_map(|(number, kind, service)| Port {
             number,
-            transport: [Transport::Tcp, Transport::Udp, Transport::Sctp][usize::from(kind)],
+            transport: [
+                ServiceProtocol::Tcp,
+                ServiceProtocol::Udp,
+                ServiceProtocol::Sctp,
+            ][usize::from(kind)],
             service,
         });
     let v4 = (1..0xe000_0000u32).prop_filter("loopback", |a| a >> 24 != 127);
@@ -24,7 +28,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         btree_set(prop_oneof![v4, v6], 1..5),
         vec(port, 0..4),
     )
-        .prop_map(|(text, container, addresses, ports)| Entry {
+        .prop_map(|(text, container, addresses, ports)| NameEntry {
             name: name(&text),
             container,
             addresses: addresses.into_iter().collect(),
@@ -57,8 +61,8 @@ proptest! {
     }
 }
 
-fn one(name: &str, addresses: &[&str]) -> Entry {
-    Entry {
+fn one(name: &str, addresses: &[&str]) -> NameEntry {
+    NameEntry {
         name: super::name(name),
         container: "0123456789ab".to_owned(),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
@@ -108,7 +112,7 @@ fn invalid_names_are_refused() {
 
 #[test]
 fn each_bound_holds_for_encoder_and_decoder() {
-    let many: Vec<Entry> = (0..=MAX_HOST_NAMES)
+    let many: Vec<NameEntry> = (0..=MAX_HOST_NAMES)
         .map(|n| one(&format!("n{n}"), &["10.32.0.1"]))
         .collect();
     let (bytes, stated) = encode(&many);
@@ -118,7 +122,7 @@ fn each_bound_holds_for_encoder_and_decoder() {
     let wide: Vec<IpAddr> = (0..MAX_NAME_ADDRESSES)
         .map(|n| IpAddr::from([10, 32, 1, u8::try_from(n).unwrap()]))
         .collect();
-    let wide = Entry {
+    let wide = NameEntry {
         addresses: wide,
         ..one("w", &[])
     };

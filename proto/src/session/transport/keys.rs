@@ -25,6 +25,20 @@ impl fmt::Debug for TransportKeys {
     }
 }
 
+/// Reason why the keys of a session may no longer be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeadKey {
+    /// The keys are older than [`limits::REJECT_AFTER`].
+    #[error("session key is too old")]
+    Expired,
+    /// As many datagrams were sealed as allowed ([`TransportLimits`]).
+    #[error("session key was used too often")]
+    Exhausted,
+    /// More datagrams failed to authenticate than allowed ([`TransportLimits`]).
+    #[error("session key saw too many forgeries")]
+    Attacked,
+}
+
 /// Limits on the use of a key; those of each suite are in [`limits`], tests use lower ones.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportLimits {

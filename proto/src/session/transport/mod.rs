@@ -12,7 +12,7 @@ mod stats;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-pub use self::keys::{TransportKeys, TransportLimits};
+pub use self::keys::{DeadKey, TransportKeys, TransportLimits};
 pub use self::stats::TransportStats;
 use self::stats::{Failures, Received, Sent};
 use super::replay::Replayed;
@@ -20,21 +20,7 @@ use crate::crypto::aead::{AeadKey, Suite};
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::datagram::{Associated, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
-
-/// Reason why a datagram could not be sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// The key is older than [`limits::REJECT_AFTER`].
-    #[error("session key is too old")]
-    Expired,
-    /// The key has sealed as many datagrams as allowed ([`TransportLimits`]).
-    #[error("session key was used too often")]
-    Exhausted,
-    /// More datagrams failed to authenticate than allowed for a key ([`TransportLimits`]).
-    #[error("session key saw too many forgeries")]
-    Attacked,
-}
+use crate::wire::datagram::{Associated, Datagram, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
 /// Reason why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,15 +40,9 @@ pub enum OpenError {
     /// The counter was seen before, or is older than the replay window.
     #[error("datagram was seen before or is too old")]
     Replayed,
-    /// The key is older than [`limits::REJECT_AFTER`].
-    #[error("session key is too old")]
-    Expired,
-    /// The counter exceeds the number of datagrams that one key may seal.
-    #[error("session key was used too often")]
-    Exhausted,
-    /// More datagrams failed to authenticate than allowed for a key ([`TransportLimits`]).
-    #[error("session key saw too many forgeries")]
-    Attacked,
+    /// The keys may no longer be used, or the counter exceeds the number of datagrams that they may seal.
+    #[error(transparent)]
+    DeadKey(#[from] DeadKey),
 }
 
 /// Datagram that is authentic and fresh.
@@ -234,7 +214,7 @@ impl Transport {
     /// Appends one complete datagram to `out`: header, `clear`, sealed `body`, tag.
     ///
     /// # Errors
-    /// [`SealError`] if the keys may no longer be used; `out` is then as before.
+    /// [`DeadKey`] if the keys may no longer be used; `out` is then as before.
     pub fn seal(
         &self,
         kind: Kind,
@@ -243,7 +223,7 @@ impl Transport {
         body: &[u8],
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Result<(), SealError> {
+    ) -> Result<(), DeadKey> {
         let draft = self.begin(kind, hop_limit, out);
         out.extend_from_slice(clear);
         out.extend_from_slice(body);
@@ -267,7 +247,7 @@ impl Transport {
     /// Seals the datagram begun with `draft`; the first `clear_len` bytes after the header are not encrypted.
     ///
     /// # Errors
-    /// [`SealError`] if the keys may no longer be used; `out` is then as before [`Transport::begin`].
+    /// [`DeadKey`] if the keys may no longer be used; `out` is then as before [`Transport::begin`].
     #[expect(clippy::needless_pass_by_value, reason = "a draft is finished once")]
     pub fn finish(
         &self,
@@ -275,7 +255,7 @@ impl Transport {
         clear_len: usize,
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Result<(), SealError> {
+    ) -> Result<(), DeadKey> {
         let (start, kind) = (draft.start, draft.kind);
         match self.seal_in_place(&draft, clear_len, now, out) {
             Ok(tag) => out.extend_from_slice(&tag),
@@ -294,15 +274,12 @@ impl Transport {
         clear_len: usize,
         now: Instant,
         out: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], SealError> {
-        self.usable(now).map_err(|dead| match dead {
-            Dead::Old => SealError::Expired,
-            Dead::Attacked => SealError::Attacked,
-        })?;
+    ) -> Result<[u8; TAG_LEN], DeadKey> {
+        self.usable(now)?;
         let counter = self
             .sent
             .take_counter(self.limits.reject_after_messages)
-            .ok_or(SealError::Exhausted)?;
+            .ok_or(DeadKey::Exhausted)?;
         let datagram = out.get_mut(draft.start..).unwrap_or_default();
         if let Some(field) = datagram.get_mut(8..HEADER_LEN) {
             field.copy_from_slice(&counter.to_be_bytes());
@@ -313,28 +290,38 @@ impl Transport {
         Ok(self.seal.seal(counter, associated.bytes(), body))
     }
 
-    /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
+    /// Parses, authenticates and decrypts `datagram` in place, like [`Transport::open_parsed`].
     ///
     /// # Errors
-    /// [`OpenError`] if it is malformed, forged or a replay, or if the keys may no longer be used. Only authentic
-    /// datagrams move the replay window.
+    /// [`OpenError`] if it is malformed, forged or a replay, or if the keys may no longer be used.
     pub fn open<'a>(
         &self,
         datagram: &'a mut [u8],
         clear_len: usize,
         now: Instant,
     ) -> Result<Opened<'a>, OpenError> {
+        self.open_parsed(Datagram::parse(datagram)?, clear_len, now)
+    }
+
+    /// Authenticates and decrypts `datagram` in place; the `clear_len` bytes after its header are not encrypted.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it is too short, forged or a replay, or if the keys may no longer be used. Only authentic
+    /// datagrams move the replay window.
+    pub fn open_parsed<'a>(
+        &self,
+        datagram: Datagram<'a>,
+        clear_len: usize,
+        now: Instant,
+    ) -> Result<Opened<'a>, OpenError> {
+        let (header, datagram) = datagram.into_parts();
         let total = datagram.len();
-        let header = Header::parse(datagram)?;
         if header.receiver != self.ends.local {
             return Err(OpenError::WrongIndex);
         }
-        self.usable(now).map_err(|dead| match dead {
-            Dead::Old => OpenError::Expired,
-            Dead::Attacked => OpenError::Attacked,
-        })?;
+        self.usable(now)?;
         if header.counter >= self.limits.reject_after_messages {
-            return Err(OpenError::Exhausted);
+            return Err(DeadKey::Exhausted.into());
         }
         let clear_end = HEADER_LEN
             .checked_add(clear_len)
@@ -379,21 +366,15 @@ impl Transport {
         OpenError::Replayed
     }
 
-    fn usable(&self, now: Instant) -> Result<(), Dead> {
+    fn usable(&self, now: Instant) -> Result<(), DeadKey> {
         if now >= self.expires {
-            return Err(Dead::Old);
+            return Err(DeadKey::Expired);
         }
         if self.failures.forged.load(Relaxed) >= self.limits.max_forgeries {
-            return Err(Dead::Attacked);
+            return Err(DeadKey::Attacked);
         }
         Ok(())
     }
-}
-
-/// Reason why keys may no longer be used.
-enum Dead {
-    Old,
-    Attacked,
 }
 
 #[cfg(test)]

@@ -208,7 +208,7 @@ fn a_key_is_used_up_after_so_many_datagrams() {
     out.push(9);
     for _ in 0..3 {
         let refused = alice.seal(Kind::Data, 1, b"", b"x", START, &mut out);
-        assert_eq!((refused, &out[..]), (Err(SealError::Exhausted), &[9][..]));
+        assert_eq!((refused, &out[..]), (Err(DeadKey::Exhausted), &[9][..]));
     }
     assert!(alice.is_dead(START));
     assert_eq!(alice.stats().sent_datagrams, 20);
@@ -224,7 +224,7 @@ fn a_counter_beyond_the_limit_is_not_opened() {
     let mut datagrams: Vec<Vec<u8>> = (0..3).map(|_| sealed(&alice, b"")).collect();
     assert_eq!(
         strict.open(&mut datagrams[2], 5, START).unwrap_err(),
-        OpenError::Exhausted
+        OpenError::DeadKey(DeadKey::Exhausted)
     );
 }
 
@@ -239,12 +239,12 @@ fn a_key_expires() {
     out.clear();
     assert_eq!(
         alice.seal(Kind::Data, 1, b"", b"", late, &mut out),
-        Err(SealError::Expired)
+        Err(DeadKey::Expired)
     );
     assert!(out.is_empty());
     assert_eq!(
         bob.open(&mut datagram.clone(), 5, late).unwrap_err(),
-        OpenError::Expired
+        OpenError::DeadKey(DeadKey::Expired)
     );
     assert!(bob.open(&mut datagram.clone(), 5, last).is_ok());
     assert!(bob.is_dead(late) && !bob.is_dead(last));
@@ -283,10 +283,10 @@ fn a_key_dies_of_forgeries() {
     assert!(bob.is_dead(START));
     assert_eq!(
         bob.open(&mut good.clone(), 5, START).unwrap_err(),
-        OpenError::Attacked
+        OpenError::DeadKey(DeadKey::Attacked)
     );
     let sealed = bob.seal(Kind::Data, 1, b"", b"", START, &mut Vec::new());
-    assert_eq!(sealed, Err(SealError::Attacked));
+    assert_eq!(sealed, Err(DeadKey::Attacked));
 }
 
 #[test]

@@ -81,10 +81,12 @@ pub enum Content {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Link(PeerPrefix, u8, u16, Option<SocketAddr>);
+struct EncodedLink(PeerPrefix, u8, u16, Option<SocketAddr>);
 
 #[derive(Serialize, Deserialize)]
-struct LinkList(#[serde(deserialize_with = "bounded::list::<_, _, MAX_NEIGHBOURS>")] Vec<Link>);
+struct LinkList(
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_NEIGHBOURS>")] Vec<EncodedLink>,
+);
 
 #[derive(Serialize, Deserialize)]
 struct AttachedList(
@@ -107,12 +109,12 @@ impl IdentityBody {
         }
     }
 
-    /// Encodes the body of a record about [`super::Topic::IDENTITY`].
+    /// Encodes the body of a record about [`crate::wire::topic::Topic::IDENTITY`].
     pub fn encode(&self) -> Vec<u8> {
         encoded(self)
     }
 
-    /// Decodes the body of a record about [`super::Topic::IDENTITY`].
+    /// Decodes the body of a record about [`crate::wire::topic::Topic::IDENTITY`].
     ///
     /// # Errors
     /// [`RecordError`] if it is malformed, exceeds a bound or has control characters.
@@ -130,17 +132,17 @@ impl fmt::Display for IdentityBody {
     }
 }
 
-/// Encodes the body of a record about [`super::Topic::LINKS`].
+/// Encodes the body of a record about [`crate::wire::topic::Topic::LINKS`].
 pub fn encode_links(neighbours: &[Neighbour]) -> Vec<u8> {
     let link = |n: &Neighbour| {
         let flags = (u8::from(n.outbound) * OUTBOUND) | (u8::from(n.established) * ESTABLISHED);
-        Link(n.peer, flags, n.cost, n.address)
+        EncodedLink(n.peer, flags, n.cost, n.address)
     };
     encoded(&LinkList(neighbours.iter().map(link).collect()))
 }
 
-/// Decodes the body of a record about [`super::Topic::LINKS`]; an empty body means no links. Unknown flags are
-/// ignored.
+/// Decodes the body of a record about [`crate::wire::topic::Topic::LINKS`]; an empty body means no links. Unknown flags
+/// are ignored.
 ///
 /// # Errors
 /// [`RecordError::Malformed`] if it is malformed or exceeds a bound.
@@ -149,7 +151,7 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
         return Ok(Vec::new());
     }
     let LinkList(links) = codec::decode(body)?;
-    let neighbour = |Link(peer, flags, cost, address)| Neighbour {
+    let neighbour = |EncodedLink(peer, flags, cost, address)| Neighbour {
         peer,
         outbound: flags & OUTBOUND != 0,
         established: flags & ESTABLISHED != 0,
@@ -159,8 +161,8 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
     Ok(links.into_iter().map(neighbour).collect())
 }
 
-/// Encodes the body of a record about [`super::Topic::ATTACHED`]. Container names are truncated to their bound, and
-/// control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
+/// Encodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]. Container names are truncated to their
+/// bound, and control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
 pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
     let mut attached = attached.to_vec();
     for one in &mut attached {
@@ -175,7 +177,7 @@ pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
     encoded(&list)
 }
 
-/// Decodes the body of a record about [`super::Topic::ATTACHED`]; an empty body means no containers.
+/// Decodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]; an empty body means no containers.
 ///
 /// # Errors
 /// [`RecordError`] if it is malformed, exceeds a bound or has control characters.

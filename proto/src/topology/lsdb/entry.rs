@@ -8,7 +8,7 @@ use crate::wire::topic::Topic;
 
 /// Records of one router.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct OriginEntry {
     pub(super) identity: SignedRecord,
     links: Option<SignedRecord>,
     attached: Option<SignedRecord>,
@@ -28,7 +28,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug)]
 struct Others(Vec<SignedRecord>);
 
-impl Entry {
+impl OriginEntry {
     pub(super) fn new(identity: SignedRecord, born: u64, via: Option<PeerId>) -> Self {
         Self {
             identity,

@@ -7,27 +7,28 @@
 //! router whose identity is not known.
 
 mod budget;
+mod digest_tree;
 mod entry;
+mod queries;
 mod shards;
-mod sums;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::budget::Giver;
-pub use self::sync::{Closer, Missing};
+pub use self::budget::RecordSource;
+pub use self::sync::{Descent, Difference};
 
-use self::entry::Entry;
+use self::budget::{Budget, RoomDecision};
+use self::digest_tree::DigestTree;
+use self::entry::OriginEntry;
 use self::shards::ShardedMap;
-use self::sums::Sums;
-use super::bodies::{Attached, IdentityBody, Neighbour};
 use super::record::SignedRecord;
-use crate::ids::{PeerId, PeerPrefix};
+use crate::ids::PeerId;
 #[cfg(doc)]
 use crate::limits::MAX_PEERS;
-use crate::limits::{FORGET_AFTER, MAX_UNREACHED, UNREACHED_FOR};
+use crate::limits::{FORGET_AFTER, UNREACHED_FOR};
 use crate::time::Instant;
 use crate::wire::topic::{RecordKey, Topic};
 
@@ -40,23 +41,15 @@ pub struct Lsdb {
     gone: BTreeMap<PeerId, Instant>,
     /// Routers whose links may have changed, among them removed ones.
     relinked: BTreeSet<PeerId>,
-    sums: Sums,
+    digest_tree: DigestTree,
     records: usize,
-    /// Cost in bytes of all records, of those of routers that were never reachable, and of those learnt from each
-    /// neighbour.
-    bytes: usize,
-    unreached: usize,
-    by_link: BTreeMap<PeerId, usize>,
+    budget: Budget,
     /// Keys of evicted records.
     evicted: Vec<RecordKey>,
-    /// Time until which no eviction is tried, because the last one failed.
-    full_until: Instant,
-    told_full_until: Instant,
     /// Number of routers added so far.
     born: u64,
     conflicts: u64,
     refused: u64,
-    refused_full: u64,
 }
 
 /// Result of an insertion.
@@ -84,17 +77,17 @@ pub enum Refusal {
 impl Lsdb {
     /// Merges a record of this router itself.
     pub fn insert(&mut self, record: SignedRecord, now: Instant) -> Merge {
-        self.take(record, Giver::Own, now)
+        self.take(record, RecordSource::Own, now)
     }
 
     /// Merges a record whose signature the caller has verified. May evict other records: see [`Lsdb::take_evicted`].
-    pub fn take(&mut self, record: SignedRecord, giver: Giver, now: Instant) -> Merge {
+    pub fn take(&mut self, record: SignedRecord, source: RecordSource, now: Instant) -> Merge {
         let peer = record.origin();
         let mut verdict = self.compare(&record);
         self.conflicts += u64::from(self.conflicts_with(&record));
-        if verdict == Merge::Newer && !self.make_room(&record, giver, now) {
+        if verdict == Merge::Newer && !self.make_room(&record, source, now) {
             verdict = Merge::Refused(Refusal::Full);
-            self.refuse_for_room(now);
+            self.budget.refuse(now);
         }
         if verdict != Merge::Newer {
             self.refused += u64::from(matches!(verdict, Merge::Refused(_)));
@@ -109,27 +102,77 @@ impl Lsdb {
             entry.put(record);
             self.records = self.records + entry.len() - len;
             if entry.reachable {
-                self.sums.subtract(&peer, sum);
-                self.sums.add(&peer, entry.sum());
+                self.digest_tree.subtract(&peer, sum);
+                self.digest_tree.add(&peer, entry.sum());
             }
-            let bytes_now = entry.bytes();
-            self.count(&peer, bytes, bytes_now);
+            self.budget.charge(entry, bytes, entry.bytes());
             return verdict;
         }
-        let via = match giver {
-            Giver::Own => None,
-            Giver::Origin => Some(peer),
-            Giver::Neighbour(neighbour) => Some(neighbour),
+        let via = match source {
+            RecordSource::Own => None,
+            RecordSource::Origin => Some(peer),
+            RecordSource::Neighbour(neighbour) => Some(neighbour),
         };
-        let mut entry = Entry::new(record, self.born, via);
+        let mut entry = OriginEntry::new(record, self.born, via);
         self.born += 1;
         entry.rate.take(now);
         self.records += 1;
-        let bytes = entry.bytes();
+        self.budget.charge(&entry, 0, entry.bytes());
         self.entries.insert(peer, entry);
-        self.count(&peer, 0, bytes);
         self.gone.insert(peer, now);
         verdict
+    }
+
+    /// Makes room for a record that is newer than the stored one, by eviction if need be. Returns false if there is
+    /// no room.
+    fn make_room(&mut self, record: &SignedRecord, source: RecordSource, now: Instant) -> bool {
+        let request = match self.budget.decide(record, source, &self.entries, now) {
+            RoomDecision::Granted => return true,
+            RoomDecision::AfterEviction(request) => request,
+            RoomDecision::Refused => return false,
+        };
+        for victim in request.victims(&self.entries, &self.gone) {
+            if self.budget.has_slack(request, &self.entries) {
+                break;
+            }
+            self.evict(victim);
+        }
+        self.budget.evicted(request, &self.entries, now)
+    }
+
+    /// Removes a router's records; if it has a link to this router, its identity and links are kept.
+    fn evict(&mut self, victim: PeerId) {
+        let is_neighbour = |entry: &OriginEntry| entry.reachable && entry.via == Some(victim);
+        if self.entries.get(&victim).is_some_and(is_neighbour) {
+            self.strip(victim);
+            return;
+        }
+        let dropped = self.remove(&victim);
+        self.evicted.extend(dropped);
+    }
+
+    fn strip(&mut self, peer: PeerId) {
+        let Some(entry) = self.entries.get_mut(&peer) else {
+            return;
+        };
+        let (sum, bytes, len) = (entry.sum(), entry.bytes(), entry.len());
+        let dropped = entry.strip();
+        self.records = self.records + entry.len() - len;
+        self.digest_tree.subtract(&peer, sum);
+        self.digest_tree.add(&peer, entry.sum());
+        self.budget.charge(entry, bytes, entry.bytes());
+        let keys = dropped.into_iter().map(|topic| RecordKey::new(peer, topic));
+        self.evicted.extend(keys);
+    }
+
+    /// Counts a record that was refused for lack of room before it was verified.
+    pub fn refuse_for_room(&mut self, now: Instant) {
+        self.budget.refuse(now);
+    }
+
+    /// Takes the keys of the records evicted since the last call.
+    pub fn take_evicted(&mut self) -> Vec<RecordKey> {
+        core::mem::take(&mut self.evicted)
     }
 
     /// Returns true if the record is newer than the stored one. Cheap, therefore asked before the signature is
@@ -172,112 +215,14 @@ impl Lsdb {
         entry.is_none_or(|e| e.rate.clone().take(now))
     }
 
-    /// Returns the record with this key.
-    pub fn get(&self, key: RecordKey) -> Option<&SignedRecord> {
-        self.entries.get(&key.origin)?.get(key.topic)
-    }
-
-    /// Returns the identity of a router.
-    pub fn identity(&self, peer: &PeerId) -> Option<&IdentityBody> {
-        self.entries.get(peer)?.identity.as_identity()
-    }
-
-    /// Returns the links that a router announces.
-    pub fn links(&self, peer: &PeerId) -> &[Neighbour] {
-        let record = self.get(RecordKey::new(*peer, Topic::LINKS));
-        record.map_or(&[], SignedRecord::links)
-    }
-
-    /// Returns the announced links of each router, in ascending order of routers.
-    pub(super) fn links_of_all(&self) -> impl Iterator<Item = &[Neighbour]> {
-        let records = self.entries.values().map(|entry| entry.get(Topic::LINKS));
-        records.map(|record| record.map_or(&[][..], SignedRecord::links))
-    }
-
-    /// Returns true if the identity of a router is known.
-    pub fn knows(&self, peer: &PeerId) -> bool {
-        self.entries.contains_key(peer)
-    }
-
     /// Takes the routers that were added or removed, or whose links may have changed, since the last call.
     pub fn take_relinked(&mut self) -> BTreeSet<PeerId> {
         core::mem::take(&mut self.relinked)
     }
 
-    /// Returns the containers that a router announces.
-    pub fn attached(&self, peer: &PeerId) -> &[Attached] {
-        let record = self.get(RecordKey::new(*peer, Topic::ATTACHED));
-        record.map_or(&[], SignedRecord::attached)
-    }
-
-    /// Returns the topics about which a router has a record.
-    pub fn topics(&self, peer: &PeerId) -> Vec<Topic> {
-        let entry = self.entries.get(peer);
-        entry.map_or_else(Vec::new, |e| e.records().map(SignedRecord::topic).collect())
-    }
-
-    /// Returns the router whose identity begins with `prefix`; `None` if there is none or more than one.
-    pub fn by_prefix(&self, prefix: PeerPrefix) -> Option<PeerId> {
-        let mut all = self.entries.range(prefix.range()).map(|(peer, _)| *peer);
-        let first = all.next();
-        first.filter(|_| all.next().is_none())
-    }
-
-    /// Returns all routers, in ascending order.
-    pub fn origins(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
-        self.entries.keys().copied()
-    }
-
-    /// Returns all records, in ascending order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = &SignedRecord> {
-        self.entries.values().flat_map(Entry::records)
-    }
-
-    /// Returns all records about a topic in ascending order of their origins, each with true if the origin is
-    /// reachable.
-    pub fn about(&self, topic: Topic) -> impl Iterator<Item = (&SignedRecord, bool)> {
-        let entries = self.entries.values();
-        entries.filter_map(move |entry| Some((entry.get(topic)?, entry.reachable)))
-    }
-
-    /// Returns the number of routers.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Returns the number of records.
-    pub fn records(&self) -> usize {
-        self.records
-    }
-
-    /// Returns true if there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Returns the number of records that conflicted with another one of the same version: a key is in use twice.
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts
-    }
-
-    /// Returns the number of records refused because there was no room or their origin was unknown.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// Returns true if a router was reachable at any time since it was added.
-    pub fn was_reachable(&self, peer: &PeerId) -> bool {
-        self.entries.get(peer).is_some_and(|entry| entry.reached)
-    }
-
-    /// Returns true if a router was reachable when [`Lsdb::note_reach`] was last called.
-    pub fn is_reachable(&self, peer: &PeerId) -> bool {
-        self.entries.get(peer).is_some_and(|entry| entry.reachable)
-    }
-
     /// Updates which routers are reachable, which decides what anti-entropy compares and what expires.
     pub fn note_reach(&mut self, is_reachable: impl Fn(&PeerId) -> bool, now: Instant) {
-        let was_or_is = |(peer, entry): (&PeerId, &Entry)| {
+        let was_or_is = |(peer, entry): (&PeerId, &OriginEntry)| {
             let reachable = is_reachable(peer);
             (entry.reachable != reachable).then_some((*peer, reachable))
         };
@@ -289,14 +234,14 @@ impl Lsdb {
             entry.reachable = reachable;
             if reachable && !entry.reached {
                 entry.reached = true;
-                self.unreached -= entry.bytes();
+                self.budget.reached(entry);
             }
             if reachable {
                 self.gone.remove(&peer);
-                self.sums.add(&peer, entry.sum());
+                self.digest_tree.add(&peer, entry.sum());
             } else {
                 self.gone.insert(peer, now);
-                self.sums.subtract(&peer, entry.sum());
+                self.digest_tree.subtract(&peer, entry.sum());
             }
         }
     }
@@ -304,7 +249,7 @@ impl Lsdb {
     /// Removes the records of routers that have been unreachable for [`FORGET_AFTER`]; if room for routers that were
     /// never reachable is scarce, those already after [`UNREACHED_FOR`]. Returns the keys of the removed records.
     pub fn expire(&mut self, now: Instant) -> Vec<RecordKey> {
-        let scarce = self.unreached > MAX_UNREACHED / 4;
+        let scarce = self.budget.is_scarce();
         let old = |(peer, since): &(&PeerId, &Instant)| {
             let age = now.since(**since);
             // A direct neighbour is spared: its link may not carry frames yet.
@@ -325,15 +270,14 @@ impl Lsdb {
 
     /// Removes all records of a router, and returns their keys.
     fn remove(&mut self, peer: &PeerId) -> Vec<RecordKey> {
-        let bytes = self.entries.get(peer).map_or(0, Entry::bytes);
-        self.count(peer, bytes, 0);
         self.gone.remove(peer);
         self.relinked.insert(*peer);
         let Some(entry) = self.entries.remove(peer) else {
             return Vec::new();
         };
+        self.budget.charge(&entry, entry.bytes(), 0);
         if entry.reachable {
-            self.sums.subtract(peer, entry.sum());
+            self.digest_tree.subtract(peer, entry.sum());
         }
         self.records -= entry.len();
         entry.records().map(SignedRecord::key).collect()

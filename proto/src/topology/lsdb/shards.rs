@@ -7,11 +7,11 @@ use core::array;
 use core::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::OriginEntry;
 use crate::ids::PeerId;
 
 /// One shard, ascending by router.
-type Shard = Vec<(PeerId, Entry)>;
+type Shard = Vec<(PeerId, OriginEntry)>;
 
 /// Ordered map from routers to their entries.
 #[derive(Clone, Debug)]
@@ -43,20 +43,20 @@ impl ShardedMap {
         self.get(peer).is_some()
     }
 
-    pub(super) fn get(&self, peer: &PeerId) -> Option<&Entry> {
+    pub(super) fn get(&self, peer: &PeerId) -> Option<&OriginEntry> {
         let shard = self.shard(peer);
         let at = place(shard, peer).ok()?;
         Some(&shard[at].1)
     }
 
-    pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut OriginEntry> {
         // Looked up first, so that nothing is copied for an absent router.
         let at = place(self.shard(peer), peer).ok()?;
         Some(&mut self.part_mut(peer)[at].1)
     }
 
     /// Stores an entry, and returns the previous one.
-    pub(super) fn insert(&mut self, peer: PeerId, entry: Entry) -> Option<Entry> {
+    pub(super) fn insert(&mut self, peer: PeerId, entry: OriginEntry) -> Option<OriginEntry> {
         let shard = self.part_mut(&peer);
         match place(shard, &peer) {
             Ok(at) => Some(core::mem::replace(&mut shard[at].1, entry)),
@@ -72,7 +72,7 @@ impl ShardedMap {
         }
     }
 
-    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<Entry> {
+    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<OriginEntry> {
         let at = place(self.shard(peer), peer).ok()?;
         let shard = self.part_mut(peer);
         let (_, entry) = shard.remove(at);
@@ -84,7 +84,7 @@ impl ShardedMap {
     }
 
     /// Returns all entries, in ascending order of routers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> + Clone {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &OriginEntry)> + Clone {
         let all = self.shards.iter().flat_map(|shard| shard.iter());
         all.map(|(peer, entry)| (peer, entry))
     }
@@ -93,7 +93,7 @@ impl ShardedMap {
         self.iter().map(|(peer, _)| peer)
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Entry> + Clone {
+    pub(super) fn values(&self) -> impl Iterator<Item = &OriginEntry> + Clone {
         self.iter().map(|(_, entry)| entry)
     }
 
@@ -101,7 +101,7 @@ impl ShardedMap {
     pub(super) fn range(
         &self,
         range: RangeInclusive<PeerId>,
-    ) -> impl Iterator<Item = (&PeerId, &Entry)> {
+    ) -> impl Iterator<Item = (&PeerId, &OriginEntry)> {
         let (first, last) = range.into_inner();
         let shards = self.shards.get(number(&first)..=number(&last));
         let all = shards.unwrap_or_default().iter();
@@ -138,8 +138,8 @@ mod tests {
     use crate::topology::testing;
     use proptest::prelude::*;
 
-    fn entry() -> Entry {
-        Entry::new(
+    fn entry() -> OriginEntry {
+        OriginEntry::new(
             testing::record(&testing::identity(1), 1, 1, "host"),
             0,
             None,

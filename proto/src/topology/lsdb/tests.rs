@@ -1,6 +1,7 @@
 //! Merging, limits and expiry.
 
 use super::*;
+use crate::ids::PeerPrefix;
 use crate::limits::{RECORD_BURST, RECORD_RATE};
 use crate::topology::routes::Routes;
 use crate::topology::testing::{about, identity, insert_linked, linked, record};

@@ -20,38 +20,39 @@ use sha2::{Digest, Sha256};
 
 use super::bodies::{self, Attached, Content, IdentityBody, Neighbour};
 use super::error::RecordError;
-use super::signed::{self, SIGNATURE};
+#[cfg(test)]
+use super::signed::SIGNATURE;
+use super::signed::{Signed, SignedHeader};
 use super::unicast::SignedUnicast;
 use crate::crypto::identity::{self, BadSignature, Identity};
 use crate::ids::{PeerId, Version};
+#[cfg(test)]
 use crate::limits::MAX_RECORD;
-use crate::wire::bounded::Blob;
-use crate::wire::codec::{self, CodecError};
 use crate::wire::topic::{RecordKey, Topic};
-
-const LABEL: &[u8] = b"mesh record v1";
 
 /// Record with the bytes that were signed. Cheap to clone.
 #[derive(Clone)]
-pub struct SignedRecord(Arc<Inner>);
+pub struct SignedRecord(Arc<ParsedRecord>);
 
-struct Inner {
-    bytes: Box<[u8]>,
-    key: RecordKey,
-    version: Version,
-    /// Length of the body, which is at the end of the bytes.
-    body: usize,
+struct ParsedRecord {
+    signed: Signed<RecordHeader>,
     content: Content,
     hash: [u8; 16],
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct RecordHeader {
     topic: Topic,
     origin: PeerId,
     version: Version,
-    #[serde(borrow)]
-    body: Blob<'a, MAX_RECORD>,
+}
+
+impl SignedHeader for RecordHeader {
+    const LABEL: &'static [u8] = b"mesh record v1";
+
+    fn origin(&self) -> PeerId {
+        self.origin
+    }
 }
 
 /// Parser of records and verifier of signatures. The simulator shows each record to a thousand routers and therefore
@@ -106,14 +107,12 @@ impl SignedRecord {
         body: &[u8],
         identity: &Identity,
     ) -> Result<Self, RecordError> {
-        let envelope = Envelope {
+        let header = RecordHeader {
             topic,
             origin: identity.id(),
             version,
-            body: Blob(body),
         };
-        let bytes = signed::sign(LABEL, &envelope, identity)?;
-        let record = Self::parse(&bytes)?;
+        let record = Self::with_content(Signed::sign(&header, body, identity)?)?;
         if record
             .as_identity()
             .is_some_and(|body| body.dh_key != identity.dh_key())
@@ -129,12 +128,13 @@ impl SignedRecord {
     /// [`RecordError`] if it is too long, malformed, has control characters, or is an identity that does not match
     /// its origin.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        if bytes.len() > MAX_RECORD {
-            return Err(RecordError::TooLong(bytes.len()));
-        }
-        let signed = bytes.get(SIGNATURE..).ok_or(CodecError::Malformed)?;
-        let envelope: Envelope<'_> = codec::decode(signed)?;
-        let (topic, origin, body) = (envelope.topic, envelope.origin, envelope.body.0);
+        Self::with_content(Signed::parse(bytes)?)
+    }
+
+    /// Parses the body of a record.
+    fn with_content(signed: Signed<RecordHeader>) -> Result<Self, RecordError> {
+        let (bytes, body) = (signed.bytes(), signed.body());
+        let RecordHeader { topic, origin, .. } = *signed.header();
         if bytes.len() > topic.max_record() {
             return Err(RecordError::TooLong(bytes.len()));
         }
@@ -151,11 +151,8 @@ impl SignedRecord {
         }
         let mut hash = [0; 16];
         hash.copy_from_slice(&Sha256::digest(bytes)[..16]);
-        Ok(Self(Arc::new(Inner {
-            bytes: bytes.into(),
-            key: RecordKey::new(origin, topic),
-            version: envelope.version,
-            body: body.len(),
+        Ok(Self(Arc::new(ParsedRecord {
+            signed,
             content,
             hash,
         })))
@@ -166,7 +163,7 @@ impl SignedRecord {
     /// # Errors
     /// [`BadSignature`] if it is not.
     pub fn verify(&self, sign_key: &[u8; 32]) -> Result<(), BadSignature> {
-        signed::verify(LABEL, &self.0.bytes, sign_key, self.origin())
+        self.0.signed.verify(sign_key)
     }
 
     /// Verifies a self-signed introduction: a record about [`Topic::IDENTITY`], signed with the key in it. Returns
@@ -183,30 +180,27 @@ impl SignedRecord {
 
     /// Returns the router that made the record.
     pub fn origin(&self) -> PeerId {
-        self.0.key.origin
+        self.0.signed.header().origin
     }
 
     /// Returns the topic.
     pub fn topic(&self) -> Topic {
-        self.0.key.topic
+        self.0.signed.header().topic
     }
 
     /// Returns the key under which the record is stored.
     pub fn key(&self) -> RecordKey {
-        self.0.key
+        RecordKey::new(self.origin(), self.topic())
     }
 
     /// Returns the version.
     pub fn version(&self) -> Version {
-        self.0.version
+        self.0.signed.header().version
     }
 
     /// Returns the encoded body.
     pub fn body(&self) -> &[u8] {
-        self.0
-            .bytes
-            .get(self.0.bytes.len() - self.0.body..)
-            .unwrap_or_default()
+        self.0.signed.body()
     }
 
     /// Returns the identity body; `None` if the topic is another one.
@@ -235,7 +229,7 @@ impl SignedRecord {
 
     /// Returns the record as transmitted.
     pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes
+        self.0.signed.bytes()
     }
 
     /// Returns the first 16 bytes of the SHA-256 of [`SignedRecord::bytes`].
@@ -246,7 +240,7 @@ impl SignedRecord {
 
 impl PartialEq for SignedRecord {
     fn eq(&self, other: &Self) -> bool {
-        self.0.bytes == other.0.bytes
+        self.bytes() == other.bytes()
     }
 }
 

@@ -31,13 +31,13 @@ pub struct Routes {
     me: PeerId,
     neighbours: Vec<PeerId>,
     /// Routes by router number.
-    ways: Vec<Way>,
+    unicast: Vec<UnicastRoute>,
     trees: Trees,
 }
 
 /// Route to one router.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct UnicastRoute {
     /// Next hop; this router itself, for the route to itself.
     first: Number,
     /// Number of hops; [`UNREACHABLE`] if there is no route.
@@ -72,7 +72,7 @@ impl Routes {
         let (trees, order) = number.map_or_else(Default::default, |n| Trees::of(&graph, n));
         let mine = number.map_or(&[][..], |n| graph.neighbours(n)).iter();
         Self {
-            ways: ways(&graph, &order),
+            unicast: unicast_routes(&graph, &order),
             neighbours: mine.map(|i| graph.peers[usize::from(*i)]).collect(),
             trees,
             graph,
@@ -86,15 +86,15 @@ impl Routes {
         let children = trees.values().flatten();
         let peers: BTreeSet<PeerId> = trees.keys().chain(children).copied().collect();
         let graph = Graph::without_links(peers.into_iter().collect());
-        let way_to = |peer: &PeerId| match trees.contains_key(peer) {
-            true => Way {
+        let route_to = |peer: &PeerId| match trees.contains_key(peer) {
+            true => UnicastRoute {
                 hops: 0,
-                ..Way::NONE
+                ..UnicastRoute::NONE
             },
-            false => Way::NONE,
+            false => UnicastRoute::NONE,
         };
         Self {
-            ways: graph.peers.iter().map(way_to).collect(),
+            unicast: graph.peers.iter().map(route_to).collect(),
             neighbours: Vec::new(),
             trees: Trees::by_hand(&graph.peers, trees),
             graph: graph.into(),
@@ -105,19 +105,19 @@ impl Routes {
     /// Returns the next hop to `peer` and the number of hops; `None` if it is unreachable or this router itself. The
     /// number may exceed [`crate::limits::MAX_HOPS`], beyond which datagrams are dropped.
     pub fn next_hop(&self, peer: &PeerId) -> Option<(PeerId, u16)> {
-        let way = self.way(peer)?;
-        Some((self.peer(way.first), way.hops))
+        let route = self.route(peer)?;
+        Some((self.peer(route.first), route.hops))
     }
 
     /// Returns the cost of the route to `peer`: the sum of its links' round-trip times in milliseconds. `None` if it
     /// is unreachable or this router itself.
     pub fn cost(&self, peer: &PeerId) -> Option<u32> {
-        Some(self.way(peer)?.cost)
+        Some(self.route(peer)?.cost)
     }
 
-    fn way(&self, peer: &PeerId) -> Option<&Way> {
-        let way = self.ways.get(self.graph.index(peer)?)?;
-        (way.hops != UNREACHABLE && way.hops != 0).then_some(way)
+    fn route(&self, peer: &PeerId) -> Option<&UnicastRoute> {
+        let route = self.unicast.get(self.graph.index(peer)?)?;
+        (route.hops != UNREACHABLE && route.hops != 0).then_some(route)
     }
 
     fn peer(&self, number: Number) -> PeerId {
@@ -139,8 +139,8 @@ impl Routes {
 
     /// Returns all reachable routers, including this one, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = PeerId> + Clone + '_ {
-        let all = self.graph.peers.iter().zip(&self.ways);
-        all.filter(|(_, way)| way.hops != UNREACHABLE)
+        let all = self.graph.peers.iter().zip(&self.unicast);
+        all.filter(|(_, route)| route.hops != UNREACHABLE)
             .map(|(peer, _)| *peer)
     }
 
@@ -155,15 +155,15 @@ impl Routes {
 
     /// Returns all routers that are known but unreachable, ascending.
     pub fn unreachable(&self) -> impl Iterator<Item = PeerId> + '_ {
-        let all = self.graph.peers.iter().zip(&self.ways);
-        all.filter(|(_, way)| way.hops == UNREACHABLE)
+        let all = self.graph.peers.iter().zip(&self.unicast);
+        all.filter(|(_, route)| route.hops == UNREACHABLE)
             .map(|(peer, _)| *peer)
     }
 
     /// Returns true if `peer` is reachable.
     pub fn is_reachable(&self, peer: &PeerId) -> bool {
-        let way = self.graph.index(peer).and_then(|i| self.ways.get(i));
-        way.is_some_and(|way| way.hops != UNREACHABLE)
+        let route = self.graph.index(peer).and_then(|i| self.unicast.get(i));
+        route.is_some_and(|route| route.hops != UNREACHABLE)
     }
 
     /// Returns all known routers, ascending.
@@ -194,12 +194,12 @@ impl Routes {
 
     /// Returns for each known router true if it is reachable.
     fn are_near(&self) -> impl Iterator<Item = bool> + '_ {
-        self.ways.iter().map(|way| way.hops != UNREACHABLE)
+        self.unicast.iter().map(|route| route.hops != UNREACHABLE)
     }
 
     /// Returns each reachable router, once alone and once with each of its neighbours.
     pub fn links(&self) -> impl Iterator<Item = (PeerId, Option<PeerId>)> + '_ {
-        let all = (0..self.ways.len()).filter(|i| self.ways[*i].hops != UNREACHABLE);
+        let all = (0..self.unicast.len()).filter(|i| self.unicast[*i].hops != UNREACHABLE);
         all.flat_map(move |i| {
             let others = self.graph.neighbours(i).iter().map(|j| Some(self.peer(*j)));
             let ends = core::iter::once(None).chain(others);
@@ -208,7 +208,7 @@ impl Routes {
     }
 }
 
-impl Way {
+impl UnicastRoute {
     const NONE: Self = Self {
         first: 0,
         hops: UNREACHABLE,
@@ -217,26 +217,26 @@ impl Way {
 }
 
 /// Computes the routes to all routers; `order` has the reachable ones by distance, with the number of hops.
-fn ways(graph: &Graph, order: &[(Number, u16)]) -> Vec<Way> {
-    let mut ways = vec![Way::NONE; graph.peers.len()];
+fn unicast_routes(graph: &Graph, order: &[(Number, u16)]) -> Vec<UnicastRoute> {
+    let mut routes = vec![UnicastRoute::NONE; graph.peers.len()];
     for &(number, hops) in order {
         let i = usize::from(number);
         let links = graph.neighbours(i).iter().zip(graph.costs(i));
         // Routers one hop nearer are already done; at equal cost, `min_by_key` takes the first, which has the lowest
         // identity.
         let by = links
-            .map(|(j, cost)| (ways[usize::from(*j)], u32::from(*cost)))
+            .map(|(j, cost)| (routes[usize::from(*j)], u32::from(*cost)))
             .filter(|(parent, _)| parent.hops != UNREACHABLE && parent.hops + 1 == hops)
             .min_by_key(|(parent, cost)| parent.cost + cost);
-        let parent_first = |parent: &Way| match parent.hops {
+        let parent_first = |parent: &UnicastRoute| match parent.hops {
             0 => number,
             _ => parent.first,
         };
-        ways[i] = Way {
+        routes[i] = UnicastRoute {
             first: by.map_or(number, |(parent, _)| parent_first(&parent)),
             hops,
             cost: by.map_or(0, |(parent, cost)| parent.cost + cost),
         };
     }
-    ways
+    routes
 }

@@ -9,14 +9,14 @@ pub(super) const AT_ONCE: usize = 64;
 
 /// Working memory of a search, reused by the next one.
 #[derive(Debug, Default)]
-pub(super) struct Search(Vec<Place>);
+pub(super) struct Search(Vec<SourceSets>);
 
 /// Bit sets of sources for one router, kept together for locality.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct SourceSets {
     seen: u64,
     /// Sources that reached it in this step, and those that will in the next.
-    new: u64,
+    frontier: u64,
     next: u64,
 }
 
@@ -30,7 +30,7 @@ impl Search {
         mut visit: impl FnMut(u16, usize, u64),
     ) {
         self.0.clear();
-        self.0.resize(graph.peers.len(), Place::default());
+        self.0.resize(graph.peers.len(), SourceSets::default());
         let mut reached: Vec<Number> = Vec::with_capacity(self.0.len());
         for (n, source) in sources.iter().take(AT_ONCE).enumerate() {
             self.reach(*source, 1 << n, &mut reached);
@@ -40,13 +40,13 @@ impl Search {
         while !reached.is_empty() {
             core::mem::swap(&mut here, &mut reached);
             for i in here.iter().map(|i| usize::from(*i)) {
-                let place = &mut self.0[i];
-                place.new = core::mem::take(&mut place.next);
-                place.seen |= place.new;
-                visit(hops, i, place.new);
+                let sets = &mut self.0[i];
+                sets.frontier = core::mem::take(&mut sets.next);
+                sets.seen |= sets.frontier;
+                visit(hops, i, sets.frontier);
             }
             for i in here.drain(..).map(usize::from) {
-                let by = self.0[i].new;
+                let by = self.0[i].frontier;
                 for j in graph.neighbours(i) {
                     self.reach(*j, by, &mut reached);
                 }
@@ -56,14 +56,14 @@ impl Search {
     }
 
     fn reach(&mut self, router: Number, by: u64, reached: &mut Vec<Number>) {
-        let place = &mut self.0[usize::from(router)];
-        let by = by & !place.seen;
+        let sets = &mut self.0[usize::from(router)];
+        let by = by & !sets.seen;
         if by == 0 {
             return;
         }
-        if place.next == 0 {
+        if sets.next == 0 {
             reached.push(router);
         }
-        place.next |= by;
+        sets.next |= by;
     }
 }

@@ -105,6 +105,11 @@ impl Kind {
     pub fn is_handshake(self) -> bool {
         matches!(self, Kind::Init | Kind::Response | Kind::Cookie)
     }
+
+    /// Returns true for a kind that two routers exchange end to end, so that others may relay it.
+    pub fn is_end_to_end(self) -> bool {
+        !matches!(self, Kind::Relay | Kind::Flood)
+    }
 }
 
 /// Decoded header of a datagram.
@@ -181,6 +186,39 @@ impl Header {
         out[4..8].copy_from_slice(&self.receiver.0.to_be_bytes());
         out[8..].copy_from_slice(&self.counter.to_be_bytes());
         out
+    }
+}
+
+/// Received datagram, with its header parsed.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    header: Header,
+    bytes: &'a mut [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// Parses the header of a received datagram; nothing is authenticated yet.
+    ///
+    /// # Errors
+    /// [`HeaderError`] as for [`Header::parse`].
+    pub fn parse(bytes: &'a mut [u8]) -> Result<Self, HeaderError> {
+        let header = Header::parse(bytes)?;
+        Ok(Self { header, bytes })
+    }
+
+    /// Returns the header.
+    pub fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Returns the complete datagram, header included.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// Returns header and bytes.
+    pub fn into_parts(self) -> (Header, &'a mut [u8]) {
+        (self.header, self.bytes)
     }
 }
 
@@ -267,6 +305,15 @@ mod tests {
             .filter(|n| Kind::from_number(*n).is_some_and(Kind::is_handshake))
             .collect();
         assert_eq!(handshakes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn only_relay_and_flood_go_hop_by_hop() {
+        let hop_by_hop: Vec<Kind> = (0..16)
+            .filter_map(Kind::from_number)
+            .filter(|kind| !kind.is_end_to_end())
+            .collect();
+        assert_eq!(hop_by_hop, [Kind::Relay, Kind::Flood]);
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use crate::attach::arguments::{
 };
 use crate::attach::docker::DockerEndpoints;
 use crate::attach::foundation::Foundation;
-use crate::attach::leases::{AddressSource, LeaseRequest};
+use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::engine::{EngineError, Engines};
@@ -25,7 +25,7 @@ use crate::engine::{EngineError, Engines};
 /// The parts that commands about containers act through.
 pub(crate) struct ContainerCommands {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     operations: Arc<Operations>,
     members: Arc<Members>,
     tenants: Arc<Tenants>,

@@ -10,7 +10,7 @@ use mesh_host::member::{MemberTable, PluggedMember, ProcessIdentity};
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelHandle, NetnsRef};
-use crate::attach::leases::{AddressSource, LeaseCollector};
+use crate::attach::leases::{LeaseCollector, LeaseSource};
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
 
@@ -18,7 +18,7 @@ use crate::attach::wakeups::Wakeups;
 pub(crate) struct Members {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
 }

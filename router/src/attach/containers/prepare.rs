@@ -14,7 +14,7 @@ use super::{Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::arguments::{parse_addresses, patience, texts};
 use crate::attach::foundation::Foundation;
-use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
@@ -24,7 +24,7 @@ use crate::ipam::holder::holder;
 /// Networks of Docker, or namespaces of ours, for containers that are not there yet.
 pub(crate) struct Preparations {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     operations: Arc<Operations>,
     members: Arc<Members>,

@@ -14,10 +14,10 @@ use mesh_proto::ids::Mac;
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{AddressSetting, KernelApi, KernelError, KernelHandle, NetnsRef};
-use crate::attach::leases::{AddressSource, LeaseCollector, LeaseRequest};
+use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
-use crate::engine::{Container, EngineError, Engines};
+use crate::engine::{EngineContainer, EngineError, Engines};
 use crate::ipam::holder::holder;
 
 /// Longest time that the start of a container waits for what Docker does not do.
@@ -47,7 +47,7 @@ pub(crate) struct KnownEndpoint {
     /// Id of its network.
     pub(crate) network: String,
     /// None before it is joined.
-    pub(crate) container: Option<Container>,
+    pub(crate) container: Option<EngineContainer>,
 }
 
 /// Makes, finishes and removes the interfaces of Docker's endpoints.
@@ -55,7 +55,7 @@ pub(crate) struct DockerEndpoints {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
     engines: Engines,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
     before_start: OnceLock<Arc<BeforeStart>>,
@@ -352,7 +352,7 @@ impl DockerEndpoints {
         &self,
         id: &str,
         network: &str,
-        container: &Container,
+        container: &EngineContainer,
         wanted: &EndpointOptions,
     ) {
         let endpoint = DockerEndpoint {
@@ -428,7 +428,7 @@ impl DockerEndpoints {
 }
 
 /// Returns whether a container's endpoint has no address by the options that Docker keeps.
-fn is_bare(container: &Container, endpoint: &str) -> bool {
+fn is_bare(container: &EngineContainer, endpoint: &str) -> bool {
     let mut connections = container.networks.iter();
     connections.any(|c| c.endpoint == endpoint && driver_options::kept(&c.options).is_none())
 }

@@ -11,7 +11,7 @@ use mesh_proto::api::Runtime;
 use crate::attach::foundation::Foundation;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::{Connection, Container, Engine, EngineError, Engines, OwnNetwork};
+use crate::engine::{Connection, Engine, EngineContainer, EngineError, Engines, OwnNetwork};
 
 /// Number of looks for a network that Docker was about to delete and still shows, and the time between two of them.
 const LOOKS: u32 = 20;
@@ -103,7 +103,7 @@ impl DockerNetworks {
 /// Connects a stopped container to the networks that it had; returns how many were missing.
 async fn reconnect(
     docker: &dyn Engine,
-    container: &Container,
+    container: &EngineContainer,
     ours: &BTreeSet<String>,
 ) -> Result<usize, EngineError> {
     let existing = docker.networks().await?;

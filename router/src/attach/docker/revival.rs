@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mesh_proto::api::Runtime;
 
 use crate::attach::foundation::Foundation;
-use crate::engine::{Container, Engines};
+use crate::engine::{EngineContainer, Engines};
 
 /// Time after its start in which the router looks for such containers: dockerd tries for 15 s itself when a host boots.
 const LOOK_FOR: Duration = Duration::from_secs(120);
@@ -58,7 +58,7 @@ impl Revival {
 
 /// Returns whether dockerd gave a container up for want of the driver: it says so in the container's last error, in one
 /// of two ways (seen with 20.10).
-fn was_given_up(container: &Container) -> bool {
+fn was_given_up(container: &EngineContainer) -> bool {
     let always = matches!(
         container.restart_policy.as_str(),
         "always" | "unless-stopped"
@@ -75,10 +75,10 @@ mod tests {
 
     #[test]
     fn only_what_should_run_and_missed_the_driver_is_started() {
-        let mut container = Container {
+        let mut container = EngineContainer {
             restart_policy: "always".into(),
             error: "failed to add endpoint: plugin \"mesh\" not found".into(),
-            ..Container::default()
+            ..EngineContainer::default()
         };
         assert!(was_given_up(&container));
         container.running = true;

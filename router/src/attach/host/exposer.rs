@@ -18,7 +18,7 @@ use crate::attach::arguments::{
 };
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{ExposureOutcome, ExposurePlan, KernelHandle};
-use crate::attach::leases::{AddressSource, LeaseRequest};
+use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::ipam::holder::HOST;
@@ -30,7 +30,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(crate) struct HostExposer {
     table: Arc<StoredTable>,
     kernel: KernelHandle,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     operations: Arc<Operations>,
     /// Held while the kernel is made to agree with the table.
     agreeing: tokio::sync::Mutex<()>,

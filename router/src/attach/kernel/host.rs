@@ -17,10 +17,10 @@ use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
 use mesh_sys::firewall::{self, Changed};
+use mesh_sys::interface::sysctl::{self, SysctlGroup};
 use mesh_sys::netlink::{AddressEntry, Netlink};
 use mesh_sys::netns::Netns;
 use mesh_sys::process::{self, ProcessWatch};
-use mesh_sys::sysctl::{self, Table};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -152,7 +152,7 @@ impl KernelApi for HostKernel {
 
     fn addresses_in(&self, target: &NetnsRef) -> KernelResult<BTreeSet<IpAddr>> {
         let addresses = netns_of(target)?
-            .run_in(|| Netlink::open()?.addresses())
+            .run_in(|| Netlink::open()?.address().list())
             .map_err(error)?
             .map_err(error)?;
         Ok(addresses.iter().map(|entry| entry.address.addr()).collect())
@@ -408,7 +408,7 @@ fn give_address(
 /// Sets the address, inside the container's namespace; returns whether it was time to.
 fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> {
     let mut netlink = Netlink::open().map_err(error)?;
-    let links = netlink.links().map_err(error)?;
+    let links = netlink.link().list().map_err(error)?;
     let Some(link) = links.iter().find(|l| l.up && l.mac == Some(mac)) else {
         return Ok(false);
     };
@@ -416,18 +416,26 @@ fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> 
         let is_up = links.iter().any(|l| l.index == other.link && l.up);
         is_up && other.link != link.index && other.address.contains(&address.addr())
     };
-    if needs_cover && !netlink.addresses().map_err(error)?.iter().any(is_cover) {
+    if needs_cover
+        && !netlink
+            .address()
+            .list()
+            .map_err(error)?
+            .iter()
+            .any(is_cover)
+    {
         return Ok(false);
     }
     if address.addr().is_ipv6() {
         // Docker disables IPv6 on an interface that it gives no such address.
-        sysctl::set_if_present(Table::Ipv6Conf, &link.name, "disable_ipv6", "0").map_err(error)?;
+        sysctl::set_if_present(SysctlGroup::Ipv6Conf, &link.name, "disable_ipv6", "0")
+            .map_err(error)?;
     }
-    netlink.add_address(link.index, address).map_err(error)?;
+    netlink.address().add(link.index, address).map_err(error)?;
     let alone = IpNet::from(address.addr());
     if alone != address {
         // Docker may have set it without its subnet; now it has both.
-        netlink.del_address(link.index, alone).map_err(error)?;
+        netlink.address().delete(link.index, alone).map_err(error)?;
     }
     Ok(true)
 }

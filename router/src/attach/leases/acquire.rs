@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use mesh_host::table::AddressRefusal;
+use mesh_host::table::AttachRefusal;
 use mesh_proto::address::AddressArg;
 use mesh_proto::ipam::AddressRequest;
 
@@ -53,13 +53,13 @@ pub(crate) struct AcquiredAddresses {
 }
 
 /// The place where addresses come from: the allocator for the range that routers share, the operator for all others.
-pub(crate) struct AddressSource {
+pub(crate) struct LeaseSource {
     allocator: Allocator,
     book: AddressBook,
     operations: Arc<Operations>,
 }
 
-impl AddressSource {
+impl LeaseSource {
     pub(crate) fn new(
         allocator: Allocator,
         book: AddressBook,
@@ -214,7 +214,7 @@ impl AddressSource {
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
             (Err(why), Some(holder)) if why.is_in_use => {
-                Err(AddressRefusal::InUse { ip, holder }.into())
+                Err(AttachRefusal::InUse { ip, holder }.into())
             }
             (Err(why), _) => Err(AttachmentError::Allocation(why.text)),
         }

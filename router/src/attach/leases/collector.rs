@@ -12,12 +12,12 @@ use mesh_host::lease_gc::{DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseK
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
 
-use super::{AddressSource, LeaseRequest};
+use super::{LeaseRequest, LeaseSource};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::clock::Clock;
-use crate::engine::{Container, Engines};
+use crate::engine::{EngineContainer, Engines};
 use crate::ipam::holder::{HOST, holder, id, is_dockers};
 
 /// Longest time for the claim of an address in use; tried again by the next look.
@@ -26,7 +26,7 @@ const MEND_WAIT: Duration = Duration::from_secs(2);
 /// Keeps the leases of this host to those that somebody can use.
 pub(crate) struct LeaseCollector {
     table: Arc<StoredTable>,
-    source: Arc<AddressSource>,
+    source: Arc<LeaseSource>,
     kernel: KernelHandle,
     engines: Engines,
     operations: Arc<Operations>,
@@ -38,7 +38,7 @@ pub(crate) struct LeaseCollector {
 impl LeaseCollector {
     pub(crate) fn new(
         table: Arc<StoredTable>,
-        source: Arc<AddressSource>,
+        source: Arc<LeaseSource>,
         kernel: KernelHandle,
         engines: Engines,
         operations: Arc<Operations>,
@@ -211,7 +211,7 @@ impl LeaseCollector {
     /// Returns what these containers are promised, and whose promises they are by the ids in the owners of the leases.
     fn promises_of(
         &self,
-        containers: &[Container],
+        containers: &[EngineContainer],
     ) -> (LeaseOwners, BTreeMap<String, ContainerRef>) {
         let mut promised = LeaseOwners::new();
         let mut keepers = BTreeMap::new();

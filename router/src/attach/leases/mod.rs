@@ -4,5 +4,5 @@ mod acquire;
 mod collector;
 
 pub use acquire::AddressBook;
-pub(super) use acquire::{AddressSource, LeaseRequest};
+pub(super) use acquire::{LeaseRequest, LeaseSource};
 pub(super) use collector::LeaseCollector;

@@ -2,9 +2,9 @@
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettings};
 
-use crate::engine::{Connection, Container, LEAVE_HOSTS};
+use crate::engine::{Connection, EngineContainer, LEAVE_HOSTS};
 
-pub(super) fn container(answer: ContainerInspectResponse) -> Container {
+pub(super) fn container(answer: ContainerInspectResponse) -> EngineContainer {
     let state = answer.state.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let policy = host.restart_policy.and_then(|p| p.name);
@@ -22,7 +22,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Container {
     aliases.dedup();
     let labels = config.labels.unwrap_or_default();
     let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
-    Container {
+    EngineContainer {
         id: answer.id.unwrap_or_default(),
         name: answer
             .name
@@ -119,7 +119,7 @@ mod tests {
         let names = got.networks.iter().map(|c| c.network.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["bridge", "mesh"]);
         got.networks.retain(|c| c.network == "mesh");
-        let want = Container {
+        let want = EngineContainer {
             id: "0123".into(),
             name: "web".into(),
             pid: 42,

@@ -1,48 +1,41 @@
 //! Docker Engine over its Unix socket.
+//!
+//! [`Docker`] implements [`Engine`]: it checks names, limits the time of queries, and leaves the rest to its parts, which
+//! share one [`DockerClient`].
 
 mod answers;
+mod client;
+mod events;
 mod networks;
 mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bollard::errors::Error;
-use bollard::models::NetworkDisconnectRequest;
 use bollard::query_parameters::ListContainersOptions;
-use bollard::{ClientVersion, Docker as Client};
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
 use self::answers::{container, has_process, plugs_by_name};
+use self::client::DockerClient;
+use self::events::EventStream;
+use self::networks::DriverNetworks;
+use self::stranded::StrandedContainers;
 use super::patience::Patience;
 use super::{
-    Answer, Connection, Container, Engine, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
-    is_container_name,
+    Connection, Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint,
+    OwnNetwork, is_container_name,
 };
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// Timeout of dockerd's operations in seconds: they may wait for other operations on the container. Queries have
-/// shorter timeouts, see [`patience`](super::patience).
-const TIMEOUT: u64 = 60;
-/// API versions to try: 20.10 to 28 support the first, 25 and later the second.
-const VERSIONS: [ClientVersion; 2] = [
-    ClientVersion {
-        major_version: 1,
-        minor_version: 41,
-    },
-    ClientVersion {
-        major_version: 1,
-        minor_version: 44,
-    },
-];
 
 /// Docker Engine. Connects on first use, and again after a failure.
 pub struct Docker {
-    address: String,
-    client: Mutex<Option<Arc<Client>>>,
-    root: Mutex<Option<String>>,
-    patience: Patience,
+    client: Arc<DockerClient>,
+    networks: DriverNetworks,
+    stranded: StrandedContainers,
+    events: EventStream,
+    patience: Arc<Patience>,
 }
 
 impl Docker {
@@ -54,148 +47,32 @@ impl Docker {
 
     /// Returns the engine at a socket path, with or without `unix://`.
     pub fn new(address: impl Into<String>) -> Self {
+        let client = Arc::new(DockerClient::new(address.into()));
+        let patience = Arc::<Patience>::default();
+        let networks = DriverNetworks::new(client.clone());
         Self {
-            address: address.into(),
-            client: Mutex::new(None),
-            root: Mutex::new(None),
-            patience: Patience::default(),
+            stranded: StrandedContainers::new(client.clone(), networks.clone(), patience.clone()),
+            events: EventStream::new(client.clone()),
+            client,
+            networks,
+            patience,
         }
     }
 
-    pub(super) async fn client(&self) -> Result<Arc<Client>, EngineError> {
-        if let Some(client) = self.lock().clone() {
-            return Ok(client);
-        }
-        let path = self.socket_path()?;
-        let mut last = EngineError::Unavailable(self.not_running());
-        for version in &VERSIONS {
-            let client = Client::connect_with_unix(path, TIMEOUT, version)
-                .map_err(|e| self.error(e, None))?;
-            match client.version().await {
-                Ok(_) => {
-                    let client = Arc::new(client);
-                    *self.lock() = Some(client.clone());
-                    return Ok(client);
-                }
-                Err(e) => last = self.error(e, None),
-            }
-        }
-        Err(last)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn socket_path(&self) -> Result<&str, EngineError> {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        if path.contains("://") {
-            return Err(EngineError::Unavailable(format!(
-                "DOCKER_HOST is {}, but only a Docker Engine of this host (unix://…) can be attached to",
-                self.address
-            )));
-        }
-        Ok(path)
-    }
-
-    fn not_running(&self) -> String {
-        let path = self
-            .address
-            .strip_prefix("unix://")
-            .unwrap_or(&self.address);
-        format!("Docker is not running (cannot connect to {path})")
-    }
-
-    pub(super) fn error(&self, error: Error, container: Option<&str>) -> EngineError {
-        match error {
-            Error::DockerResponseServerError {
-                status_code: 404,
-                message,
-            } => match container {
-                Some(name) if message.to_ascii_lowercase().contains("no such container") => {
-                    EngineError::NoContainer(name.to_owned())
-                }
-                _ => refused(message),
-            },
-            Error::DockerResponseServerError { message, .. } => refused(message),
-            Error::RequestTimeoutError => {
-                EngineError::Unavailable(format!("Docker did not answer within {TIMEOUT} s"))
-            }
-            Error::SocketNotFoundError(_)
-            | Error::HyperLegacyError { .. }
-            | Error::HyperResponseError { .. }
-            | Error::IOError { .. } => {
-                *self.lock() = None;
-                EngineError::Unavailable(self.not_running())
-            }
-            other => refused(other.to_string()),
-        }
-    }
-
-    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+    async fn inspect_named(&self, name: &str) -> Result<EngineContainer, EngineError> {
         check_name(name)?;
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         let answer = client.inspect_container(name, None).await;
         let mut found = answer
             .map(container)
-            .map_err(|e| self.error(e, Some(name)))?;
+            .map_err(|e| self.client.error(e, Some(name)))?;
         // Docker reports the path only once a container has run, but it is the same before.
         if found.hosts_file.is_empty()
-            && let Some(root) = self.root(&client).await
+            && let Some(root) = self.client.root(&client).await
         {
             found.hosts_file = format!("{root}/containers/{}/hosts", found.id);
         }
         Ok(found)
-    }
-
-    /// Returns Docker's data directory, if reported.
-    async fn root(&self, client: &Client) -> Option<String> {
-        let lock = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = lock().clone() {
-            return Some(root);
-        }
-        let root = client.info().await.ok()?.docker_root_dir?;
-        *lock() = Some(root.clone());
-        Some(root)
-    }
-
-    async fn endpoints_of(&self, network: &str) -> Result<Vec<NetworkEndpoint>, EngineError> {
-        let client = self.client().await?;
-        let answer = client.inspect_network(network, None).await;
-        let found = answer.map_err(|e| self.error(e, None))?;
-        let ends = found.containers.unwrap_or_default().into_iter();
-        Ok(ends
-            .filter_map(|(container, end)| {
-                Some(NetworkEndpoint {
-                    endpoint: end.endpoint_id?,
-                    container,
-                    name: end.name.unwrap_or_default(),
-                })
-            })
-            .collect())
-    }
-
-    pub(super) async fn disconnect_from(
-        &self,
-        network: &str,
-        container: &str,
-    ) -> Result<(), EngineError> {
-        let client = self.client().await?;
-        let request = NetworkDisconnectRequest {
-            container: container.to_owned(),
-            force: Some(true),
-        };
-        match client.disconnect_network(network, request).await {
-            Ok(()) => Ok(()),
-            Err(Error::DockerResponseServerError {
-                status_code,
-                message,
-            }) if status_code == 404 || message.contains("is not connected") => Ok(()),
-            Err(e) => Err(self.error(e, Some(container))),
-        }
     }
 }
 
@@ -204,28 +81,28 @@ impl Engine for Docker {
         Runtime::Docker
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.patience.within(self.inspect_named(name)))
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async move {
             check_name(name)?;
-            let client = self.client().await?;
+            let client = self.client.get().await?;
             let answer = client.start_container(name, None).await;
-            answer.map_err(|e| self.error(e, Some(name)))
+            answer.map_err(|e| self.client.error(e, Some(name)))
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         Box::pin(self.patience.within(async move {
             let options = ListContainersOptions {
                 all: true,
                 ..ListContainersOptions::default()
             };
-            let client = self.client().await?;
+            let client = self.client.get().await?;
             let found = client.list_containers(Some(options)).await;
-            let found = found.map_err(|e| self.error(e, None))?;
+            let found = found.map_err(|e| self.client.error(e, None))?;
             Ok(found
                 .into_iter()
                 .filter_map(|c| {
@@ -236,56 +113,63 @@ impl Engine for Docker {
         }))
     }
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
-        Box::pin(self.patience.within(self.containers_of_ours()))
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
+        Box::pin(self.patience.within(self.stranded.containers_of_ours()))
     }
 
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
-        Box::pin(self.tell(events))
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
+        Box::pin(self.events.tell(events))
     }
 
     fn waiting(&self) -> Option<EngineWaiting> {
         self.patience.waiting()
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         Box::pin(self.patience.within(async move {
-            let client = self.client().await?;
-            let version = client.version().await.map_err(|e| self.error(e, None))?;
+            let client = self.client.get().await?;
+            let version = client
+                .version()
+                .await
+                .map_err(|e| self.client.error(e, None))?;
             Ok(plugs_by_name(&version.api_version.unwrap_or_default()))
         }))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
-        Box::pin(self.patience.within(self.our_networks()))
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
+        Box::pin(self.patience.within(self.networks.ours()))
     }
 
-    fn network_base(&self) -> Answer<'_, &'static str> {
-        Box::pin(self.patience.within(self.base()))
+    fn network_base(&self) -> EngineAnswer<'_, &'static str> {
+        Box::pin(self.patience.within(self.networks.base()))
     }
 
-    fn stranded(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(self.patience.within(self.stranded_containers()))
+    fn stranded(&self) -> EngineAnswer<'_, Vec<String>> {
+        Box::pin(self.patience.within(self.stranded.list()))
     }
 
-    fn reconnect<'a>(&'a self, container: &'a str, connection: &'a Connection) -> Answer<'a, ()> {
-        Box::pin(self.connect_again(container, connection))
+    fn reconnect<'a>(
+        &'a self,
+        container: &'a str,
+        connection: &'a Connection,
+    ) -> EngineAnswer<'a, ()> {
+        Box::pin(self.stranded.connect_again(container, connection))
     }
 
-    fn ensure_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.patience.within(self.make_network(network)))
+    fn ensure_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
+        Box::pin(self.patience.within(self.networks.ensure(network)))
     }
 
-    fn endpoints<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
-        Box::pin(self.patience.within(self.endpoints_of(network)))
+    fn endpoints<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
+        Box::pin(self.patience.within(self.networks.endpoints(network)))
     }
 
-    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.disconnect_from(network, container))
+    fn disconnect<'a>(&'a self, network: &'a str, container: &'a str) -> EngineAnswer<'a, ()> {
+        Box::pin(self.networks.disconnect(network, container))
     }
 
-    fn remove_network<'a>(&'a self, network: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.remove(network))
+    fn remove_network<'a>(&'a self, network: &'a str) -> EngineAnswer<'a, ()> {
+        Box::pin(self.networks.remove(network))
     }
 }
 
@@ -294,13 +178,6 @@ fn check_name(name: &str) -> Result<(), EngineError> {
         Ok(())
     } else {
         Err(EngineError::NoContainer(name.to_owned()))
-    }
-}
-
-fn refused(message: String) -> EngineError {
-    EngineError::Refused {
-        engine: "Docker",
-        message,
     }
 }
 

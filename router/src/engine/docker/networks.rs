@@ -1,21 +1,32 @@
 //! Docker networks of mesh. They are recognised by driver, label and id, since anyone may use their names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bollard::errors::Error;
-use bollard::models::{Ipam, Network, NetworkCreateRequest};
+use bollard::models::{Ipam, Network, NetworkCreateRequest, NetworkDisconnectRequest};
 
-use super::{Docker, refused};
-use crate::engine::{DRIVER, EngineError, OwnNetwork};
+use super::client::{DockerClient, refused};
+use crate::engine::{DRIVER, EngineError, NetworkEndpoint, OwnNetwork};
 
 /// Label of networks that the router created.
 const LABEL: &str = "mesh.network";
 /// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
 const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
 
-impl Docker {
+/// Networks of one dockerd, and its endpoints on them.
+#[derive(Clone)]
+pub(super) struct DriverNetworks {
+    client: Arc<DockerClient>,
+}
+
+impl DriverNetworks {
+    pub(super) fn new(client: Arc<DockerClient>) -> Self {
+        Self { client }
+    }
+
     /// Returns the networks with our driver, sorted by name.
-    pub(super) async fn our_networks(&self) -> Result<Vec<OwnNetwork>, EngineError> {
+    pub(super) async fn ours(&self) -> Result<Vec<OwnNetwork>, EngineError> {
         let all = self.all_networks().await?.into_iter();
         let mut ours: Vec<OwnNetwork> = all.filter(has_our_driver).filter_map(own).collect();
         ours.sort_by(|a, b| a.name.cmp(&b.name));
@@ -37,11 +48,11 @@ impl Docker {
     }
 
     /// Creates a network of that name, unless it exists.
-    pub(super) async fn make_network(&self, name: &str) -> Result<(), EngineError> {
+    pub(super) async fn ensure(&self, name: &str) -> Result<(), EngineError> {
         if self.is_there(name).await? {
             return Ok(());
         }
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some(DRIVER.to_owned()),
@@ -57,7 +68,7 @@ impl Docker {
             Ok(made) => match self.is_there(name).await {
                 Err(taken) => {
                     let removed = client.remove_network(&made.id).await;
-                    removed.map_err(|e| self.error(e, None))?;
+                    removed.map_err(|e| self.client.error(e, None))?;
                     Err(taken)
                 }
                 Ok(_) => Ok(()),
@@ -65,19 +76,60 @@ impl Docker {
             // It may have been created concurrently.
             Err(e) => match self.is_there(name).await? {
                 true => Ok(()),
-                false => Err(self.error(e, None)),
+                false => Err(self.client.error(e, None)),
             },
         }
     }
 
     /// Removes a network by its id; success if it does not exist.
     pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         match client.remove_network(id).await {
             Err(Error::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(()),
-            answer => answer.map_err(|e| self.error(e, None)),
+            answer => answer.map_err(|e| self.client.error(e, None)),
+        }
+    }
+
+    /// Returns the current endpoints on a network, given by its id or name.
+    pub(super) async fn endpoints(
+        &self,
+        network: &str,
+    ) -> Result<Vec<NetworkEndpoint>, EngineError> {
+        let client = self.client.get().await?;
+        let answer = client.inspect_network(network, None).await;
+        let found = answer.map_err(|e| self.client.error(e, None))?;
+        let ends = found.containers.unwrap_or_default().into_iter();
+        Ok(ends
+            .filter_map(|(container, end)| {
+                Some(NetworkEndpoint {
+                    endpoint: end.endpoint_id?,
+                    container,
+                    name: end.name.unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    /// Disconnects a container by force; success if it was not connected.
+    pub(super) async fn disconnect(
+        &self,
+        network: &str,
+        container: &str,
+    ) -> Result<(), EngineError> {
+        let client = self.client.get().await?;
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        match client.disconnect_network(network, request).await {
+            Ok(()) => Ok(()),
+            Err(Error::DockerResponseServerError {
+                status_code,
+                message,
+            }) if status_code == 404 || message.contains("is not connected") => Ok(()),
+            Err(e) => Err(self.client.error(e, Some(container))),
         }
     }
 
@@ -100,9 +152,9 @@ impl Docker {
 
     /// Returns all networks of this engine, of any driver.
     pub(super) async fn all_networks(&self) -> Result<Vec<Network>, EngineError> {
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         let all = client.list_networks(None).await;
-        all.map_err(|e| self.error(e, None))
+        all.map_err(|e| self.client.error(e, None))
     }
 }
 

@@ -1,14 +1,16 @@
 //! Containers whose mesh network was removed, and the restoration of these networks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::{ContainerSummary, EndpointSettings, Network, NetworkConnectRequest};
 use bollard::query_parameters::ListContainersOptions;
 
-use super::Docker;
 use super::answers::has_process;
-use super::networks::{has_our_driver, may_be_ours, renamed};
+use super::client::DockerClient;
+use super::networks::{DriverNetworks, has_our_driver, may_be_ours, renamed};
+use crate::engine::patience::Patience;
 use crate::engine::{Connection, EngineError};
 
 /// Target of a container's network connection.
@@ -22,7 +24,26 @@ enum Leads {
     Elsewhere,
 }
 
-impl Docker {
+/// Containers of one dockerd on networks of ours, existing or removed.
+pub(super) struct StrandedContainers {
+    client: Arc<DockerClient>,
+    networks: DriverNetworks,
+    patience: Arc<Patience>,
+}
+
+impl StrandedContainers {
+    pub(super) fn new(
+        client: Arc<DockerClient>,
+        networks: DriverNetworks,
+        patience: Arc<Patience>,
+    ) -> Self {
+        Self {
+            client,
+            networks,
+            patience,
+        }
+    }
+
     /// Returns the containers on networks of ours, existing or removed.
     pub(super) async fn containers_of_ours(&self) -> Result<BTreeSet<String>, EngineError> {
         let (containers, networks) = self.containers_and_networks().await?;
@@ -32,7 +53,7 @@ impl Docker {
     }
 
     /// Returns the stopped containers with a connection to a removed network of ours.
-    pub(super) async fn stranded_containers(&self) -> Result<Vec<String>, EngineError> {
+    pub(super) async fn list(&self) -> Result<Vec<String>, EngineError> {
         let (containers, networks) = self.containers_and_networks().await?;
         let is_stranded = |c: &ContainerSummary| {
             !has_process(c) && leads(c, &networks).any(|to| to == Leads::Nowhere)
@@ -48,23 +69,24 @@ impl Docker {
             all: true,
             ..ListContainersOptions::default()
         };
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         let found = client.list_containers(Some(options)).await;
-        let containers = found.map_err(|e| self.error(e, None))?;
+        let containers = found.map_err(|e| self.client.error(e, None))?;
         // Listed after the containers, so that a new container's network is in the list.
-        Ok((containers, self.all_networks().await?))
+        Ok((containers, self.networks.all_networks().await?))
     }
 
+    /// Creates the network of a connection again if needed, and connects a stopped container to it.
     pub(super) async fn connect_again(
         &self,
         container: &str,
         connection: &Connection,
     ) -> Result<(), EngineError> {
         let old = connection.network.as_str();
-        let network = renamed(old, self.patience.within(self.base()).await?);
-        self.patience.within(self.make_network(&network)).await?;
+        let network = renamed(old, self.patience.within(self.networks.base()).await?);
+        self.patience.within(self.networks.ensure(&network)).await?;
         if network != old {
-            self.disconnect_from(old, container).await?;
+            self.networks.disconnect(old, container).await?;
         }
         let request = || NetworkConnectRequest {
             container: container.to_owned(),
@@ -74,16 +96,16 @@ impl Docker {
                 ..EndpointSettings::default()
             }),
         };
-        let client = self.client().await?;
+        let client = self.client.get().await?;
         match client.connect_network(&network, request()).await {
             Ok(()) => Ok(()),
             // This engine does not replace a connection to a missing network.
             Err(Error::DockerResponseServerError { .. }) => {
-                self.disconnect_from(&network, container).await?;
+                self.networks.disconnect(&network, container).await?;
                 let again = client.connect_network(&network, request()).await;
-                again.map_err(|e| self.error(e, Some(container)))
+                again.map_err(|e| self.client.error(e, Some(container)))
             }
-            Err(e) => Err(self.error(e, Some(container))),
+            Err(e) => Err(self.client.error(e, Some(container))),
         }
     }
 }

@@ -62,7 +62,7 @@ async fn line(lines: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Engine
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct PodmanEvent {
     #[serde(rename = "ID", alias = "Id", alias = "id")]
     id: String,
     #[serde(rename = "Name", alias = "name", default)]
@@ -73,7 +73,7 @@ struct Told {
 
 /// Converts one line; `None` if it is not about a container.
 fn event(line: &[u8]) -> Option<EngineEvent> {
-    let told: Told = serde_json::from_slice(line).ok()?;
+    let told: PodmanEvent = serde_json::from_slice(line).ok()?;
     if !STATES.contains(&told.status.as_str()) || told.id.is_empty() {
         return None;
     }

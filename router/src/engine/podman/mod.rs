@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::{
-    Answer, Container, Engine, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
+    Engine, EngineAnswer, EngineContainer, EngineError, EngineEvent, NetworkEndpoint, OwnNetwork,
     is_container_name,
 };
 
@@ -37,7 +37,7 @@ impl Podman {
     }
 
     async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
-        let mut command = mesh_sys::environment::command(&self.program);
+        let mut command = mesh_sys::process::environment::command(&self.program);
         command.args(args);
         let result = tokio::task::spawn_blocking(move || output(command)).await;
         let done = result.map_err(|e| refused(e.to_string()))?;
@@ -54,7 +54,7 @@ impl Podman {
         }
     }
 
-    async fn inspect_named(&self, name: &str) -> Result<Container, EngineError> {
+    async fn inspect_named(&self, name: &str) -> Result<EngineContainer, EngineError> {
         let missing = || EngineError::NoContainer(name.to_owned());
         if !is_container_name(name) {
             return Err(missing());
@@ -75,11 +75,11 @@ impl Engine for Podman {
         Runtime::Podman
     }
 
-    fn inspect<'a>(&'a self, name: &'a str) -> Answer<'a, Container> {
+    fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
         Box::pin(self.inspect_named(name))
     }
 
-    fn start<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async move {
             if !is_container_name(name) {
                 return Err(EngineError::NoContainer(name.to_owned()));
@@ -88,44 +88,44 @@ impl Engine for Podman {
         })
     }
 
-    fn list(&self) -> Answer<'_, BTreeMap<String, bool>> {
+    fn list(&self) -> EngineAnswer<'_, BTreeMap<String, bool>> {
         Box::pin(async move {
             let args = ["ps", "--all", "--no-trunc", "--format", "json"];
             parse_list(&self.run(&args).await?)
         })
     }
 
-    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> Answer<'_, ()> {
+    fn follow(&self, events: mpsc::Sender<EngineEvent>) -> EngineAnswer<'_, ()> {
         Box::pin(self.tell(events))
     }
 
     // podman's networks are not ours: its containers join namespaces that the router created.
 
-    fn on_mesh(&self) -> Answer<'_, BTreeSet<String>> {
+    fn on_mesh(&self) -> EngineAnswer<'_, BTreeSet<String>> {
         Box::pin(std::future::ready(Ok(BTreeSet::new())))
     }
 
-    fn plugs_by_name(&self) -> Answer<'_, bool> {
+    fn plugs_by_name(&self) -> EngineAnswer<'_, bool> {
         Box::pin(std::future::ready(Ok(false)))
     }
 
-    fn networks(&self) -> Answer<'_, Vec<OwnNetwork>> {
+    fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn ensure_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+    fn ensure_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Err(refused("the mesh is no podman network".into())) })
     }
 
-    fn endpoints<'a>(&'a self, _: &'a str) -> Answer<'a, Vec<NetworkEndpoint>> {
+    fn endpoints<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, Vec<NetworkEndpoint>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+    fn disconnect<'a>(&'a self, _: &'a str, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn remove_network<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+    fn remove_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -186,10 +186,10 @@ struct InspectedPolicy {
     name: String,
 }
 
-fn parse(text: &str) -> Result<Option<Container>, EngineError> {
+fn parse(text: &str) -> Result<Option<EngineContainer>, EngineError> {
     let found: Vec<Inspected> = serde_json::from_str(text)
         .map_err(|e| refused(format!("cannot read the output of `inspect`: {e}")))?;
-    Ok(found.into_iter().next().map(|c| Container {
+    Ok(found.into_iter().next().map(|c| EngineContainer {
         id: c.id,
         name: c.name,
         pid: c.state.pid,
@@ -209,7 +209,7 @@ fn parse(text: &str) -> Result<Option<Container>, EngineError> {
             .unwrap_or_default()
             .into_keys()
             .collect(),
-        ..Container::default()
+        ..EngineContainer::default()
     }))
 }
 
@@ -237,14 +237,14 @@ fn last_line(text: &str) -> String {
     line.trim().trim_start_matches("Error: ").to_owned()
 }
 
-struct Output {
+struct PodmanOutput {
     status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
 /// Runs a command to its end, for at most [`TIMEOUT`].
-fn output(mut command: Command) -> io::Result<Output> {
+fn output(mut command: Command) -> io::Result<PodmanOutput> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -253,7 +253,7 @@ fn output(mut command: Command) -> io::Result<Output> {
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     let status = wait(&mut child)?;
-    Ok(Output {
+    Ok(PodmanOutput {
         status,
         stdout: stdout.join().unwrap_or_default(),
         stderr: stderr.join().unwrap_or_default(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::JournalFile;
-use crate::background::{BackgroundThread, Backlog};
 use crate::state::ADDRESSES;
+use crate::state::background::{BackgroundThread, Backlog};
 
 /// Entries that may wait for the disk; with more of them the caller has to send a snapshot instead.
 pub(crate) const MAX_BACKLOG: usize = 16_384;

@@ -8,13 +8,13 @@ use mesh_proto::ids::Mac;
 
 use super::{AttachError, POLL, caller_alias, inside, reconnect};
 use crate::SysError;
-use crate::bridge::{Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
-use crate::ethtool::disable_offloads;
+use crate::bridge::{AliasRole, alias, delete_later, delete_stale, find_bridge, wait_forwarding};
 use crate::ifname;
-use crate::netlink::{Link, Netlink, VethSpec};
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, VethSpec};
 use crate::netns::Netns;
-use crate::plan::Plan;
-use crate::sysctl::{self, Table};
+use crate::plan::StepPlan;
 
 /// Endpoint to be created.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Endpoint<'a> {
 /// # Errors
 /// [`AttachError`]; nothing is left of the attempt.
 pub fn make_endpoint(endpoint: &Endpoint<'_>) -> Result<String, AttachError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let peer_ifname = make(endpoint, &mut plan)?;
     plan.commit();
     Ok(peer_ifname)
@@ -55,24 +55,24 @@ pub fn finish_endpoint(netns: &Path, mac: Mac, deadline: Instant) -> Result<Stri
     let (netns, link) = wait_for_link(netns, mac, deadline)?;
     netns.run_in(|| configure(&link))?;
     let mut netlink = Netlink::open()?;
-    let is_host_end = |l: &Link| {
+    let is_host_end = |l: &LinkEntry| {
         l.peer_index == Some(link.index) && link.peer_index == Some(l.index) && l.master.is_some()
     };
-    if let Some(host) = netlink.links()?.into_iter().find(is_host_end) {
+    if let Some(host) = netlink.link().list()?.into_iter().find(is_host_end) {
         wait_forwarding(&mut netlink, &host.name)?;
     }
     netns.run_in(|| announce_all(&link, mac))??;
     Ok(link.name)
 }
 
-pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, AttachError> {
+pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut StepPlan) -> Result<String, AttachError> {
     let mut netlink = Netlink::open()?;
     let bridge = find_bridge(&mut netlink, endpoint.bridge)?
         .ok_or_else(|| AttachError::NoBridge(endpoint.bridge.to_owned()))?;
     let host_ifname = ifname::hashed(&[endpoint.bridge, endpoint.alias]);
     let peer_ifname = ifname::hashed(&[&host_ifname, "container"]);
     for name in [&host_ifname, &peer_ifname] {
-        if let Some(stale) = netlink.link_by_name(name)? {
+        if let Some(stale) = netlink.link().by_name(name)? {
             let is_same = caller_alias(&stale, endpoint.bridge) == Some(endpoint.alias);
             if is_same && stale.peer_netns.is_some() {
                 return Err(AttachError::InContainer(endpoint.alias.to_owned()));
@@ -88,20 +88,23 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
         mtu: endpoint.mtu,
     };
     let undo = delete_later(host_ifname.clone());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
-    for (name, role) in [(&host_ifname, Role::Host), (&peer_ifname, Role::Container)] {
-        let link = netlink.require_link(name)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
+    for (name, role) in [
+        (&host_ifname, AliasRole::Host),
+        (&peer_ifname, AliasRole::Container),
+    ] {
+        let link = netlink.link().require(name)?;
         let alias = alias(endpoint.bridge, role, endpoint.alias);
-        plan.step("mark end", || netlink.set_alias(link.index, &alias))?;
+        plan.step("mark end", || netlink.link().set_alias(link.index, &alias))?;
         if endpoint.offloads_off {
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
     }
     plan.step("silence host end", || {
-        sysctl::prefer(Table::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
+        sysctl::prefer(SysctlGroup::Ipv6Conf, &host_ifname, "disable_ipv6", "1");
         Ok(())
     })?;
-    let host = netlink.require_link(&host_ifname)?;
+    let host = netlink.link().require(&host_ifname)?;
     plan.step("connect host end", || {
         reconnect(&mut netlink, &host, bridge.index)
     })?;
@@ -110,7 +113,11 @@ pub(super) fn make(endpoint: &Endpoint<'_>, plan: &mut Plan) -> Result<String, A
 
 /// Returns the namespace and the interface with that MAC in it, once it is up; libnetwork sets its addresses before
 /// that.
-fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Link), AttachError> {
+fn wait_for_link(
+    path: &Path,
+    mac: Mac,
+    deadline: Instant,
+) -> Result<(Netns, LinkEntry), AttachError> {
     loop {
         // The namespace may not exist yet.
         match Netns::open(path) {
@@ -126,11 +133,11 @@ fn wait_for_link(path: &Path, mac: Mac, deadline: Instant) -> Result<(Netns, Lin
 }
 
 /// Waits for the interface, inside the namespace; `None` at the deadline.
-fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> {
+fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<LinkEntry>, SysError> {
     let mut netlink = Netlink::open()?;
     loop {
-        let is_up = |l: &Link| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
-        if let Some(link) = netlink.links()?.into_iter().find(is_up) {
+        let is_up = |l: &LinkEntry| l.up && l.mac == Some(mac) && l.kind.as_deref() == Some("veth");
+        if let Some(link) = netlink.link().list()?.into_iter().find(is_up) {
             return Ok(Some(link));
         }
         if Instant::now() >= deadline {
@@ -141,14 +148,14 @@ fn poll_for_link(mac: Mac, deadline: Instant) -> Result<Option<Link>, SysError> 
 }
 
 /// Applies kernel settings, inside the namespace.
-fn configure(link: &Link) {
-    sysctl::prefer(Table::Ipv6Conf, &link.name, "accept_ra", "0");
+fn configure(link: &LinkEntry) {
+    sysctl::prefer(SysctlGroup::Ipv6Conf, &link.name, "accept_ra", "0");
     inside::age_neighbours_fast(&link.name);
 }
 
 /// Announces all addresses of the interface, inside the namespace.
-fn announce_all(link: &Link, mac: Mac) -> Result<(), SysError> {
-    let addresses = Netlink::open()?.addresses()?;
+fn announce_all(link: &LinkEntry, mac: Mac) -> Result<(), SysError> {
+    let addresses = Netlink::open()?.address().list()?;
     for entry in addresses.iter().filter(|entry| entry.link == link.index) {
         inside::announce(&link.name, mac, entry.address.addr());
     }

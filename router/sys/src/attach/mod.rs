@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
 use crate::SysError;
-use crate::bridge::{Role, alias, is_ours};
-use crate::netlink::{Link, Netlink};
+use crate::bridge::{AliasRole, alias, is_ours};
+use crate::netlink::{LinkEntry, Netlink};
 use crate::netns::Netns;
 
 /// Interval at which to look for an interface that the engine is about to move.
@@ -94,8 +94,8 @@ pub struct Attachment {
 /// The errno of the failed system call.
 pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
     let mut netlink = Netlink::open()?;
-    let master = netlink.link_by_name(bridge)?.map(|link| link.index);
-    let links = netlink.links()?;
+    let master = netlink.link().by_name(bridge)?.map(|link| link.index);
+    let links = netlink.link().list()?;
     Ok(links
         .iter()
         .filter_map(|link| {
@@ -115,7 +115,7 @@ pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
 /// The first failure, after all others were tried.
 pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let mut ours = netlink.links()?;
+    let mut ours = netlink.link().list()?;
     ours.retain(|link| {
         let alias = caller_alias(link, bridge);
         alias.is_some()
@@ -123,7 +123,7 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
     });
     let mut result = Ok(ours.len());
     for link in &ours {
-        match netlink.delete_link(link.index) {
+        match netlink.link().delete(link.index) {
             Err(e) if !e.is_not_found() => result = result.and(Err(e)),
             _ => {}
         }
@@ -138,16 +138,16 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
 /// The errno of the failed system call.
 pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(master) = netlink.link_by_name(bridge)? else {
+    let Some(master) = netlink.link().by_name(bridge)? else {
         return Ok(0);
     };
     let mut mended = 0;
-    for link in netlink.links()? {
+    for link in netlink.link().list()? {
         let Some(alias) = caller_alias(&link, bridge) else {
             continue;
         };
         let needed = match resting.contains(alias) {
-            true if link.up => netlink.set_down(link.index).map(|()| true)?,
+            true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
             true => false,
             false => reconnect(&mut netlink, &link, master.index)?,
         };
@@ -163,12 +163,12 @@ pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, 
 /// The errno of the failed system call.
 pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
-    let mut links = netlink.links()?;
+    let mut links = netlink.link().list()?;
     links.retain(|l| caller_alias(l, bridge) == Some(alias));
     for link in &links {
         match resting {
-            true if link.up => netlink.set_down(link.index)?,
-            false if !link.up => netlink.set_up(link.index)?,
+            true if link.up => netlink.link().set_down(link.index)?,
+            false if !link.up => netlink.link().set_up(link.index)?,
             _ => {}
         }
     }
@@ -176,23 +176,23 @@ pub fn rest(bridge: &str, alias: &str, resting: bool) -> Result<bool, SysError> 
 }
 
 /// Adds one host end to the bridge and sets it up. Returns true if that was needed.
-fn reconnect(netlink: &mut Netlink, link: &Link, master: u32) -> Result<bool, SysError> {
+fn reconnect(netlink: &mut Netlink, link: &LinkEntry, master: u32) -> Result<bool, SysError> {
     let needed = link.master != Some(master) || !link.up;
     if link.master != Some(master) {
-        netlink.set_master(link.index, master)?;
+        netlink.link().set_master(link.index, master)?;
     }
     if !link.up {
-        netlink.set_up(link.index)?;
+        netlink.link().set_up(link.index)?;
     }
     Ok(needed)
 }
 
 /// Returns the caller's part of the alias of a host end.
-fn caller_alias<'a>(link: &'a Link, bridge: &str) -> Option<&'a str> {
+fn caller_alias<'a>(link: &'a LinkEntry, bridge: &str) -> Option<&'a str> {
     if !is_ours(link, bridge) {
         return None;
     }
-    let prefix = alias(bridge, Role::Host, "");
+    let prefix = alias(bridge, AliasRole::Host, "");
     let rest = link.alias.as_deref()?.strip_prefix(prefix.as_str())?;
     rest.strip_prefix(':')
 }

@@ -4,14 +4,14 @@ use std::os::fd::AsFd as _;
 
 use super::{AttachError, Plug, inside, reconnect};
 use crate::bridge::{
-    Outcome, Role, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
+    AliasRole, Outcome, alias, delete_later, delete_stale, find_bridge, wait_forwarding,
 };
-use crate::ethtool::disable_offloads;
 use crate::ifname;
-use crate::netlink::{Link, Netlink, VethSpec};
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, VethSpec};
 use crate::netns::Netns;
-use crate::plan::Plan;
-use crate::sysctl::{self, Table};
+use crate::plan::StepPlan;
 
 /// Attached interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub struct Plugged {
 /// # Errors
 /// [`AttachError`]; nothing is left of the attempt.
 pub fn plug(request: &Plug<'_>) -> Result<Plugged, AttachError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let plugged = run(request, &mut plan)?;
     plan.commit();
     Ok(plugged)
 }
 
-pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, AttachError> {
+pub(super) fn run(request: &Plug<'_>, plan: &mut StepPlan) -> Result<Plugged, AttachError> {
     if request.netns.id()? == Netns::current()?.id()? {
         return Err(AttachError::HostNetwork);
     }
@@ -46,7 +46,7 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut Plan) -> Result<Plugged, Attach
         return rejoin(&mut netlink, request, &bridge, &existing);
     }
     let host_ifname = host_ifname(request);
-    if let Some(stale) = netlink.link_by_name(&host_ifname)? {
+    if let Some(stale) = netlink.link().by_name(&host_ifname)? {
         delete_stale(&mut netlink, &stale, request.bridge)?;
     }
     let temporary = ifname::hashed(&[&host_ifname, "container"]);
@@ -81,14 +81,15 @@ fn host_ifname(request: &Plug<'_>) -> String {
 fn rejoin(
     netlink: &mut Netlink,
     request: &Plug<'_>,
-    bridge: &Link,
-    existing: &Link,
+    bridge: &LinkEntry,
+    existing: &LinkEntry,
 ) -> Result<Plugged, AttachError> {
     let host = netlink
-        .links()?
+        .link()
+        .list()?
         .into_iter()
         .find(|l| existing.peer_index == Some(l.index) && l.peer_index == Some(existing.index));
-    let ours = alias(request.bridge, Role::Container, "");
+    let ours = alias(request.bridge, AliasRole::Container, "");
     let host = host.filter(|_| {
         let alias = existing.alias.as_deref().unwrap_or_default();
         alias
@@ -114,7 +115,7 @@ fn create_pair(
     request: &Plug<'_>,
     host_ifname: &str,
     temporary: &str,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<(), AttachError> {
     let spec = VethSpec {
         name: host_ifname,
@@ -125,7 +126,7 @@ fn create_pair(
     };
     // Deleting one end deletes the other one with its address, routes and settings; it undoes all later steps.
     let undo = delete_later(host_ifname.to_owned());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
     Ok(())
 }
 
@@ -133,14 +134,16 @@ fn connect_host_end(
     netlink: &mut Netlink,
     request: &Plug<'_>,
     host_ifname: &str,
-    bridge: &Link,
-    plan: &mut Plan,
+    bridge: &LinkEntry,
+    plan: &mut StepPlan,
 ) -> Result<(), AttachError> {
-    let link = netlink.require_link(host_ifname)?;
-    let alias = alias(request.bridge, Role::Host, request.alias);
-    plan.step("mark host end", || netlink.set_alias(link.index, &alias))?;
+    let link = netlink.link().require(host_ifname)?;
+    let alias = alias(request.bridge, AliasRole::Host, request.alias);
+    plan.step("mark host end", || {
+        netlink.link().set_alias(link.index, &alias)
+    })?;
     plan.step("silence host end", || {
-        sysctl::prefer(Table::Ipv6Conf, host_ifname, "disable_ipv6", "1");
+        sysctl::prefer(SysctlGroup::Ipv6Conf, host_ifname, "disable_ipv6", "1");
         Ok(())
     })?;
     if request.offloads_off {

@@ -7,10 +7,10 @@ use mesh_proto::address::mac_for;
 
 use super::*;
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
+use crate::interface::sysctl::{SysctlGroup, get};
 use crate::netlink::VethSpec;
-use crate::plan::Plan;
+use crate::plan::StepPlan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
-use crate::sysctl::{Table, get};
 use crate::testing::{NamedNetns, needs_root};
 
 /// Host with a bridge, and the namespace of a container.
@@ -65,15 +65,30 @@ impl Fixture {
 fn state() -> BTreeSet<String> {
     let mut netlink = Netlink::open().unwrap();
     let mut all = BTreeSet::new();
-    all.extend(netlink.links().unwrap().iter().map(|l| format!("{l:?}")));
     all.extend(
         netlink
-            .addresses()
+            .link()
+            .list()
+            .unwrap()
+            .iter()
+            .map(|l| format!("{l:?}")),
+    );
+    all.extend(
+        netlink
+            .address()
+            .list()
             .unwrap()
             .iter()
             .map(|a| format!("{a:?}")),
     );
-    all.extend(netlink.routes().unwrap().iter().map(|r| format!("{r:?}")));
+    all.extend(
+        netlink
+            .route()
+            .list()
+            .unwrap()
+            .iter()
+            .map(|r| format!("{r:?}")),
+    );
     for dir in ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"] {
         let Ok(entries) = std::fs::read_dir(format!("/proc/sys/net/{dir}")) else {
             continue;
@@ -101,17 +116,17 @@ fn a_container_is_plugged_and_unplugged() {
     );
     f.container.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let link = netlink.require_link("mesh0").unwrap();
+        let link = netlink.link().require("mesh0").unwrap();
         assert!(link.up);
         assert_eq!(link.mtu, 1376);
         assert_eq!(link.mac, Some(mac_for("10.2.1.1".parse().unwrap())));
-        let addresses = netlink.addresses().unwrap();
+        let addresses = netlink.address().list().unwrap();
         assert!(
             addresses
                 .iter()
                 .any(|a| a.link == link.index && a.address == "10.2.1.1/24".parse().unwrap())
         );
-        let routes = netlink.routes().unwrap();
+        let routes = netlink.route().list().unwrap();
         assert!(
             routes
                 .iter()
@@ -119,10 +134,13 @@ fn a_container_is_plugged_and_unplugged() {
                     && r.destination == "224.0.0.0/4".parse().unwrap())
         );
         let read = |table, key| get(table, "mesh0", key).unwrap();
-        assert_eq!(read(Table::Ipv4Neigh, "base_reachable_time_ms"), "5000");
-        assert_eq!(read(Table::Ipv4Neigh, "delay_first_probe_time"), "2");
-        assert_eq!(read(Table::Ipv4Neigh, "ucast_solicit"), "1");
-        assert_eq!(read(Table::Ipv6Conf, "disable_ipv6"), "1");
+        assert_eq!(
+            read(SysctlGroup::Ipv4Neigh, "base_reachable_time_ms"),
+            "5000"
+        );
+        assert_eq!(read(SysctlGroup::Ipv4Neigh, "delay_first_probe_time"), "2");
+        assert_eq!(read(SysctlGroup::Ipv4Neigh, "ucast_solicit"), "1");
+        assert_eq!(read(SysctlGroup::Ipv6Conf, "disable_ipv6"), "1");
     });
     f.host.run(|| {
         let expected = Attachment {
@@ -160,8 +178,8 @@ fn plugging_again_changes_nothing() {
     // Another program removes it from the bridge.
     f.host.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let host = netlink.require_link(&first.host_ifname).unwrap();
-        netlink.set_nomaster(host.index).unwrap();
+        let host = netlink.link().require(&first.host_ifname).unwrap();
+        netlink.link().set_nomaster(host.index).unwrap();
         assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 1);
         assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 0);
         // While resting it stays down; it is reconnected afterwards.
@@ -173,7 +191,7 @@ fn plugging_again_changes_nothing() {
         assert_eq!(reconnect_all("mesh", &resting).unwrap(), 2);
         assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 2);
         assert!(!rest("mesh", "nobody", true).unwrap());
-        netlink.set_down(host.index).unwrap();
+        netlink.link().set_down(host.index).unwrap();
     });
     assert_eq!(f.plug("10.2.1.1/24").unwrap().outcome, Outcome::Existing);
     f.host.run(|| {
@@ -191,8 +209,8 @@ fn an_unmarked_pair_is_created_again() {
     let plugged = f.plug("10.2.1.1/24").unwrap();
     f.host.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let left = netlink.require_link(&plugged.host_ifname).unwrap();
-        netlink.delete_link(left.index).unwrap();
+        let left = netlink.link().require(&plugged.host_ifname).unwrap();
+        netlink.link().delete(left.index).unwrap();
         // The state left by a router killed at this point.
         let spec = VethSpec {
             name: &plugged.host_ifname,
@@ -201,7 +219,7 @@ fn an_unmarked_pair_is_created_again() {
             peer_mac: None,
             mtu: 1376,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
     });
     let again = f.plug("10.2.1.1/24").unwrap();
     assert_eq!(
@@ -211,14 +229,15 @@ fn an_unmarked_pair_is_created_again() {
     // A pair in use is left alone.
     f.host.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let link = netlink.require_link(&again.host_ifname).unwrap();
-        netlink.set_alias(link.index, "somebody's").unwrap();
+        let link = netlink.link().require(&again.host_ifname).unwrap();
+        netlink.link().set_alias(link.index, "somebody's").unwrap();
     });
     f.container.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let inside = netlink.require_link("mesh0").unwrap();
+        let inside = netlink.link().require("mesh0").unwrap();
         netlink
-            .del_address(inside.index, "10.2.1.1/24".parse().unwrap())
+            .address()
+            .delete(inside.index, "10.2.1.1/24".parse().unwrap())
             .unwrap();
     });
     assert!(
@@ -238,7 +257,8 @@ fn each_refusal_has_its_own_error_and_leaves_nothing() {
     f.container.run(|| {
         let mut netlink = Netlink::open().unwrap();
         netlink
-            .add_address(1, "10.9.9.9/32".parse().unwrap())
+            .address()
+            .add(1, "10.9.9.9/32".parse().unwrap())
             .unwrap();
     });
     let before = f.state();
@@ -282,7 +302,7 @@ fn a_failure_at_any_step_leaves_nothing() {
         let mut steps = 0;
         loop {
             let failed = f.host.run(|| {
-                let mut plan = Plan::failing_at(steps);
+                let mut plan = StepPlan::failing_at(steps);
                 let result = plug::run(&f.request(address), &mut plan);
                 if result.is_ok() {
                     plan.commit();
@@ -353,7 +373,7 @@ fn two_containers_talk_and_the_port_hears_the_announcement() {
     assert_eq!(f.host.run(|| remove_all("mesh").unwrap()), 7);
     let links = f
         .container
-        .run(|| Netlink::open().unwrap().links().unwrap());
+        .run(|| Netlink::open().unwrap().link().list().unwrap());
     assert!(links.iter().all(|l| !l.name.starts_with("mesh")));
 }
 
@@ -387,19 +407,21 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
             std::thread::sleep(Duration::from_millis(30));
             f.host.run(|| {
                 let mut netlink = Netlink::open().unwrap();
-                let link = netlink.require_link(&peer).unwrap();
+                let link = netlink.link().require(&peer).unwrap();
                 netlink
+                    .link()
                     .move_to_netns(link.index, &f.container.netns)
                     .unwrap();
             });
             f.container.run(|| {
                 let mut netlink = Netlink::open().unwrap();
-                let link = netlink.require_link(&peer).unwrap();
-                netlink.rename(link.index, "eth0").unwrap();
+                let link = netlink.link().require(&peer).unwrap();
+                netlink.link().rename(link.index, "eth0").unwrap();
                 netlink
-                    .add_address(link.index, "10.2.1.7/24".parse().unwrap())
+                    .address()
+                    .add(link.index, "10.2.1.7/24".parse().unwrap())
                     .unwrap();
-                netlink.set_up(link.index).unwrap();
+                netlink.link().set_up(link.index).unwrap();
             });
         });
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -407,11 +429,11 @@ fn an_endpoint_that_the_engine_moves_is_finished() {
     });
     f.container.run(|| {
         let mut netlink = Netlink::open().unwrap();
-        let link = netlink.require_link("eth0").unwrap();
+        let link = netlink.link().require("eth0").unwrap();
         // libnetwork sets its routes last, and fails if one exists already.
         let route = "224.0.0.0/4".parse().unwrap();
-        assert!(netlink.add_link_route(link.index, route).unwrap());
-        let reachable = get(Table::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();
+        assert!(netlink.route().add_on_link(link.index, route).unwrap());
+        let reachable = get(SysctlGroup::Ipv4Neigh, "eth0", "base_reachable_time_ms").unwrap();
         assert_eq!(reachable, "5000");
     });
     assert_eq!(f.host.run(|| unplug("mesh", "endpoint-1").unwrap()), 1);
@@ -434,7 +456,7 @@ fn a_failed_endpoint_leaves_nothing() {
     let mut steps = 0;
     while f
         .host
-        .run(|| endpoint::make(&endpoint, &mut Plan::failing_at(steps)).is_err())
+        .run(|| endpoint::make(&endpoint, &mut StepPlan::failing_at(steps)).is_err())
     {
         assert_eq!(f.state(), before, "step {steps}");
         steps += 1;

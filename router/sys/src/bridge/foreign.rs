@@ -4,7 +4,7 @@
 
 use super::is_ours;
 use crate::SysError;
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{LinkEntry, Netlink};
 
 /// Alias of a bridge of another owner that the mesh uses; set by the router, or by an operator who permits it.
 pub(super) const MARK: &str = "mesh";
@@ -38,12 +38,12 @@ pub(super) fn check_name(name: &str) -> Result<(), SysError> {
 }
 
 /// Refuses a bridge that is in use, unless the mesh used it before or it is marked.
-pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
+pub(super) fn check(netlink: &mut Netlink, link: &LinkEntry, name: &str) -> Result<(), SysError> {
     check_name(name)?;
     if link.alias.as_deref() == Some(MARK) {
         return Ok(());
     }
-    let links = netlink.links()?;
+    let links = netlink.link().list()?;
     let ports = || links.iter().filter(|l| l.master == Some(link.index));
     if ports().any(|port| is_ours(port, name)) {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<()
     if let Some(port) = ports().next() {
         return Err(in_use(name, &format!("it has a port, {}", port.name)));
     }
-    let addresses = netlink.addresses()?;
+    let addresses = netlink.address().list()?;
     let is_link_local = |ip: std::net::IpAddr| match ip {
         std::net::IpAddr::V4(_) => false,
         std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -70,19 +70,19 @@ pub(super) fn check(netlink: &mut Netlink, link: &Link, name: &str) -> Result<()
 
 /// Marks a bridge of another owner as used, and fixes its MTU, which would follow that of the mesh's ports if it was
 /// never set.
-pub(super) fn borrow(netlink: &mut Netlink, link: &Link, name: &str) -> Result<(), SysError> {
-    let links = netlink.links()?;
+pub(super) fn borrow(netlink: &mut Netlink, link: &LinkEntry, name: &str) -> Result<(), SysError> {
+    let links = netlink.link().list()?;
     let mut ports = links.iter().filter(|l| l.master == Some(link.index));
     if let Ok(mtu) = u16::try_from(link.mtu)
         && !ports.any(|port| is_ours(port, name))
     {
         // The kernel ignores a value that is set already.
-        netlink.set_mtu(link.index, mtu.saturating_sub(1))?;
-        netlink.set_mtu(link.index, mtu)?;
+        netlink.link().set_mtu(link.index, mtu.saturating_sub(1))?;
+        netlink.link().set_mtu(link.index, mtu)?;
     }
     match link.alias {
         Some(_) => Ok(()),
-        None => netlink.set_alias(link.index, MARK),
+        None => netlink.link().set_alias(link.index, MARK),
     }
 }
 

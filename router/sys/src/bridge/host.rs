@@ -5,13 +5,13 @@ use mesh_proto::ids::Mac;
 
 use super::find_bridge;
 use crate::SysError;
-use crate::arp;
-use crate::netlink::{Link, Netlink, RouteEntry};
-use crate::sysctl::{self, Table};
+use crate::interface::arp;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, RouteEntry};
 
 /// Result of [`add_addresses`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
+pub struct AddedAddresses {
     /// MAC address of the bridge, which is that of the host in the mesh.
     pub mac: Mac,
     /// Addresses that the bridge did not have before.
@@ -23,7 +23,7 @@ pub struct Added {
 /// # Errors
 /// [`SysError::is_not_found`] if there is no such bridge; the errno of the failed system call. Addresses added before
 /// the failure stay.
-pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysError> {
+pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<AddedAddresses, SysError> {
     let mut netlink = Netlink::open()?;
     let link = require_bridge(&mut netlink, bridge)?;
     let mac = link
@@ -32,7 +32,7 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
     configure(bridge, addresses)?;
     let mut new = Vec::new();
     for address in addresses {
-        if netlink.add_address(link.index, *address)? {
+        if netlink.address().add(link.index, *address)? {
             new.push(*address);
         }
     }
@@ -42,7 +42,7 @@ pub fn add_addresses(bridge: &str, addresses: &[IpNet]) -> Result<Added, SysErro
             tracing::debug!(%error, %address, "not announced");
         }
     }
-    Ok(Added { mac, new })
+    Ok(AddedAddresses { mac, new })
 }
 
 /// Returns the bridge's MAC address; `None` if there is no such bridge.
@@ -65,7 +65,7 @@ pub fn remove_addresses(bridge: &str, addresses: &[IpNet]) -> Result<(), SysErro
     };
     let mut result = Ok(());
     for address in addresses {
-        match netlink.del_address(link.index, *address) {
+        match netlink.address().delete(link.index, *address) {
             Err(error) if !error.is_not_found() => result = result.and(Err(error)),
             _ => {}
         }
@@ -80,7 +80,7 @@ pub fn remove_addresses(bridge: &str, addresses: &[IpNet]) -> Result<(), SysErro
 /// The conflict, and how to resolve it.
 pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
-    let links = netlink.links()?;
+    let links = netlink.link().list()?;
     let bridge = links.iter().find(|link| link.name == bridge);
     let bridge = bridge.map(|link| link.index);
     let name = |index: Option<u32>| {
@@ -88,7 +88,7 @@ pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
         link.map_or("another interface", |link| link.name.as_str())
     };
     let refused = |why: String| Err(SysError::other(format!("expose {address}"), why));
-    for entry in netlink.addresses()? {
+    for entry in netlink.address().list()? {
         if entry.address.addr() == address.addr() && Some(entry.link) != bridge {
             let name = name(Some(entry.link));
             return refused(format!(
@@ -96,7 +96,7 @@ pub fn check_address(bridge: &str, address: IpNet) -> Result<(), SysError> {
             ));
         }
     }
-    let routes = netlink.routes()?;
+    let routes = netlink.route().list()?;
     let mut others = routes
         .iter()
         .filter(|route| route.link != bridge || bridge.is_none());
@@ -132,18 +132,18 @@ fn configure(bridge: &str, addresses: &[IpNet]) -> Result<(), SysError> {
         ("arp_announce", "2"),
         ("forwarding", "1"),
     ] {
-        sysctl::set_if_present(Table::Ipv4Conf, bridge, key, value)?;
+        sysctl::set_if_present(SysctlGroup::Ipv4Conf, bridge, key, value)?;
     }
     if addresses.iter().any(|address| address.addr().is_ipv6()) {
-        sysctl::set_if_present(Table::Ipv6Conf, bridge, "disable_ipv6", "0")?;
+        sysctl::set_if_present(SysctlGroup::Ipv6Conf, bridge, "disable_ipv6", "0")?;
     }
     Ok(())
 }
 
-fn require_bridge(netlink: &mut Netlink, name: &str) -> Result<Link, SysError> {
+fn require_bridge(netlink: &mut Netlink, name: &str) -> Result<LinkEntry, SysError> {
     match find_bridge(netlink, name)? {
         Some(link) => Ok(link),
-        None => netlink.require_link(name),
+        None => netlink.link().require(name),
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
             mtu: 1_376,
             mac: None,
         };
-        netlink.create_bridge(&bridge).unwrap();
+        netlink.link().create_bridge(&bridge).unwrap();
         let pair = VethSpec {
             name: "a",
             peer_name: "b",
@@ -173,13 +173,13 @@ mod tests {
             peer_mac: None,
             mtu: 1_500,
         };
-        netlink.create_veth(&pair).unwrap();
+        netlink.link().create_veth(&pair).unwrap();
         for name in ["mesh", "a", "b"] {
-            let index = netlink.require_link(name).unwrap().index;
-            netlink.set_up(index).unwrap();
+            let index = netlink.link().require(name).unwrap().index;
+            netlink.link().set_up(index).unwrap();
         }
-        let a = netlink.require_link("a").unwrap().index;
-        netlink.add_address(a, net("192.0.2.1/24")).unwrap();
+        let a = netlink.link().require("a").unwrap().index;
+        netlink.address().add(a, net("192.0.2.1/24")).unwrap();
         netlink
     }
 
@@ -193,7 +193,7 @@ mod tests {
             let both = [net("10.2.1.1/24"), net("fd00::5/64")];
             let added = add_addresses("mesh", &both).unwrap();
             assert_eq!(added.new, both);
-            assert_eq!(Some(added.mac), netlink.require_link("mesh").unwrap().mac);
+            assert_eq!(Some(added.mac), netlink.link().require("mesh").unwrap().mac);
             assert!(add_addresses("mesh", &both).unwrap().new.is_empty());
             remove_addresses("mesh", &both[..1]).unwrap();
             remove_addresses("mesh", &both[..1]).unwrap();
@@ -210,8 +210,8 @@ mod tests {
         }
         NamedNetns::new().run(|| {
             let mut netlink = host();
-            let bridge = netlink.require_link("mesh").unwrap().index;
-            netlink.add_address(bridge, net("10.2.1.1/24")).unwrap();
+            let bridge = netlink.link().require("mesh").unwrap().index;
+            netlink.address().add(bridge, net("10.2.1.1/24")).unwrap();
             for (address, words) in [
                 ("192.0.2.1/32", "a of this host has that address"),
                 ("192.0.2.7/24", "reaches 192.0.2.0/24 by a"),

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
-use super::{BridgeConfig, Outcome, Role};
+use super::{AliasRole, BridgeConfig, Outcome};
 use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
 use super::{wait_forwarding, without_ip_stack};
-use crate::ethtool::disable_offloads;
-use crate::netlink::{Link, Netlink, VethSpec};
-use crate::packet::PacketSocket;
-use crate::plan::Plan;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::netlink::{LinkEntry, Netlink, VethSpec};
+use crate::plan::StepPlan;
+use crate::socket::packet::PacketSocket;
 
 /// EtherType for local experiments (IEEE 802, 0x88b5), which no receiver interprets.
 const PROBE: u16 = 0x88b5;
@@ -35,51 +36,17 @@ pub fn join(
     nonce: [u8; 16],
 ) -> Result<Outcome, SysError> {
     let mut netlink = Netlink::open()?;
-    let refused = |why: String| SysError::other(format!("attach the bridge {other}"), why);
     if other == config.name {
-        return Err(refused("that is the mesh's own bridge".into()));
+        return Err(refused(other, "that is the mesh's own bridge"));
     }
-    let ours = netlink.require_link(&config.name)?;
-    let there = match netlink.link_by_name(other)? {
-        Some(link) if link.kind.as_deref() == Some("bridge") => link,
-        Some(_) => {
-            return Err(refused(
-                "that interface is no bridge of the Linux kernel".into(),
-            ));
-        }
-        None => return Err(refused("there is no such interface on this host".into())),
-    };
-    let pair = Pair::of(&config.name, other);
-    let ends = (
-        netlink.link_by_name(&pair.here)?,
-        netlink.link_by_name(&pair.there)?,
-    );
-    if let (Some(a), Some(b)) = &ends
-        && is_pair(a, b)
-        && is_ours(a, &config.name)
-        && a.master == Some(ours.index)
-        && b.master == Some(there.index)
-    {
-        for end in [a, b].into_iter().filter(|end| !end.up) {
-            netlink.set_up(end.index)?;
-        }
+    let ours = netlink.link().require(&config.name)?;
+    let there = require_bridge(&mut netlink, other)?;
+    let pair = JoinPair::of(&config.name, other);
+    if is_joined(&mut netlink, config, &pair, (&ours, &there))? {
         return Ok(Outcome::Existing);
     }
-    for end in [ends.0, ends.1].into_iter().flatten() {
-        delete_stale(&mut netlink, &end, &config.name)?;
-    }
-    let links = netlink.links()?;
-    if let Some(port) = way(&links, there.index, ours.index) {
-        return Err(refused(format!(
-            "it leads to the mesh already, by its port {port}; that would be a loop"
-        )));
-    }
-    if there.up && ours.up && comes_round(&ours, &there, nonce)? {
-        return Err(refused(
-            "what the mesh sends comes out there already, by another host or interface; that would be a loop".into(),
-        ));
-    }
-    let mut plan = Plan::new();
+    refuse_loop(&mut netlink, (&ours, &there), nonce)?;
+    let mut plan = StepPlan::new();
     connect(
         &mut netlink,
         config,
@@ -92,25 +59,90 @@ pub fn join(
     Ok(Outcome::Created)
 }
 
+fn refused(other: &str, why: impl Into<String>) -> SysError {
+    SysError::other(format!("attach the bridge {other}"), why.into())
+}
+
+fn require_bridge(netlink: &mut Netlink, other: &str) -> Result<LinkEntry, SysError> {
+    match netlink.link().by_name(other)? {
+        Some(link) if link.kind.as_deref() == Some("bridge") => Ok(link),
+        Some(_) => Err(refused(
+            other,
+            "that interface is no bridge of the Linux kernel",
+        )),
+        None => Err(refused(other, "there is no such interface on this host")),
+    }
+}
+
+/// True if the pair joins the two bridges; its ends are then set up. Otherwise deletes what there is of it.
+fn is_joined(
+    netlink: &mut Netlink,
+    config: &BridgeConfig,
+    pair: &JoinPair,
+    (ours, there): (&LinkEntry, &LinkEntry),
+) -> Result<bool, SysError> {
+    let ends = (
+        netlink.link().by_name(&pair.here)?,
+        netlink.link().by_name(&pair.there)?,
+    );
+    if let (Some(a), Some(b)) = &ends
+        && is_pair(a, b)
+        && is_ours(a, &config.name)
+        && a.master == Some(ours.index)
+        && b.master == Some(there.index)
+    {
+        for end in [a, b].into_iter().filter(|end| !end.up) {
+            netlink.link().set_up(end.index)?;
+        }
+        return Ok(true);
+    }
+    for end in [ends.0, ends.1].into_iter().flatten() {
+        delete_stale(netlink, &end, &config.name)?;
+    }
+    Ok(false)
+}
+
+/// Fails if the bridges are connected already, over this host or outside of it.
+fn refuse_loop(
+    netlink: &mut Netlink,
+    (ours, there): (&LinkEntry, &LinkEntry),
+    nonce: [u8; 16],
+) -> Result<(), SysError> {
+    let links = netlink.link().list()?;
+    if let Some(port) = way(&links, there.index, ours.index) {
+        return Err(refused(
+            &there.name,
+            format!("it leads to the mesh already, by its port {port}; that would be a loop"),
+        ));
+    }
+    if there.up && ours.up && comes_round(ours, there, nonce)? {
+        return Err(refused(
+            &there.name,
+            "what the mesh sends comes out there already, by another host or interface; that would be a loop",
+        ));
+    }
+    Ok(())
+}
+
 /// Removes the veth pair to `other`. Returns true if there was one.
 ///
 /// # Errors
 /// The errno of the failed system call.
 pub fn leave(bridge: &str, other: &str) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
-    match netlink.link_by_name(&Pair::of(bridge, other).here)? {
+    match netlink.link().by_name(&JoinPair::of(bridge, other).here)? {
         Some(end) => delete_if_ours(&mut netlink, &end, bridge).map(|()| true),
         None => Ok(false),
     }
 }
 
 /// Names of the two ends of the veth pair: in the mesh's bridge, and in the other one.
-struct Pair {
+struct JoinPair {
     here: String,
     there: String,
 }
 
-impl Pair {
+impl JoinPair {
     fn of(bridge: &str, other: &str) -> Self {
         Self {
             here: ifname::hashed(&[bridge, "bridge", other]),
@@ -122,10 +154,10 @@ impl Pair {
 fn connect(
     netlink: &mut Netlink,
     config: &BridgeConfig,
-    pair: &Pair,
-    (ours, there): (&Link, &Link),
+    pair: &JoinPair,
+    (ours, there): (&LinkEntry, &LinkEntry),
     offloads_off: bool,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<(), SysError> {
     let spec = VethSpec {
         name: &pair.here,
@@ -135,7 +167,7 @@ fn connect(
         mtu: config.mtu,
     };
     let undo = delete_later(pair.here.clone());
-    plan.step_with_undo("create pair", || netlink.create_veth(&spec), undo)?;
+    plan.step_with_undo("create pair", || netlink.link().create_veth(&spec), undo)?;
     // The other bridge may take its MTU from its smallest port, so its port gets its present MTU.
     let other_mtu = u16::try_from(there.mtu).unwrap_or(u16::MAX);
     let ends = [
@@ -143,17 +175,17 @@ fn connect(
         (&pair.there, there, other_mtu),
     ];
     for (name, master, mtu) in ends {
-        let end = netlink.require_link(name)?;
-        let alias = alias(&config.name, Role::Joint, &there.name);
-        plan.step("mark pair", || netlink.set_alias(end.index, &alias))?;
+        let end = netlink.link().require(name)?;
+        let alias = alias(&config.name, AliasRole::Uplink, &there.name);
+        plan.step("mark pair", || netlink.link().set_alias(end.index, &alias))?;
         plan.step("configure pair", || without_ip_stack(netlink, &end, mtu))?;
         if offloads_off {
             plan.step("switch offloads off", || disable_offloads(name))?;
         }
         plan.step("put pair into bridges", || {
-            netlink.set_master(end.index, master.index)
+            netlink.link().set_master(end.index, master.index)
         })?;
-        plan.step("set pair up", || netlink.set_up(end.index))?;
+        plan.step("set pair up", || netlink.link().set_up(end.index))?;
     }
     plan.step("wait for the bridge", || {
         wait_forwarding(netlink, &pair.here)
@@ -161,8 +193,8 @@ fn connect(
 }
 
 /// Returns the port of the bridge `from` by which veth pairs lead to the bridge `to`, directly or over other bridges.
-fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
-    let by_index: BTreeMap<u32, &Link> = links.iter().map(|link| (link.index, link)).collect();
+fn way(links: &[LinkEntry], from: u32, to: u32) -> Option<String> {
+    let by_index: BTreeMap<u32, &LinkEntry> = links.iter().map(|link| (link.index, link)).collect();
     let ports = links.iter().filter_map(|link| {
         let peer = by_index.get(&link.peer_index?)?;
         let is_here = link.peer_netns.is_none() && link.kind.as_deref() == Some("veth");
@@ -186,8 +218,8 @@ fn way(links: &[Link], from: u32, to: u32) -> Option<String> {
     None
 }
 
-/// Returns true if a broadcast sent on the mesh's bridge arrives at the other one.
-fn comes_round(ours: &Link, there: &Link, nonce: [u8; 16]) -> Result<bool, SysError> {
+/// True if a broadcast sent on the mesh's bridge arrives at the other one.
+fn comes_round(ours: &LinkEntry, there: &LinkEntry, nonce: [u8; 16]) -> Result<bool, SysError> {
     let frame = probe(ours.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1])), nonce);
     let receiver = PacketSocket::open(there.index, PROBE)?;
     let sender = PacketSocket::open(ours.index, 0)?;
@@ -233,9 +265,9 @@ mod tests {
             mtu: 1_500,
             mac: None,
         };
-        netlink.create_bridge(&spec).unwrap();
-        let index = netlink.require_link(name).unwrap().index;
-        netlink.set_up(index).unwrap();
+        netlink.link().create_bridge(&spec).unwrap();
+        let index = netlink.link().require(name).unwrap().index;
+        netlink.link().set_up(index).unwrap();
         index
     }
 
@@ -247,11 +279,11 @@ mod tests {
             peer_mac: None,
             mtu: 1_500,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
         for (name, master) in ends {
-            let index = netlink.require_link(name).unwrap().index;
-            netlink.set_master(index, master).unwrap();
-            netlink.set_up(index).unwrap();
+            let index = netlink.link().require(name).unwrap().index;
+            netlink.link().set_master(index, master).unwrap();
+            netlink.link().set_up(index).unwrap();
         }
     }
 
@@ -283,22 +315,22 @@ mod tests {
                 join(&config, "br1", false, [2; 16]).unwrap(),
                 Outcome::Existing
             );
-            assert_eq!(netlink.require_link("br1").unwrap().mtu, 1_500);
-            let pair = Pair::of("mesh", "br1");
-            netlink.delete_link_by_name(&pair.there).unwrap();
+            assert_eq!(netlink.link().require("br1").unwrap().mtu, 1_500);
+            let pair = JoinPair::of("mesh", "br1");
+            netlink.link().delete_by_name(&pair.there).unwrap();
             assert_eq!(
                 join(&config, "br1", true, [3; 16]).unwrap(),
                 Outcome::Created
             );
-            let end = netlink.require_link(&pair.there).unwrap().index;
-            netlink.set_nomaster(end).unwrap();
+            let end = netlink.link().require(&pair.there).unwrap().index;
+            netlink.link().set_nomaster(end).unwrap();
             assert_eq!(
                 join(&config, "br1", true, [4; 16]).unwrap(),
                 Outcome::Created
             );
             assert!(leave("mesh", "br1").unwrap());
             assert!(!leave("mesh", "br1").unwrap());
-            assert!(netlink.link_by_name(&pair.there).unwrap().is_none());
+            assert!(netlink.link().by_name(&pair.there).unwrap().is_none());
         });
     }
 
@@ -310,15 +342,18 @@ mod tests {
         NamedNetns::new().run(|| {
             let config = mesh();
             let mut netlink = Netlink::open().unwrap();
-            let ours = netlink.require_link("mesh").unwrap().index;
+            let ours = netlink.link().require("mesh").unwrap().index;
             let (one, two) = (bridge(&mut netlink, "br1"), bridge(&mut netlink, "br2"));
             veth(&mut netlink, [("a", one), ("b", two)]);
             let refused = |other: &str| {
-                let before = Netlink::open().unwrap().links().unwrap().len();
+                let before = Netlink::open().unwrap().link().list().unwrap().len();
                 let error = join(&config, other, false, [9; 16])
                     .unwrap_err()
                     .to_string();
-                assert_eq!(Netlink::open().unwrap().links().unwrap().len(), before);
+                assert_eq!(
+                    Netlink::open().unwrap().link().list().unwrap().len(),
+                    before
+                );
                 error
             };
             assert!(refused("mesh").contains("own bridge"));
@@ -346,7 +381,7 @@ mod tests {
         NamedNetns::new().run(|| {
             let config = mesh();
             let mut netlink = Netlink::open().unwrap();
-            let ours = netlink.require_link("mesh").unwrap().index;
+            let ours = netlink.link().require("mesh").unwrap().index;
             let one = bridge(&mut netlink, "br1");
             // Two cables to a switch in another namespace.
             for (name, far, master) in [("a", "x", ours), ("b", "y", one)] {
@@ -357,10 +392,10 @@ mod tests {
                     peer_mac: None,
                     mtu: 1_500,
                 };
-                netlink.create_veth(&spec).unwrap();
-                let index = netlink.require_link(name).unwrap().index;
-                netlink.set_master(index, master).unwrap();
-                netlink.set_up(index).unwrap();
+                netlink.link().create_veth(&spec).unwrap();
+                let index = netlink.link().require(name).unwrap().index;
+                netlink.link().set_master(index, master).unwrap();
+                netlink.link().set_up(index).unwrap();
             }
             join(&config, "br1", false, [6; 16]).unwrap();
             leave("mesh", "br1").unwrap();
@@ -368,9 +403,9 @@ mod tests {
                 let mut netlink = Netlink::open().unwrap();
                 let switch = bridge(&mut netlink, "sw");
                 for name in ["x", "y"] {
-                    let index = netlink.require_link(name).unwrap().index;
-                    netlink.set_master(index, switch).unwrap();
-                    netlink.set_up(index).unwrap();
+                    let index = netlink.link().require(name).unwrap().index;
+                    netlink.link().set_master(index, switch).unwrap();
+                    netlink.link().set_up(index).unwrap();
                     wait_forwarding(&mut netlink, name).unwrap();
                 }
             });

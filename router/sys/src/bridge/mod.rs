@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
-use crate::ethtool::disable_offloads;
-use crate::netlink::{BridgeSpec, Link, Netlink, VethSpec};
-use crate::plan::Plan;
-use crate::sysctl::{self, Table};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
+use crate::interface::ethtool::disable_offloads;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{BridgeSpec, LinkEntry, Netlink, VethSpec};
+use crate::plan::StepPlan;
 
 mod foreign;
 pub mod host;
@@ -73,26 +74,26 @@ pub struct Ensured {
 
 /// Role of an interface, as given by its alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum AliasRole {
     Bridge,
     Port,
     /// VXLAN device of the kernel fast path.
     Vxlan,
     /// Veth pair to another bridge of this host.
-    Joint,
+    Uplink,
     /// Host's end of a container's veth pair.
     Host,
     /// Container's end of its veth pair.
     Container,
 }
 
-impl Role {
+impl AliasRole {
     fn word(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Port => "port",
             Self::Vxlan => "vxlan",
-            Self::Joint => "joint",
+            Self::Uplink => "joint",
             Self::Host => "host",
             Self::Container => "container",
         }
@@ -107,7 +108,7 @@ impl Role {
 /// The name is invalid, or belongs to an interface that is no bridge, to a bridge of an engine, or to a bridge in
 /// use; EPERM without CAP_NET_ADMIN. Everything created before the failure is undone.
 pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let ensured = ensure(config, &mut plan)?;
     plan.commit();
     Ok(ensured)
@@ -133,19 +134,19 @@ pub fn check_usable(name: &str) -> Result<(), SysError> {
 /// The first failure, after all others were tried.
 pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let mut ours = netlink.links()?;
+    let mut ours = netlink.link().list()?;
     if let Some(borrowed) = ours
         .iter()
         .find(|l| l.name == bridge && l.alias.as_deref() == Some(foreign::MARK))
     {
-        netlink.set_alias(borrowed.index, "")?;
+        netlink.link().set_alias(borrowed.index, "")?;
     }
     ours.retain(|link| is_ours(link, bridge));
     // The bridge last: until then its ports have carrier and local containers can communicate.
     ours.sort_by_key(|link| link.kind.as_deref() == Some("bridge"));
     let mut result = Ok(ours.len());
     for link in &ours {
-        match netlink.delete_link(link.index) {
+        match netlink.link().delete(link.index) {
             Err(e) if !e.is_not_found() => result = result.and(Err(e)),
             _ => {}
         }
@@ -154,7 +155,7 @@ pub fn remove_all(bridge: &str) -> Result<usize, SysError> {
 }
 
 /// Returns the alias of an interface; `detail` distinguishes the interfaces of containers.
-pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
+pub(crate) fn alias(bridge: &str, role: AliasRole, detail: &str) -> String {
     let word = role.word();
     if detail.is_empty() {
         format!("mesh:{bridge}:{word}")
@@ -164,7 +165,7 @@ pub(crate) fn alias(bridge: &str, role: Role, detail: &str) -> String {
 }
 
 /// Returns true if the alias is one of this bridge.
-pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
+pub(crate) fn is_ours(link: &LinkEntry, bridge: &str) -> bool {
     let alias = link.alias.as_deref().unwrap_or_default();
     alias
         .strip_prefix("mesh:")
@@ -173,8 +174,11 @@ pub(crate) fn is_ours(link: &Link, bridge: &str) -> bool {
 }
 
 /// Returns the bridge with that name; an interface of another kind is an error.
-pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, SysError> {
-    let found = netlink.link_by_name(name)?;
+pub(crate) fn find_bridge(
+    netlink: &mut Netlink,
+    name: &str,
+) -> Result<Option<LinkEntry>, SysError> {
+    let found = netlink.link().by_name(name)?;
     match found.as_ref().and_then(|link| link.kind.as_deref()) {
         Some("bridge") => Ok(found),
         _ if found.is_none() => Ok(None),
@@ -185,7 +189,7 @@ pub(crate) fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<Option<Li
     }
 }
 
-fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
+fn ensure(config: &BridgeConfig, plan: &mut StepPlan) -> Result<Ensured, SysError> {
     let mut netlink = Netlink::open()?;
     let (link, bridge) = match find_bridge(&mut netlink, &config.name)? {
         Some(link) => (link, Outcome::Existing),
@@ -206,7 +210,7 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
         })?;
     }
     if !link.up {
-        plan.step("set bridge up", || netlink.set_up(link.index))?;
+        plan.step("set bridge up", || netlink.link().set_up(link.index))?;
     }
     let (port, port_interface) = match config.port {
         PortKind::Veth => (
@@ -225,49 +229,68 @@ fn ensure(config: &BridgeConfig, plan: &mut Plan) -> Result<Ensured, SysError> {
     })
 }
 
-fn create(netlink: &mut Netlink, config: &BridgeConfig, plan: &mut Plan) -> Result<Link, SysError> {
+fn create(
+    netlink: &mut Netlink,
+    config: &BridgeConfig,
+    plan: &mut StepPlan,
+) -> Result<LinkEntry, SysError> {
     let spec = BridgeSpec {
         name: &config.name,
         mtu: config.mtu,
         mac: config.mac,
     };
     let undo = delete_later(config.name.clone());
-    plan.step_with_undo("create bridge", || netlink.create_bridge(&spec), undo)?;
-    let link = netlink.require_link(&config.name)?;
-    let alias = alias(&config.name, Role::Bridge, "");
-    plan.step("mark bridge", || netlink.set_alias(link.index, &alias))?;
+    plan.step_with_undo(
+        "create bridge",
+        || netlink.link().create_bridge(&spec),
+        undo,
+    )?;
+    let link = netlink.link().require(&config.name)?;
+    let alias = alias(&config.name, AliasRole::Bridge, "");
+    plan.step("mark bridge", || {
+        netlink.link().set_alias(link.index, &alias)
+    })?;
     // Once set explicitly, the address no longer follows the lowest one among the ports.
     if let Some(mac) = link.mac {
-        plan.step("fix MAC of bridge", || netlink.set_mac(link.index, mac))?;
+        plan.step("fix MAC of bridge", || {
+            netlink.link().set_mac(link.index, mac)
+        })?;
     }
     Ok(link)
 }
 
-fn configure(netlink: &mut Netlink, link: &Link, config: &BridgeConfig) -> Result<(), SysError> {
-    netlink.configure_bridge(link.index)?;
+fn configure(
+    netlink: &mut Netlink,
+    link: &LinkEntry,
+    config: &BridgeConfig,
+) -> Result<(), SysError> {
+    netlink.link().configure_bridge(link.index)?;
     // Set even if it is right already: an MTU that was never set follows the ports.
-    netlink.set_mtu(link.index, config.mtu)?;
+    netlink.link().set_mtu(link.index, config.mtu)?;
     // No link-local address either (mode 1): the host is no member of the mesh unless it is exposed.
     for (key, value) in [
         ("accept_ra", "0"),
         ("autoconf", "0"),
         ("addr_gen_mode", "1"),
     ] {
-        sysctl::prefer(Table::Ipv6Conf, &config.name, key, value);
+        sysctl::prefer(SysctlGroup::Ipv6Conf, &config.name, key, value);
     }
     // Otherwise the host would answer ARP of containers for addresses of its other interfaces.
-    sysctl::prefer(Table::Ipv4Conf, &config.name, "arp_ignore", "1");
+    sysctl::prefer(SysctlGroup::Ipv4Conf, &config.name, "arp_ignore", "1");
     Ok(())
 }
 
 fn ensure_port(
     netlink: &mut Netlink,
-    bridge: &Link,
+    bridge: &LinkEntry,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<Outcome, SysError> {
     let (inner, outer) = ifname::port_pair(&config.name);
-    let ends = (netlink.link_by_name(&inner)?, netlink.link_by_name(&outer)?);
+    let ends = (
+        netlink.link().by_name(&inner)?,
+        netlink.link().by_name(&outer)?,
+    );
     let outcome = match &ends {
         (Some(a), Some(b)) if is_pair(a, b) && is_ours(a, &config.name) => Outcome::Existing,
         _ => {
@@ -278,17 +301,20 @@ fn ensure_port(
             Outcome::Created
         }
     };
-    let (inner, outer) = (netlink.require_link(&inner)?, netlink.require_link(&outer)?);
+    let (inner, outer) = (
+        netlink.link().require(&inner)?,
+        netlink.link().require(&outer)?,
+    );
     plan.step("configure port", || {
         configure_port(netlink, &inner, &outer, config)
     })?;
     if inner.master != Some(bridge.index) {
         plan.step("put port into bridge", || {
-            netlink.set_master(inner.index, bridge.index)
+            netlink.link().set_master(inner.index, bridge.index)
         })?;
     }
     for end in [&inner, &outer].into_iter().filter(|end| !end.up) {
-        plan.step("set port up", || netlink.set_up(end.index))?;
+        plan.step("set port up", || netlink.link().set_up(end.index))?;
     }
     wait_forwarding(netlink, &inner.name)?;
     Ok(outcome)
@@ -297,7 +323,7 @@ fn ensure_port(
 fn create_port(
     netlink: &mut Netlink,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<(), SysError> {
     let (inner, outer) = ifname::port_pair(&config.name);
     let spec = VethSpec {
@@ -308,41 +334,41 @@ fn create_port(
         mtu: config.mtu,
     };
     let undo = delete_later(inner.clone());
-    plan.step_with_undo("create port", || netlink.create_veth(&spec), undo)?;
-    let alias = alias(&config.name, Role::Port, "");
+    plan.step_with_undo("create port", || netlink.link().create_veth(&spec), undo)?;
+    let alias = alias(&config.name, AliasRole::Port, "");
     for name in [&inner, &outer] {
-        let end = netlink.require_link(name)?;
-        plan.step("mark port", || netlink.set_alias(end.index, &alias))?;
+        let end = netlink.link().require(name)?;
+        plan.step("mark port", || netlink.link().set_alias(end.index, &alias))?;
     }
     Ok(())
 }
 
 fn configure_port(
     netlink: &mut Netlink,
-    inner: &Link,
-    outer: &Link,
+    inner: &LinkEntry,
+    outer: &LinkEntry,
     config: &BridgeConfig,
 ) -> Result<(), SysError> {
     for end in [inner, outer] {
         without_ip_stack(netlink, end, config.mtu)?;
         disable_offloads(&end.name)?;
     }
-    netlink.set_noarp(outer.index)?;
+    netlink.link().set_noarp(outer.index)?;
     // Strict reverse-path filtering on an interface without addresses drops every IPv4 packet.
-    sysctl::prefer(Table::Ipv4Conf, &outer.name, "rp_filter", "1");
+    sysctl::prefer(SysctlGroup::Ipv4Conf, &outer.name, "rp_filter", "1");
     Ok(())
 }
 
 /// Sets the MTU, and disables the host's IP stack on the port: frames that arrive there are for the router only.
-fn without_ip_stack(netlink: &mut Netlink, port: &Link, mtu: u16) -> Result<(), SysError> {
+fn without_ip_stack(netlink: &mut Netlink, port: &LinkEntry, mtu: u16) -> Result<(), SysError> {
     if port.mtu != u32::from(mtu) {
-        netlink.set_mtu(port.index, mtu)?;
+        netlink.link().set_mtu(port.index, mtu)?;
     }
-    sysctl::prefer(Table::Ipv6Conf, &port.name, "disable_ipv6", "1");
+    sysctl::prefer(SysctlGroup::Ipv6Conf, &port.name, "disable_ipv6", "1");
     Ok(())
 }
 
-fn is_pair(a: &Link, b: &Link) -> bool {
+fn is_pair(a: &LinkEntry, b: &LinkEntry) -> bool {
     a.peer_netns.is_none() && a.peer_index == Some(b.index) && b.peer_index == Some(a.index)
 }
 
@@ -350,7 +376,7 @@ fn is_pair(a: &Link, b: &Link) -> bool {
 /// router was killed between creating and marking it.
 pub(crate) fn delete_stale(
     netlink: &mut Netlink,
-    link: &Link,
+    link: &LinkEntry,
     bridge: &str,
 ) -> Result<(), SysError> {
     let is_half_made = link.kind.as_deref() == Some("veth")
@@ -358,7 +384,7 @@ pub(crate) fn delete_stale(
         && link.master.is_none()
         && !link.up;
     match is_half_made {
-        true => match netlink.delete_link(link.index) {
+        true => match netlink.link().delete(link.index) {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         },
@@ -369,7 +395,7 @@ pub(crate) fn delete_stale(
 /// Deletes an interface with an alias of this bridge; any other is an error.
 pub(crate) fn delete_if_ours(
     netlink: &mut Netlink,
-    link: &Link,
+    link: &LinkEntry,
     bridge: &str,
 ) -> Result<(), SysError> {
     if !is_ours(link, bridge) {
@@ -378,7 +404,7 @@ pub(crate) fn delete_if_ours(
             "an interface that is not the mesh's has it",
         ));
     }
-    match netlink.delete_link(link.index) {
+    match netlink.link().delete(link.index) {
         Err(e) if !e.is_not_found() => Err(e),
         _ => Ok(()),
     }
@@ -389,7 +415,7 @@ pub(crate) fn delete_if_ours(
 pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), SysError> {
     let deadline = Instant::now() + FORWARDING_WAIT;
     // A query for a single interface also makes the kernel check its carrier at once.
-    while !netlink.require_link(port)?.forwarding {
+    while !netlink.link().require(port)?.forwarding {
         if Instant::now() >= deadline {
             tracing::warn!(port, "the bridge does not forward yet");
             break;
@@ -402,7 +428,7 @@ pub(crate) fn wait_forwarding(netlink: &mut Netlink, port: &str) -> Result<(), S
 /// Returns the inverse of creating an interface.
 pub(crate) fn delete_later(name: String) -> impl FnOnce() + Send + 'static {
     move || {
-        let deleted = Netlink::open().and_then(|mut netlink| netlink.delete_link_by_name(&name));
+        let deleted = Netlink::open().and_then(|mut netlink| netlink.link().delete_by_name(&name));
         if let Err(e) = deleted {
             tracing::warn!(interface = name, error = %e, "left behind after a failure");
         }

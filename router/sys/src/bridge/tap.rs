@@ -2,11 +2,12 @@
 //!
 //! The device is created and owned by [`crate::port::TapPort`]; this module adds it to the bridge.
 
-use super::{BridgeConfig, Outcome, Role, alias, delete_if_ours, find_bridge, is_ours};
+use super::{AliasRole, BridgeConfig, Outcome, alias, delete_if_ours, find_bridge, is_ours};
 use super::{wait_forwarding, without_ip_stack};
-use crate::netlink::{Link, Netlink};
-use crate::plan::Plan;
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
+use crate::netlink::{LinkEntry, Netlink};
+use crate::plan::StepPlan;
 
 /// Adds the TAP device of [`ifname::tap_port`], which is open, to its bridge and sets it up. Idempotent. Its offloads
 /// are not changed. [`Outcome::Created`]: it was not in the bridge before.
@@ -18,10 +19,10 @@ pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
     let mut netlink = Netlink::open()?;
     let bridge = match find_bridge(&mut netlink, &config.name)? {
         Some(bridge) => bridge,
-        None => netlink.require_link(&config.name)?,
+        None => netlink.link().require(&config.name)?,
     };
-    let tap = netlink.require_link(&ifname::tap_port(&config.name))?;
-    let mut plan = Plan::new();
+    let tap = netlink.link().require(&ifname::tap_port(&config.name))?;
+    let mut plan = StepPlan::new();
     let outcome = attach(&mut netlink, &bridge, &tap, config, &mut plan)?;
     plan.commit();
     Ok(outcome)
@@ -30,16 +31,16 @@ pub fn ensure_tap_port(config: &BridgeConfig) -> Result<Outcome, SysError> {
 /// Adds the TAP device like [`ensure_tap_port`] if it exists, and removes a veth pair of an earlier run.
 pub(super) fn ensure_if_open(
     netlink: &mut Netlink,
-    bridge: &Link,
+    bridge: &LinkEntry,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<Outcome, SysError> {
-    if let Some(inner) = netlink.link_by_name(&ifname::port_pair(&config.name).0)?
+    if let Some(inner) = netlink.link().by_name(&ifname::port_pair(&config.name).0)?
         && is_ours(&inner, &config.name)
     {
         delete_if_ours(netlink, &inner, &config.name)?;
     }
-    match netlink.link_by_name(&ifname::tap_port(&config.name))? {
+    match netlink.link().by_name(&ifname::tap_port(&config.name))? {
         Some(tap) => attach(netlink, bridge, &tap, config, plan),
         None => Ok(Outcome::Existing),
     }
@@ -47,10 +48,10 @@ pub(super) fn ensure_if_open(
 
 fn attach(
     netlink: &mut Netlink,
-    bridge: &Link,
-    tap: &Link,
+    bridge: &LinkEntry,
+    tap: &LinkEntry,
     config: &BridgeConfig,
-    plan: &mut Plan,
+    plan: &mut StepPlan,
 ) -> Result<Outcome, SysError> {
     let ours = tap.alias.is_none() || is_ours(tap, &config.name);
     if tap.kind.as_deref() != Some("tun") || !ours {
@@ -60,8 +61,8 @@ fn attach(
         ));
     }
     if tap.alias.is_none() {
-        let alias = alias(&config.name, Role::Port, "");
-        plan.step("mark port", || netlink.set_alias(tap.index, &alias))?;
+        let alias = alias(&config.name, AliasRole::Port, "");
+        plan.step("mark port", || netlink.link().set_alias(tap.index, &alias))?;
     }
     plan.step("configure port", || {
         without_ip_stack(netlink, tap, config.mtu)
@@ -70,12 +71,12 @@ fn attach(
         Outcome::Existing
     } else {
         plan.step("put port into bridge", || {
-            netlink.set_master(tap.index, bridge.index)
+            netlink.link().set_master(tap.index, bridge.index)
         })?;
         Outcome::Created
     };
     if !tap.up {
-        plan.step("set port up", || netlink.set_up(tap.index))?;
+        plan.step("set port up", || netlink.link().set_up(tap.index))?;
     }
     wait_forwarding(netlink, &tap.name)?;
     Ok(outcome)

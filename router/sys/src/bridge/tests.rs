@@ -11,14 +11,14 @@ fn config(name: &str) -> BridgeConfig {
 }
 
 fn names() -> Vec<String> {
-    let links = Netlink::open().unwrap().links().unwrap();
+    let links = Netlink::open().unwrap().link().list().unwrap();
     let mut names: Vec<_> = links.into_iter().map(|l| l.name).collect();
     names.sort();
     names
 }
 
-fn link(name: &str) -> Link {
-    Netlink::open().unwrap().require_link(name).unwrap()
+fn link(name: &str) -> LinkEntry {
+    Netlink::open().unwrap().link().require(name).unwrap()
 }
 
 fn read(path: &str) -> String {
@@ -27,15 +27,18 @@ fn read(path: &str) -> String {
 
 #[test]
 fn aliases_tell_bridges_apart() {
-    let of = |alias: &str| Link {
+    let of = |alias: &str| LinkEntry {
         alias: Some(alias.to_owned()),
-        ..Link::default()
+        ..LinkEntry::default()
     };
-    assert!(is_ours(&of(&alias("mesh", Role::Host, "c1")), "mesh"));
-    assert!(!is_ours(&of(&alias("mesh2", Role::Host, "c1")), "mesh"));
+    assert!(is_ours(&of(&alias("mesh", AliasRole::Host, "c1")), "mesh"));
+    assert!(!is_ours(
+        &of(&alias("mesh2", AliasRole::Host, "c1")),
+        "mesh"
+    ));
     assert!(!is_ours(&of("mesh:mes"), "mesh"));
     assert!(!is_ours(&of("mesh:mesh"), "mesh"));
-    assert!(!is_ours(&Link::default(), "mesh"));
+    assert!(!is_ours(&LinkEntry::default(), "mesh"));
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn a_bridge_is_created_once_and_removed_completely() {
         let (bridge, inner, outer) = (link("mesh"), link("mesh-p"), link("mesh-r"));
         assert_eq!(bridge.mac, Some(Mac([2, 1, 2, 3, 4, 5])));
         assert!(bridge.up && inner.up && outer.up && inner.forwarding);
-        let addresses = Netlink::open().unwrap().addresses().unwrap();
+        let addresses = Netlink::open().unwrap().address().list().unwrap();
         assert!(
             addresses.iter().all(|a| a.link != bridge.index),
             "{addresses:?}"
@@ -84,19 +87,19 @@ fn deleted_interfaces_are_created_again() {
         ensure_bridge(&config("mesh")).unwrap();
         let mut netlink = Netlink::open().unwrap();
         let inner = link("mesh-p").index;
-        netlink.set_nomaster(inner).unwrap();
-        netlink.set_down(inner).unwrap();
+        netlink.link().set_nomaster(inner).unwrap();
+        netlink.link().set_down(inner).unwrap();
         let mended = ensure_bridge(&config("mesh")).unwrap();
         assert_eq!(mended.port, Outcome::Existing);
         assert!(link("mesh-p").up && link("mesh-p").master.is_some());
 
-        netlink.delete_link_by_name("mesh-r").unwrap();
+        netlink.link().delete_by_name("mesh-r").unwrap();
         let mended = ensure_bridge(&config("mesh")).unwrap();
         assert_eq!(
             (mended.bridge, mended.port),
             (Outcome::Existing, Outcome::Created)
         );
-        netlink.delete_link_by_name("mesh").unwrap();
+        netlink.link().delete_by_name("mesh").unwrap();
         let mended = ensure_bridge(&config("mesh")).unwrap();
         assert_eq!(
             (mended.bridge, mended.port),
@@ -124,8 +127,8 @@ fn interfaces_of_others_stay() {
             mtu: 1500,
             mac: None,
         };
-        netlink.create_bridge(&spec).unwrap();
-        assert!(netlink.create_bridge(&spec).unwrap_err().is_exists());
+        netlink.link().create_bridge(&spec).unwrap();
+        assert!(netlink.link().create_bridge(&spec).unwrap_err().is_exists());
         let used = ensure_bridge(&config("theirs")).unwrap();
         assert_eq!(used.bridge, Outcome::Existing);
         let theirs = || link("theirs");
@@ -135,7 +138,8 @@ fn interfaces_of_others_stay() {
         );
         // A marked bridge is accepted, whatever was done with it.
         netlink
-            .add_address(theirs().index, "10.9.0.1/24".parse().unwrap())
+            .address()
+            .add(theirs().index, "10.9.0.1/24".parse().unwrap())
             .unwrap();
         ensure_bridge(&config("theirs")).unwrap();
         assert_eq!(remove_all("theirs").unwrap(), 2);
@@ -155,7 +159,7 @@ fn a_failure_at_any_step_leaves_nothing() {
         let before = names();
         let mut steps = 0;
         loop {
-            let mut plan = Plan::failing_at(steps);
+            let mut plan = StepPlan::failing_at(steps);
             let result = ensure(&config("mesh"), &mut plan);
             if result.is_ok() {
                 break;
@@ -182,10 +186,13 @@ fn a_bridge_in_use_is_refused_unless_marked() {
                 mtu,
                 mac: None,
             };
-            netlink.create_bridge(&spec).unwrap();
+            netlink.link().create_bridge(&spec).unwrap();
         }
         let address = "10.9.0.1/24".parse().unwrap();
-        netlink.add_address(link("theirs").index, address).unwrap();
+        netlink
+            .address()
+            .add(link("theirs").index, address)
+            .unwrap();
         let pair = VethSpec {
             name: "a",
             peer_name: "b",
@@ -193,8 +200,9 @@ fn a_bridge_in_use_is_refused_unless_marked() {
             peer_mac: None,
             mtu: 1500,
         };
-        netlink.create_veth(&pair).unwrap();
+        netlink.link().create_veth(&pair).unwrap();
         netlink
+            .link()
             .set_master(link("a").index, link("full").index)
             .unwrap();
         let before = names();
@@ -218,7 +226,10 @@ fn a_bridge_in_use_is_refused_unless_marked() {
                 .iter()
                 .all(|n| link(n).mtu == 1500)
         );
-        netlink.set_alias(link("full").index, "mesh").unwrap();
+        netlink
+            .link()
+            .set_alias(link("full").index, "mesh")
+            .unwrap();
         ensure_bridge(&config("full")).unwrap();
         assert_eq!(link("full").mtu, 1500);
     });

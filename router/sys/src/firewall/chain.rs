@@ -16,12 +16,12 @@ pub(super) struct Chain<'a> {
     pub(super) name: &'a str,
     /// Built-in chain with the jump.
     pub(super) from: &'static str,
-    pub(super) place: Place,
+    pub(super) place: JumpPosition,
 }
 
 /// Position of the jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum JumpPosition {
     /// Before all others when it is inserted; later only before a rule that drops everything.
     First,
     /// Always before all others.
@@ -40,7 +40,7 @@ impl Chain<'_> {
     /// reached.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
         let from = self.list_from()?.unwrap_or_default();
-        if self.jumps(&from).len() != 1 || self.target(&from) != Target::InPlace {
+        if self.jumps(&from).len() != 1 || self.target(&from) != JumpTarget::InPlace {
             return Ok(None);
         }
         self.rules()
@@ -91,9 +91,9 @@ impl Chain<'_> {
         let from = self.list_from()?.unwrap_or_default();
         let mut old = self.jumps(&from);
         match self.target(&from) {
-            Target::InPlace => drop(old.drain(..1)),
-            Target::End => self.change(&["-A", self.from, "-j", self.name])?,
-            Target::At(position) => {
+            JumpTarget::InPlace => drop(old.drain(..1)),
+            JumpTarget::End => self.change(&["-A", self.from, "-j", self.name])?,
+            JumpTarget::At(position) => {
                 self.change(&["-I", self.from, &position.to_string(), "-j", self.name])?;
                 for behind in old.iter_mut().filter(|old| **old >= position) {
                     *behind += 1;
@@ -107,23 +107,23 @@ impl Chain<'_> {
     }
 
     /// Returns the position for the jump, given a listing of the built-in chain.
-    fn target(&self, from: &str) -> Target {
+    fn target(&self, from: &str) -> JumpTarget {
         let first = self.jumps(from).first().copied();
         match self.place {
-            Place::First => match (first, end_of_all(from)) {
-                (Some(jump), Some(end)) if jump > end => Target::At(1),
-                (Some(_), _) => Target::InPlace,
-                (None, _) => Target::At(1),
+            JumpPosition::First => match (first, end_of_all(from)) {
+                (Some(jump), Some(end)) if jump > end => JumpTarget::At(1),
+                (Some(_), _) => JumpTarget::InPlace,
+                (None, _) => JumpTarget::At(1),
             },
-            Place::Front => match first {
-                Some(1) => Target::InPlace,
-                _ => Target::At(1),
+            JumpPosition::Front => match first {
+                Some(1) => JumpTarget::InPlace,
+                _ => JumpTarget::At(1),
             },
-            Place::Last => match (first, end_of_all(from)) {
-                (Some(jump), Some(end)) if jump > end => Target::At(end),
-                (Some(_), _) => Target::InPlace,
-                (None, Some(end)) => Target::At(end),
-                (None, None) => Target::End,
+            JumpPosition::Last => match (first, end_of_all(from)) {
+                (Some(jump), Some(end)) if jump > end => JumpTarget::At(end),
+                (Some(_), _) => JumpTarget::InPlace,
+                (None, Some(end)) => JumpTarget::At(end),
+                (None, None) => JumpTarget::End,
             },
         }
     }
@@ -175,7 +175,7 @@ impl Chain<'_> {
 
 /// Position for the jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+enum JumpTarget {
     InPlace,
     At(usize),
     End,
@@ -203,7 +203,7 @@ mod tests {
         table: "filter",
         name: "mesh-expose-mesh",
         from: "FORWARD",
-        place: Place::Last,
+        place: JumpPosition::Last,
     };
 
     fn listing(rules: &[&str]) -> String {
@@ -218,30 +218,30 @@ mod tests {
         let some = "-i eth1 -j DROP";
         let rest = "-j REJECT --reject-with icmp-host-prohibited";
         for (rules, expected) in [
-            (&[][..], Target::End),
-            (&[docker, some], Target::End),
-            (&[docker, some, rest], Target::At(3)),
-            (&[docker, ours, some], Target::InPlace),
-            (&[docker, ours, rest], Target::InPlace),
-            (&[rest, ours], Target::At(1)),
-            (&["-j DROP"], Target::At(1)),
-            (&["-j mesh-expose-mesh2"], Target::End),
+            (&[][..], JumpTarget::End),
+            (&[docker, some], JumpTarget::End),
+            (&[docker, some, rest], JumpTarget::At(3)),
+            (&[docker, ours, some], JumpTarget::InPlace),
+            (&[docker, ours, rest], JumpTarget::InPlace),
+            (&[rest, ours], JumpTarget::At(1)),
+            (&["-j DROP"], JumpTarget::At(1)),
+            (&["-j mesh-expose-mesh2"], JumpTarget::End),
         ] {
             assert_eq!(CHAIN.target(&listing(rules)), expected, "{rules:?}");
         }
         let first = Chain {
-            place: Place::First,
+            place: JumpPosition::First,
             ..CHAIN
         };
-        assert_eq!(first.target(&listing(&[docker])), Target::At(1));
-        assert_eq!(first.target(&listing(&[docker, ours])), Target::InPlace);
-        assert_eq!(first.target(&listing(&[rest, ours])), Target::At(1));
+        assert_eq!(first.target(&listing(&[docker])), JumpTarget::At(1));
+        assert_eq!(first.target(&listing(&[docker, ours])), JumpTarget::InPlace);
+        assert_eq!(first.target(&listing(&[rest, ours])), JumpTarget::At(1));
         let front = Chain {
-            place: Place::Front,
+            place: JumpPosition::Front,
             ..CHAIN
         };
-        assert_eq!(front.target(&listing(&[docker, ours])), Target::At(1));
-        assert_eq!(front.target(&listing(&[ours, docker])), Target::InPlace);
+        assert_eq!(front.target(&listing(&[docker, ours])), JumpTarget::At(1));
+        assert_eq!(front.target(&listing(&[ours, docker])), JumpTarget::InPlace);
         assert_eq!(CHAIN.jumps(&listing(&[ours, docker, ours])), [1, 3]);
     }
 }

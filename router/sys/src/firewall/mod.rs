@@ -6,9 +6,10 @@
 use std::io::{self, Write as _};
 use std::process::{Output, Stdio};
 
-use self::chain::{Chain, Place};
-use crate::environment::command;
-use crate::{SysError, ifname};
+use self::chain::{Chain, JumpPosition};
+use crate::SysError;
+use crate::ifname;
+use crate::process::environment::command;
 
 mod chain;
 pub mod exposure;
@@ -30,7 +31,7 @@ pub enum Changed {
 
 /// Results for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RuleChanges {
     /// `iptables`.
     pub ipv4: Changed,
     /// `ip6tables`.
@@ -42,9 +43,9 @@ pub struct Report {
 ///
 /// # Errors
 /// The error of the program.
-pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
+pub fn ensure_forward_accept(bridge: &str) -> Result<RuleChanges, SysError> {
     ifname::check(bridge)?;
-    Ok(Report {
+    Ok(RuleChanges {
         ipv4: ensure("iptables", bridge)?,
         ipv6: ensure("ip6tables", bridge)?,
     })
@@ -54,9 +55,9 @@ pub fn ensure_forward_accept(bridge: &str) -> Result<Report, SysError> {
 ///
 /// # Errors
 /// The error of the program.
-pub fn remove_forward_accept(bridge: &str) -> Result<Report, SysError> {
+pub fn remove_forward_accept(bridge: &str) -> Result<RuleChanges, SysError> {
     ifname::check(bridge)?;
-    Ok(Report {
+    Ok(RuleChanges {
         ipv4: remove("iptables", bridge)?,
         ipv6: remove("ip6tables", bridge)?,
     })
@@ -125,7 +126,7 @@ fn uncommented<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
         table: "filter",
         name,
         from: "FORWARD",
-        place: Place::First,
+        place: JumpPosition::First,
     }
 }
 

@@ -5,13 +5,13 @@ use std::process::Output;
 
 use super::{feed, one_line};
 use crate::SysError;
-use crate::environment::command;
+use crate::process::environment::command;
 
 const PROGRAM: &str = "nft";
 
 /// Table, by family and name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Table<'a> {
+pub(super) struct NftTable<'a> {
     /// `ip` or `ip6`.
     pub(super) family: &'static str,
     pub(super) name: &'a str,
@@ -125,7 +125,7 @@ fn base_chains(listing: &str, hook: Hook, only_dropping: bool) -> Vec<String> {
     found
 }
 
-impl Table<'_> {
+impl NftTable<'_> {
     /// Lists the table without the values of counters; `None` if it does not exist.
     pub(super) fn list(&self) -> Result<Option<String>, SysError> {
         let output = run(&["--stateless", "list", "table", self.family, self.name])

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::chain::{Chain, Place};
-use super::nft::{self, Table};
+use super::chain::{Chain, JumpPosition};
+use super::nft::{self, NftTable};
 use crate::SysError;
 
 /// Name of the chain and of the table.
@@ -14,10 +14,10 @@ const CHAIN: Chain<'_> = Chain {
     table: "nat",
     name: NAME,
     from: "OUTPUT",
-    place: Place::Front,
+    place: JumpPosition::Front,
 };
 /// Table in `nft`, used if there is no `iptables`.
-const TABLE: Table<'_> = Table {
+const TABLE: NftTable<'_> = NftTable {
     family: "ip",
     name: NAME,
 };

@@ -9,9 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::chain::{Chain, Place};
+use super::chain::{Chain, JumpPosition};
 use super::{Changed, nft};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Tables of legacy `iptables` in use in the calling thread's namespace.
 const LEGACY_TABLES: [(&str, &str); 2] = [
@@ -153,7 +154,7 @@ fn chain<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
         table: "filter",
         name,
         from: "INPUT",
-        place: Place::First,
+        place: JumpPosition::First,
     }
 }
 

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Changed, change, feed, list, run};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 /// Port to be guarded.
 #[derive(Clone, Copy, Debug)]
-pub struct Guard<'a> {
+pub struct PortGuard<'a> {
     /// Bridge, after which the chain is named.
     pub bridge: &'a str,
     /// UDP port.
@@ -24,7 +25,7 @@ pub struct Guard<'a> {
 ///
 /// # Errors
 /// The error of the program, or that there is none: then the port would be open to all.
-pub fn ensure(guard: &Guard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, SysError> {
+pub fn ensure(guard: &PortGuard<'_>, allowed: &BTreeSet<IpAddr>) -> Result<Changed, SysError> {
     ifname::check(guard.bridge)?;
     let program = guard.program();
     let absent = || {
@@ -55,7 +56,7 @@ pub fn allowed(bridge: &str) -> Result<BTreeSet<IpAddr>, SysError> {
     ifname::check(bridge)?;
     let mut allowed = BTreeSet::new();
     for ipv6 in [false, true] {
-        let guard = Guard {
+        let guard = PortGuard {
             bridge,
             port: 0,
             ipv6,
@@ -79,7 +80,7 @@ fn source(rule: &str) -> Option<IpAddr> {
 /// The error of the program, after both were tried.
 pub fn remove(bridge: &str) -> Result<Changed, SysError> {
     ifname::check(bridge)?;
-    let guard = |ipv6| Guard {
+    let guard = |ipv6| PortGuard {
         bridge,
         port: 0,
         ipv6,
@@ -92,7 +93,7 @@ pub fn remove(bridge: &str) -> Result<Changed, SysError> {
     })
 }
 
-impl Guard<'_> {
+impl PortGuard<'_> {
     fn program(&self) -> &'static str {
         if self.ipv6 { "ip6tables" } else { "iptables" }
     }
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
     use crate::testing::{NamedNetns, needs_root};
 
-    const GUARD: Guard<'_> = Guard {
+    const GUARD: PortGuard<'_> = PortGuard {
         bridge: "mesh",
         port: 6784,
         ipv6: false,
@@ -209,7 +210,7 @@ mod tests {
         assert!(!GUARD.is_first(input));
         let two: Vec<&str> = input.lines().take(2).collect();
         assert!(GUARD.is_first(&two.join("\n")));
-        let other = Guard {
+        let other = PortGuard {
             port: 6785,
             ..GUARD
         };
@@ -229,7 +230,7 @@ mod tests {
             set(["192.0.2.1", "192.0.2.7"]),
         );
         NamedNetns::new().run(|| {
-            let six = Guard {
+            let six = PortGuard {
                 ipv6: true,
                 ..GUARD
             };

@@ -1,27 +1,28 @@
-//! Settings of bridge ports that differ from the kernel's defaults, and their reset.
+//! Settings of bridge ports: those that differ from the kernel's defaults, their reset, and the flags of our ports.
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo,
 };
 
-use super::{Netlink, of_index};
+use super::of_index;
+use super::socket::RouteSocket;
 use crate::SysError;
 
 /// Setting of a bridge port that differs from the kernel's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct PortSetting {
     words: &'static str,
     right: InfoBridgePort,
 }
 
-impl Changed {
+impl PortSetting {
     /// Returns the present setting in words, like `hairpin on`.
     pub fn words(&self) -> &'static str {
         self.words
     }
 
-    /// Returns true if it is one of [`super::PortFlags`].
+    /// True if it is one of [`PortFlags`].
     pub fn is_port_flag(&self) -> bool {
         matches!(
             self.right,
@@ -39,7 +40,7 @@ impl Changed {
     }
 }
 
-fn changed(setting: &InfoBridgePort) -> Option<Changed> {
+fn changed(setting: &InfoBridgePort) -> Option<PortSetting> {
     use InfoBridgePort as P;
     let (words, right) = match setting {
         P::HairpinMode(true) => ("hairpin on", P::HairpinMode(false)),
@@ -65,23 +66,67 @@ fn changed(setting: &InfoBridgePort) -> Option<Changed> {
         P::Locked(true) => ("locked", P::Locked(false)),
         _ => return None,
     };
-    Some(Changed { words, right })
+    Some(PortSetting { words, right })
 }
 
-impl Netlink {
+/// Behaviour of a bridge at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFlags {
+    /// True to learn source addresses.
+    pub learning: bool,
+    /// True to send broadcasts and frames for unknown destinations there.
+    pub flood: bool,
+    /// True to forward nothing between it and other isolated ports.
+    pub isolated: bool,
+}
+
+/// Requests about ports of bridges, like `bridge link`.
+#[derive(Debug)]
+pub struct BridgePortHandle<'a> {
+    socket: &'a mut RouteSocket,
+}
+
+impl<'a> BridgePortHandle<'a> {
+    pub(super) fn new(socket: &'a mut RouteSocket) -> Self {
+        Self { socket }
+    }
+
+    /// Sets the behaviour of a bridge at one of its ports.
+    ///
+    /// # Errors
+    /// The errno of the failed system call, for instance if the interface is no bridge port.
+    pub fn set_flags(&mut self, index: u32, flags: PortFlags) -> Result<(), SysError> {
+        let settings = vec![
+            InfoBridgePort::Learning(flags.learning),
+            InfoBridgePort::UnicastFlood(flags.flood),
+            InfoBridgePort::MulticastFlood(flags.flood),
+            InfoBridgePort::BroadcastFlood(flags.flood),
+            InfoBridgePort::Isolated(flags.isolated),
+        ];
+        self.set(&format!("configure bridge port {index}"), index, settings)
+    }
+
     /// Resets settings of a bridge port to the kernel's defaults.
     ///
     /// # Errors
     /// The errno of the failed system call, for instance if the interface is no bridge port any more.
-    pub fn set_back(&mut self, index: u32, changed: &[&Changed]) -> Result<(), SysError> {
-        let mut link = of_index(index);
+    pub fn reset(&mut self, index: u32, changed: &[&PortSetting]) -> Result<(), SysError> {
         let settings = changed.iter().map(|c| c.right.clone()).collect();
+        self.set(&format!("reset bridge port {index}"), index, settings)
+    }
+
+    fn set(
+        &mut self,
+        what: &str,
+        index: u32,
+        settings: Vec<InfoBridgePort>,
+    ) -> Result<(), SysError> {
+        let mut link = of_index(index);
         link.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(settings)),
         ]));
         // Sent as RTM_NEWLINK for an existing link, because RTM_SETLINK ignores the settings of the port.
-        let what = format!("reset bridge port {index}");
-        self.execute(&what, Message::NewLink(link), 0)
+        self.socket.execute(what, Message::NewLink(link), 0)
     }
 }

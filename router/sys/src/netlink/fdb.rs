@@ -10,7 +10,7 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 
-use super::Netlink;
+use super::socket::RouteSocket;
 use crate::SysError;
 
 /// Clock ticks per second in values from the kernel (USER_HZ, the same on all supported architectures).
@@ -29,10 +29,10 @@ pub struct Remote {
 
 /// Table of an entry, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum FdbContent {
     /// Table of a bridge: the address is behind this port.
     Bridge {
-        /// True if a program added it ([`Netlink::put_bridge_entry`]).
+        /// True if a program added it ([`FdbHandle::put_bridge_entry`]).
         external: bool,
         /// True if it is an address of the host itself.
         local: bool,
@@ -57,12 +57,22 @@ pub struct FdbRow {
     /// MAC address.
     pub mac: Mac,
     /// Table and content.
-    pub known: Known,
+    pub known: FdbContent,
     /// Time since a frame was last sent to the address.
     pub used: Duration,
 }
 
-impl Netlink {
+/// Requests about forwarding tables, like `bridge fdb`.
+#[derive(Debug)]
+pub struct FdbHandle<'a> {
+    socket: &'a mut RouteSocket,
+}
+
+impl<'a> FdbHandle<'a> {
+    pub(super) fn new(socket: &'a mut RouteSocket) -> Self {
+        Self { socket }
+    }
+
     /// Makes the bridge send frames for `mac` to its port `link`. A frame from `mac` at another port that learns
     /// moves the entry there.
     ///
@@ -72,7 +82,7 @@ impl Netlink {
         let flags = NeighbourFlags::Controller | NeighbourFlags::ExtLearned;
         let row = row(link, mac, flags, NeighbourState::Reachable);
         let what = format!("put {mac} behind bridge port {link}");
-        self.execute(
+        self.socket.execute(
             &what,
             Message::NewNeighbour(row),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -83,7 +93,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The errno of the failed system call, unless there is no such entry.
-    pub fn del_bridge_entry(&mut self, link: u32, mac: Mac) -> Result<bool, SysError> {
+    pub fn delete_bridge_entry(&mut self, link: u32, mac: Mac) -> Result<bool, SysError> {
         let flags = NeighbourFlags::Controller;
         let row = row(link, mac, flags, NeighbourState::Reachable);
         self.delete_row(&format!("forget {mac} behind bridge port {link}"), row)
@@ -96,7 +106,7 @@ impl Netlink {
     pub fn put_remote(&mut self, link: u32, mac: Mac, remote: Remote) -> Result<(), SysError> {
         let row = remote_row(link, mac, Some(remote));
         let what = format!("send {mac} to {} by interface {link}", remote.address);
-        self.execute(
+        self.socket.execute(
             &what,
             Message::NewNeighbour(row),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -115,7 +125,7 @@ impl Netlink {
     ) -> Result<(), SysError> {
         let row = remote_row(link, mac, Some(remote));
         let what = format!("send group {mac} to {} by interface {link}", remote.address);
-        match self.execute(
+        match self.socket.execute(
             &what,
             Message::NewNeighbour(row),
             NLM_F_CREATE | NLM_F_APPEND,
@@ -130,7 +140,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The errno of the failed system call, unless there is no such entry.
-    pub fn del_remote(
+    pub fn delete_remote(
         &mut self,
         link: u32,
         mac: Mac,
@@ -144,15 +154,17 @@ impl Netlink {
     ///
     /// # Errors
     /// The errno of the failed system call.
-    pub fn fdb(&mut self) -> Result<Vec<FdbRow>, SysError> {
+    pub fn list(&mut self) -> Result<Vec<FdbRow>, SysError> {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
-        let answers = self.dump("list forwarding tables", &Message::GetNeighbour(request))?;
+        let answers = self
+            .socket
+            .dump("list forwarding tables", &Message::GetNeighbour(request))?;
         Ok(answers.into_iter().filter_map(parse).collect())
     }
 
     fn delete_row(&mut self, what: &str, row: NeighbourMessage) -> Result<bool, SysError> {
-        match self.execute(what, Message::DelNeighbour(row), 0) {
+        match self.socket.execute(what, Message::DelNeighbour(row), 0) {
             Ok(()) => Ok(true),
             Err(e) if e.is_not_found() => Ok(false),
             Err(e) => Err(e),
@@ -204,9 +216,11 @@ fn parse(message: Message) -> Option<FdbRow> {
     }
     let flags = message.header.flags;
     let known = match address {
-        Some(address) if flags.contains(NeighbourFlags::Own) => Known::Vxlan { address, port, vni },
+        Some(address) if flags.contains(NeighbourFlags::Own) => {
+            FdbContent::Vxlan { address, port, vni }
+        }
         _ if flags.contains(NeighbourFlags::Own) => return None,
-        _ => Known::Bridge {
+        _ => FdbContent::Bridge {
             external: flags.contains(NeighbourFlags::ExtLearned),
             local: message.header.state == NeighbourState::Permanent,
         },

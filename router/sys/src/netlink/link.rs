@@ -10,12 +10,14 @@ use netlink_packet_route::link::{
     InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::{Changed, Netlink, of_index};
-use crate::{SysError, ifname};
+use super::socket::RouteSocket;
+use super::{PortSetting, of_index};
+use crate::SysError;
+use crate::ifname;
 
 /// State of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct LinkEntry {
     /// Index in its namespace.
     pub index: u32,
     /// Name of the interface.
@@ -27,7 +29,7 @@ pub struct Link {
     /// True if its bridge forwards frames through it, which begins some time after it is up and has carrier.
     pub forwarding: bool,
     /// For a bridge port: settings that differ from the kernel's defaults.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<PortSetting>,
     /// MAC address, for Ethernet interfaces.
     pub mac: Option<Mac>,
     /// MTU in bytes, without the Ethernet header.
@@ -68,18 +70,28 @@ pub struct VethSpec<'a> {
     pub mtu: u16,
 }
 
-impl Netlink {
+/// Requests about interfaces, like `ip link`.
+#[derive(Debug)]
+pub struct LinkHandle<'a> {
+    pub(super) socket: &'a mut RouteSocket,
+}
+
+impl<'a> LinkHandle<'a> {
+    pub(super) fn new(socket: &'a mut RouteSocket) -> Self {
+        Self { socket }
+    }
+
     /// Returns the interface with that name; `None` if there is none.
     ///
     /// # Errors
     /// The errno of the failed system call.
-    pub fn link_by_name(&mut self, name: &str) -> Result<Option<Link>, SysError> {
+    pub fn by_name(&mut self, name: &str) -> Result<Option<LinkEntry>, SysError> {
         ifname::check(name)?;
         let mut request = LinkMessage::default();
         request
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
-        match self.get(
+        match self.socket.get(
             &format!("look up interface {name}"),
             Message::GetLink(request),
         ) {
@@ -93,8 +105,8 @@ impl Netlink {
     ///
     /// # Errors
     /// The errno of the failed system call, ENODEV if there is no such interface.
-    pub fn require_link(&mut self, name: &str) -> Result<Link, SysError> {
-        self.link_by_name(name)?.ok_or_else(|| {
+    pub fn require(&mut self, name: &str) -> Result<LinkEntry, SysError> {
+        self.by_name(name)?.ok_or_else(|| {
             SysError::errno(format!("find interface {name}"), nix::errno::Errno::ENODEV)
         })
     }
@@ -103,8 +115,10 @@ impl Netlink {
     ///
     /// # Errors
     /// The errno of the failed system call.
-    pub fn links(&mut self) -> Result<Vec<Link>, SysError> {
-        let answers = self.dump("list interfaces", &Message::GetLink(LinkMessage::default()))?;
+    pub fn list(&mut self) -> Result<Vec<LinkEntry>, SysError> {
+        let answers = self
+            .socket
+            .dump("list interfaces", &Message::GetLink(LinkMessage::default()))?;
         Ok(answers.into_iter().filter_map(parse).collect())
     }
 
@@ -123,10 +137,11 @@ impl Netlink {
             .extend(spec.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
         link.attributes.push(bridge_settings());
         let what = format!("create bridge {}", spec.name);
-        self.execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        self.socket
+            .execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Applies the settings of [`Netlink::create_bridge`] to an existing bridge.
+    /// Applies the settings of [`LinkHandle::create_bridge`] to an existing bridge.
     ///
     /// # Errors
     /// The errno of the failed system call.
@@ -163,7 +178,8 @@ impl Netlink {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
         let what = format!("create veth pair {} and {}", spec.name, spec.peer_name);
-        self.execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        self.socket
+            .execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Sets the interface up.
@@ -273,20 +289,21 @@ impl Netlink {
     ///
     /// # Errors
     /// [`SysError::is_not_found`] if it is gone.
-    pub fn delete_link(&mut self, index: u32) -> Result<(), SysError> {
+    pub fn delete(&mut self, index: u32) -> Result<(), SysError> {
         let message = Message::DelLink(of_index(index));
-        self.execute(&format!("delete interface {index}"), message, 0)
+        self.socket
+            .execute(&format!("delete interface {index}"), message, 0)
     }
 
     /// Deletes the interface with that name. Returns true if there was one.
     ///
     /// # Errors
     /// The errno of the failed system call, unless the interface does not exist.
-    pub fn delete_link_by_name(&mut self, name: &str) -> Result<bool, SysError> {
-        let Some(link) = self.link_by_name(name)? else {
+    pub fn delete_by_name(&mut self, name: &str) -> Result<bool, SysError> {
+        let Some(link) = self.by_name(name)? else {
             return Ok(false);
         };
-        match self.delete_link(link.index) {
+        match self.delete(link.index) {
             Ok(()) => Ok(true),
             Err(e) if e.is_not_found() => Ok(false),
             Err(e) => Err(e),
@@ -301,7 +318,7 @@ impl Netlink {
     ) -> Result<(), SysError> {
         let mut link = of_index(index);
         link.attributes.push(to);
-        self.execute(
+        self.socket.execute(
             &format!("{verb} interface {index}"),
             Message::SetLink(link),
             0,
@@ -318,7 +335,7 @@ impl Netlink {
         let mut link = of_index(index);
         link.header.flags = flags;
         link.header.change_mask = mask;
-        self.execute(
+        self.socket.execute(
             &format!("{verb} interface {index}"),
             Message::SetLink(link),
             0,
@@ -337,14 +354,14 @@ fn bridge_settings() -> LinkAttribute {
     ])
 }
 
-fn parse(message: Message) -> Option<Link> {
+fn parse(message: Message) -> Option<LinkEntry> {
     let Message::NewLink(message) = message else {
         return None;
     };
-    let mut link = Link {
+    let mut link = LinkEntry {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
-        ..Link::default()
+        ..LinkEntry::default()
     };
     for attribute in message.attributes {
         match attribute {
@@ -362,14 +379,14 @@ fn parse(message: Message) -> Option<Link> {
     Some(link)
 }
 
-fn parse_info(infos: Vec<LinkInfo>, link: &mut Link) {
+fn parse_info(infos: Vec<LinkInfo>, link: &mut LinkEntry) {
     let forwards = InfoBridgePort::State(BridgePortState::Forwarding);
     for info in infos {
         match info {
             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
             LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
                 link.forwarding = port.contains(&forwards);
-                link.changed = Changed::of(&port);
+                link.changed = PortSetting::of(&port);
             }
             _ => {}
         }

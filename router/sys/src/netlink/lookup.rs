@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use nix::errno::Errno;
 
-use super::Netlink;
+use super::RouteHandle;
 use super::address::family;
 use crate::SysError;
 
@@ -21,7 +21,7 @@ pub enum Lookup {
     Nowhere,
 }
 
-impl Netlink {
+impl RouteHandle<'_> {
     /// Looks up the route of a packet of this host to `to`, by all rules and tables.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ impl Netlink {
         let destination = RouteAttribute::Destination(to.into());
         request.attributes.push(destination);
         let what = format!("look up the route to {to}");
-        match self.get(&what, Message::GetRoute(request)) {
+        match self.socket.get(&what, Message::GetRoute(request)) {
             Ok(Message::NewRoute(route)) => Ok(of(&route)),
             Ok(_) => Ok(Lookup::Nowhere),
             Err(error) if error.raw().is_some_and(is_no_route) => Ok(Lookup::Nowhere),
@@ -71,7 +71,7 @@ fn is_no_route(error: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::VethSpec;
+    use crate::netlink::{Netlink, VethSpec};
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
@@ -88,20 +88,22 @@ mod tests {
                 peer_mac: None,
                 mtu: 1500,
             };
-            netlink.create_veth(&spec).unwrap();
-            let [a, b] = ["a", "b"].map(|name| netlink.require_link(name).unwrap().index);
-            netlink.set_up(a).unwrap();
-            netlink.set_up(b).unwrap();
-            let mut to = |ip: &str| netlink.lookup(ip.parse().unwrap()).unwrap();
+            netlink.link().create_veth(&spec).unwrap();
+            let [a, b] = ["a", "b"].map(|name| netlink.link().require(name).unwrap().index);
+            netlink.link().set_up(a).unwrap();
+            netlink.link().set_up(b).unwrap();
+            let mut to = |ip: &str| netlink.route().lookup(ip.parse().unwrap()).unwrap();
             assert_eq!(to("192.0.2.2"), Lookup::Nowhere);
             assert_eq!(to("2001:db8::2"), Lookup::Nowhere);
             netlink
-                .add_address(a, "192.0.2.1/24".parse().unwrap())
+                .address()
+                .add(a, "192.0.2.1/24".parse().unwrap())
                 .unwrap();
             netlink
-                .add_address(b, "2001:db8::1/64".parse().unwrap())
+                .address()
+                .add(b, "2001:db8::1/64".parse().unwrap())
                 .unwrap();
-            let mut to = |ip: &str| netlink.lookup(ip.parse().unwrap()).unwrap();
+            let mut to = |ip: &str| netlink.route().lookup(ip.parse().unwrap()).unwrap();
             assert_eq!(to("192.0.2.2"), Lookup::Link(a));
             assert_eq!(to("192.0.2.1"), Lookup::Local);
             assert_eq!(to("2001:db8::2"), Lookup::Link(b));

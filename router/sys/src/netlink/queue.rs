@@ -3,10 +3,11 @@
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
-use super::Netlink;
-use crate::{SysError, ifname};
+use super::LinkHandle;
+use crate::SysError;
+use crate::ifname;
 
-impl Netlink {
+impl LinkHandle<'_> {
     /// Sets the length of the transmit queue, in frames; for a TAP it is the number of frames that wait for its
     /// reader, per queue.
     ///
@@ -28,7 +29,7 @@ impl Netlink {
         let name = LinkAttribute::IfName(interface.to_owned());
         request.attributes.push(name);
         let what = format!("read the statistics of {interface}");
-        let Message::NewLink(answer) = self.get(&what, Message::GetLink(request))? else {
+        let Message::NewLink(answer) = self.socket.get(&what, Message::GetLink(request))? else {
             return Err(SysError::other(what, "no interface in the answer"));
         };
         let mut attributes = answer.attributes.iter();
@@ -42,8 +43,7 @@ impl Netlink {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::netlink::VethSpec;
+    use crate::netlink::{Netlink, VethSpec};
     use crate::testing::{NamedNetns, needs_root};
 
     #[test]
@@ -60,17 +60,23 @@ mod tests {
                 peer_mac: None,
                 mtu: 1376,
             };
-            netlink.create_veth(&spec).unwrap();
-            let index = netlink.require_link("a").unwrap().index;
-            netlink.set_queue_len(index, 77).unwrap();
+            netlink.link().create_veth(&spec).unwrap();
+            let index = netlink.link().require("a").unwrap().index;
+            netlink.link().set_queue_len(index, 77).unwrap();
             let shown = std::process::Command::new("ip")
                 .args(["link", "show", "dev", "a"])
                 .output()
                 .unwrap();
             let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
             assert!(shown.contains("qlen 77"), "{shown}");
-            assert_eq!(netlink.tx_dropped("a").unwrap(), 0);
-            assert!(netlink.tx_dropped("none").unwrap_err().is_not_found());
+            assert_eq!(netlink.link().tx_dropped("a").unwrap(), 0);
+            assert!(
+                netlink
+                    .link()
+                    .tx_dropped("none")
+                    .unwrap_err()
+                    .is_not_found()
+            );
         });
     }
 }

@@ -18,17 +18,14 @@ const DUMP_ATTEMPTS: u32 = 5;
 
 /// Rtnetlink socket, in the namespace of the thread that opened it.
 #[derive(Debug)]
-pub struct Netlink {
+pub(super) struct RouteSocket {
     socket: Socket,
     sequence: u32,
 }
 
-impl Netlink {
+impl RouteSocket {
     /// Opens a socket in the calling thread's network namespace.
-    ///
-    /// # Errors
-    /// The errno of the failed system call, for instance if no file descriptor is left.
-    pub fn open() -> Result<Self, SysError> {
+    pub(super) fn open() -> Result<Self, SysError> {
         let failed = |e| SysError::new("open a netlink socket", e);
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;

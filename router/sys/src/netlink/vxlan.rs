@@ -1,17 +1,16 @@
-//! VXLAN devices, and settings of a bridge's ports.
+//! VXLAN devices.
 
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVxlan, LinkAttribute,
-    LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
 };
 
-use super::Netlink;
-use super::of_index;
-use crate::{SysError, ifname};
+use super::LinkHandle;
+use crate::SysError;
+use crate::ifname;
 
 /// VXLAN device to be created, down: it learns nothing, and sends only to destinations in its table.
 #[derive(Clone, Copy, Debug)]
@@ -28,18 +27,7 @@ pub struct VxlanSpec<'a> {
     pub mtu: u16,
 }
 
-/// Behaviour of a bridge at a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortFlags {
-    /// True to learn source addresses.
-    pub learning: bool,
-    /// True to send broadcasts and frames for unknown destinations there.
-    pub flood: bool,
-    /// True to forward nothing between it and other isolated ports.
-    pub isolated: bool,
-}
-
-impl Netlink {
+impl LinkHandle<'_> {
     /// Creates a VXLAN device.
     ///
     /// # Errors
@@ -66,27 +54,7 @@ impl Netlink {
             ]),
         ];
         let what = format!("create VXLAN device {}", spec.name);
-        self.execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
-    }
-
-    /// Sets the behaviour of a bridge at one of its ports.
-    ///
-    /// # Errors
-    /// The errno of the failed system call, for instance if the interface is no bridge port.
-    pub fn set_port_flags(&mut self, index: u32, flags: PortFlags) -> Result<(), SysError> {
-        let mut link = of_index(index);
-        link.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![
-                InfoBridgePort::Learning(flags.learning),
-                InfoBridgePort::UnicastFlood(flags.flood),
-                InfoBridgePort::MulticastFlood(flags.flood),
-                InfoBridgePort::BroadcastFlood(flags.flood),
-                InfoBridgePort::Isolated(flags.isolated),
-            ])),
-        ]));
-        // Sent as RTM_NEWLINK for an existing link, because RTM_SETLINK ignores the settings of the port.
-        let what = format!("configure bridge port {index}");
-        self.execute(&what, Message::NewLink(link), 0)
+        self.socket
+            .execute(&what, Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 }

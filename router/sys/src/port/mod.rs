@@ -32,7 +32,7 @@ pub enum Offloads {
 
 /// Frames lost before the reader of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
+pub struct LostFrames {
     /// All lost frames: those not read in time, and those in `storm`.
     pub dropped: u64,
     /// Frames to groups above the limits of one interface ([`StormLimits`]). Counted slightly before or after
@@ -94,7 +94,7 @@ pub trait FrameReader: Send {
 
     /// Returns the losses since the port was opened. May make a system call, so it is not to be called for each
     /// frame.
-    fn losses(&mut self) -> Losses;
+    fn losses(&mut self) -> LostFrames;
 
     /// Returns the offloads that its frames may need.
     fn offloads(&self) -> Offloads;

@@ -24,9 +24,9 @@ const CONTROL_LEN: usize = 64;
 /// Buffer for the control messages of one message, aligned for their headers.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control([u8; CONTROL_LEN]);
+pub(super) struct ControlBuffer([u8; CONTROL_LEN]);
 
-impl Control {
+impl ControlBuffer {
     pub(super) const EMPTY: Self = Self([0; CONTROL_LEN]);
 
     /// Requests segmentation of the message by the kernel, if a segment length is given, and the source address.
@@ -34,17 +34,17 @@ impl Control {
         &mut self,
         header: &mut libc::msghdr,
         segment: Option<u16>,
-        source: Option<Source>,
+        source: Option<PacketInfo>,
     ) {
         let mut used = 0;
         if let Some(segment) = segment {
             used = self.push(used, (libc::SOL_UDP, libc::UDP_SEGMENT), segment);
         }
         match source {
-            Some(Source::V4(info)) => {
+            Some(PacketInfo::V4(info)) => {
                 used = self.push(used, (libc::IPPROTO_IP, libc::IP_PKTINFO), info);
             }
-            Some(Source::V6(info)) => {
+            Some(PacketInfo::V6(info)) => {
                 used = self.push(used, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info);
             }
             None => {}
@@ -92,12 +92,12 @@ impl Control {
 
 /// Source address of a message, in the form of the socket's family.
 #[derive(Clone, Copy)]
-pub(super) enum Source {
+pub(super) enum PacketInfo {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
 }
 
-impl Source {
+impl PacketInfo {
     pub(super) fn v4(ip: Ipv4Addr) -> Self {
         Self::V4(libc::in_pktinfo {
             ipi_ifindex: 0,
@@ -120,7 +120,7 @@ impl Source {
 
 /// Metadata of a received message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Ancillary {
     /// Length of the merged segments (`UDP_GRO`), in bytes; `None` if the message is one datagram.
     pub(super) segment: Option<usize>,
     /// Local address to which it was sent.
@@ -133,8 +133,8 @@ pub(super) struct Said {
 ///
 /// # Safety
 /// The header's control pointer and length must be as set by the kernel, and that memory must still be valid.
-pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
-    let mut said = Said::default();
+pub(super) unsafe fn ancillary(header: &libc::msghdr) -> Ancillary {
+    let mut ancillary = Ancillary::default();
     // SAFETY: the caller vouches for the memory; the kernel wrote whole control messages into it, and the macros do not
     // leave the length it gave. What is read of each is as long as its type has it, which its length is compared with.
     unsafe {
@@ -143,21 +143,21 @@ pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
             match (message.cmsg_level, message.cmsg_type) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let segment = payload::<libc::c_int>(message);
-                    said.segment = segment.and_then(|s| usize::try_from(s).ok());
-                    said.segment = said.segment.filter(|s| *s > 0);
+                    ancillary.segment = segment.and_then(|s| usize::try_from(s).ok());
+                    ancillary.segment = ancillary.segment.filter(|s| *s > 0);
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     if let Some(info) = payload::<libc::in_pktinfo>(message) {
                         let octets = info.ipi_spec_dst.s_addr.to_ne_bytes();
-                        said.local = Some(IpAddr::from(octets));
-                        said.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                        ancillary.local = Some(IpAddr::from(octets));
+                        ancillary.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
                     }
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     if let Some(info) = payload::<libc::in6_pktinfo>(message) {
                         let ip = IpAddr::from(info.ipi6_addr.s6_addr);
-                        said.local = Some(ip.to_canonical());
-                        said.link = info.ipi6_ifindex;
+                        ancillary.local = Some(ip.to_canonical());
+                        ancillary.link = info.ipi6_ifindex;
                     }
                 }
                 _ => {}
@@ -165,7 +165,7 @@ pub(super) unsafe fn said(header: &libc::msghdr) -> Said {
             next = libc::CMSG_NXTHDR(header, message);
         }
     }
-    said
+    ancillary
 }
 
 /// Returns the payload of a control message as a `T`; `None` if it is shorter.
@@ -195,23 +195,23 @@ mod tests {
 
     #[test]
     fn control_messages_are_parsed_and_only_a_merged_message_has_a_segment() {
-        let (mut header, mut control) = (empty_header(), Control::EMPTY);
+        let (mut header, mut control) = (empty_header(), ControlBuffer::EMPTY);
         // SAFETY: the header leads nowhere.
-        assert_eq!(unsafe { said(&header.msg_hdr) }, Said::default());
+        assert_eq!(unsafe { ancillary(&header.msg_hdr) }, Ancillary::default());
         for ip in ["192.0.2.1", "2001:db8::1"] {
             let ip: IpAddr = ip.parse().unwrap();
             let source = match ip {
-                IpAddr::V4(ip) => Source::v4(ip),
-                IpAddr::V6(ip) => Source::v6(ip),
+                IpAddr::V4(ip) => PacketInfo::v4(ip),
+                IpAddr::V6(ip) => PacketInfo::v6(ip),
             };
             for segment in [None, Some(1_400)] {
                 control.ask(&mut header.msg_hdr, segment, Some(source));
-                let expected = Said {
+                let expected = Ancillary {
                     local: Some(ip),
-                    ..Said::default()
+                    ..Ancillary::default()
                 };
                 // SAFETY: the header leads to `control`, which holds whole control messages.
-                assert_eq!(unsafe { said(&header.msg_hdr) }, expected);
+                assert_eq!(unsafe { ancillary(&header.msg_hdr) }, expected);
             }
         }
     }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use self::message::Source;
+use self::message::PacketInfo;
 
 use crate::SysError;
 
@@ -25,8 +25,8 @@ mod receive;
 mod send;
 
 pub use mesh_proto::forward::Run;
-pub use receive::{Arrival, MAX_SLOTS, UdpReceiver};
-pub use send::{MAX_SEGMENTS, Sent, UdpSender};
+pub use receive::{MAX_SLOTS, UdpArrival, UdpReceiver};
+pub use send::{MAX_SEGMENTS, SendReport, UdpSender};
 
 /// Requested buffer in each direction, in bytes; the kernel may grant less, and doubles it for its overhead. More
 /// would only be a queue: at 5 Gbit/s this is a millisecond.
@@ -133,7 +133,7 @@ impl Udp {
     /// it is off. When on, the path MTU cached by the kernel is ignored, and only datagrams longer than the MTU of
     /// the outgoing interface are refused. The kernel has no such option per message, so it holds for the datagrams
     /// of all threads until it is changed. Segments have the flag, too, and are refused like single datagrams; when
-    /// off, the kernel does not segment a run whose datagrams exceed the path MTU ([`Sent::singly`]).
+    /// off, the kernel does not segment a run whose datagrams exceed the path MTU ([`SendReport::singly`]).
     ///
     /// # Errors
     /// The errno of the failed system call.
@@ -171,13 +171,15 @@ impl Udp {
 
     /// Returns the source address in the form of the socket's family; `None` if it cannot be used for packets to
     /// `to`.
-    fn source(&self, local: IpAddr, to: SocketAddr) -> Option<Source> {
+    fn source(&self, local: IpAddr, to: SocketAddr) -> Option<PacketInfo> {
         match (local.to_canonical(), to.ip().to_canonical(), self.families) {
-            (IpAddr::V4(ip), IpAddr::V4(_), Families::V4) => Some(Source::v4(ip)),
+            (IpAddr::V4(ip), IpAddr::V4(_), Families::V4) => Some(PacketInfo::v4(ip)),
             (IpAddr::V4(ip), IpAddr::V4(_), Families::Both) => {
-                Some(Source::v6(ip.to_ipv6_mapped()))
+                Some(PacketInfo::v6(ip.to_ipv6_mapped()))
             }
-            (IpAddr::V6(ip), IpAddr::V6(_), Families::V6 | Families::Both) => Some(Source::v6(ip)),
+            (IpAddr::V6(ip), IpAddr::V6(_), Families::V6 | Families::Both) => {
+                Some(PacketInfo::v6(ip))
+            }
             _ => None,
         }
     }
@@ -247,7 +249,7 @@ fn bind_as(address: SocketAddr, shared: bool) -> io::Result<Udp> {
     enlarge(&socket);
     socket.set_write_timeout(Some(SEND_WAIT))?;
     socket.set_reuse_port(shared)?;
-    crate::tcp::bind_early(&socket, address)?;
+    crate::socket::tcp::bind_early(&socket, address)?;
     Ok(Udp {
         socket: Arc::new(socket),
         families,

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::SockAddrStorage;
 
-use super::message::{Control, EMPTY_PART, Said, empty_header, said};
+use super::message::{Ancillary, ControlBuffer, EMPTY_PART, ancillary, empty_header};
 use super::{Udp, normalise, set_option};
 use crate::SysError;
 
@@ -27,7 +27,7 @@ pub struct UdpReceiver {
     /// Zeroed memory, whose pages are touched only by received packets.
     bytes: Vec<u8>,
     /// Packets in the slots, from the first slot on.
-    received: Vec<Received>,
+    received: Vec<ReceivedPacket>,
     addresses: Vec<SockAddrStorage>,
     wait: Option<Duration>,
     oversized: u64,
@@ -35,15 +35,15 @@ pub struct UdpReceiver {
 
 /// One packet: datagrams of `segment` bytes, the last one may be shorter. Of length 0 if it is useless.
 #[derive(Clone, Copy)]
-struct Received {
+struct ReceivedPacket {
     length: usize,
     segment: usize,
-    arrival: Arrival,
+    arrival: UdpArrival,
 }
 
 /// Origin of a received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct UdpArrival {
     /// Sender.
     pub from: SocketAddr,
     /// Local address to which it was sent.
@@ -80,12 +80,12 @@ impl UdpReceiver {
         self.set_wait(wait)
             .and_then(|()| self.receive(wait.is_zero()))
             .map_err(|e| SysError::new("receive from the UDP socket", e))?;
-        Ok(self.received.iter().map(Received::datagrams).sum())
+        Ok(self.received.iter().map(ReceivedPacket::datagrams).sum())
     }
 
     /// Returns the datagrams of the last [`UdpReceiver::recv`] in order of arrival, to be opened in place, each with
     /// its origin.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = (Arrival, &mut [u8])> {
+    pub fn datagrams(&mut self) -> impl Iterator<Item = (UdpArrival, &mut [u8])> {
         let slots = self.bytes.chunks_exact_mut(SLOT).zip(&self.received);
         slots.flat_map(|(slot, packet)| {
             slot[..packet.length]
@@ -113,7 +113,7 @@ impl UdpReceiver {
     fn receive(&mut self, at_once: bool) -> io::Result<()> {
         // Built for each call, so that no raw pointer outlives it.
         let mut parts = [EMPTY_PART; MAX_SLOTS];
-        let mut controls = [Control::EMPTY; MAX_SLOTS];
+        let mut controls = [ControlBuffer::EMPTY; MAX_SLOTS];
         let mut headers = [empty_header(); MAX_SLOTS];
         let slots = self.bytes.chunks_exact_mut(SLOT).zip(&mut self.addresses);
         let rows = headers.iter_mut().zip(&mut parts).zip(&mut controls);
@@ -147,8 +147,8 @@ impl UdpReceiver {
         };
         for (header, address) in headers.iter().zip(&self.addresses).take(received) {
             // SAFETY: the kernel has filled the header's control messages, which are in `controls`.
-            let said = unsafe { said(&header.msg_hdr) };
-            let mut packet = packet(header, said, sender(address));
+            let ancillary = unsafe { ancillary(&header.msg_hdr) };
+            let mut packet = packet(header, ancillary, sender(address));
             if packet.segment > MAX_DATAGRAM {
                 self.oversized += packet.datagrams() as u64;
                 packet.length = 0;
@@ -159,27 +159,31 @@ impl UdpReceiver {
     }
 }
 
-impl Received {
+impl ReceivedPacket {
     fn datagrams(&self) -> usize {
         self.length.div_ceil(self.segment.max(1))
     }
 }
 
-fn packet(header: &libc::mmsghdr, said: Said, from: Option<SocketAddr>) -> Received {
+fn packet(
+    header: &libc::mmsghdr,
+    ancillary: Ancillary,
+    from: Option<SocketAddr>,
+) -> ReceivedPacket {
     let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
     let length = usize::try_from(header.msg_len).unwrap_or(0);
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    Received {
+    ReceivedPacket {
         length: if whole && from.is_some() {
             length.min(MAX_PACKET)
         } else {
             0
         },
-        segment: said.segment.unwrap_or(length),
-        arrival: Arrival {
+        segment: ancillary.segment.unwrap_or(length),
+        arrival: UdpArrival {
             from: from.unwrap_or(nowhere),
-            local: said.local,
-            link: said.link,
+            local: ancillary.local,
+            link: ancillary.link,
         },
     }
 }

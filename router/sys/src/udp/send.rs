@@ -10,7 +10,7 @@ use nix::libc;
 use socket2::SockAddr;
 
 use super::Udp;
-use super::message::{Control, EMPTY_PART, Source, empty_header};
+use super::message::{ControlBuffer, EMPTY_PART, PacketInfo, empty_header};
 
 /// Most datagrams in one packet to be segmented: `UDP_MAX_SEGMENTS` of kernels before 6.9, half that of later ones.
 pub const MAX_SEGMENTS: usize = 64;
@@ -21,7 +21,7 @@ const PER_CALL: usize = 64;
 
 /// Result of sending a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SendReport {
     /// Datagrams accepted by the kernel.
     pub sent: usize,
     /// Datagrams refused (no route, no room, an unsupported family, a range outside the buffer).
@@ -36,21 +36,21 @@ pub struct UdpSender {
     udp: Udp,
     /// True if the kernel segments; false once kernel or interface turned out not to.
     pub(super) cuts: bool,
-    messages: Vec<Message>,
+    messages: Vec<OutgoingPacket>,
 }
 
 /// One packet for the kernel.
 #[derive(Clone)]
-struct Message {
+struct OutgoingPacket {
     to: SockAddr,
     /// Source address; `None`: the kernel chooses.
-    source: Option<Source>,
+    source: Option<PacketInfo>,
     range: Range<usize>,
     /// Segment length; `None`: one datagram.
     segment: Option<u16>,
 }
 
-impl Message {
+impl OutgoingPacket {
     fn datagrams(&self) -> usize {
         count(self.range.len(), self.segment.map_or(0, usize::from))
     }
@@ -68,7 +68,7 @@ impl UdpSender {
 
     /// Sends the datagrams in `buffer`, in order, of any number and length; the kernel segments runs if it can.
     /// Refused datagrams are counted, and the rest is sent.
-    pub fn send(&mut self, buffer: &[u8], runs: &[Run]) -> Sent {
+    pub fn send(&mut self, buffer: &[u8], runs: &[Run]) -> SendReport {
         self.send_from(buffer, runs, &BTreeMap::new())
     }
 
@@ -79,8 +79,8 @@ impl UdpSender {
         buffer: &[u8],
         runs: &[Run],
         sources: &BTreeMap<SocketAddr, IpAddr>,
-    ) -> Sent {
-        let mut total = Sent::default();
+    ) -> SendReport {
+        let mut total = SendReport::default();
         let mut messages = std::mem::take(&mut self.messages);
         for run in runs {
             let (Some(to), Some(_)) = (self.udp.to_kernel(run.to), buffer.get(run.range.clone()))
@@ -111,8 +111,8 @@ impl UdpSender {
     fn plan(
         &mut self,
         run: &Run,
-        (to, source): (&SockAddr, Option<Source>),
-        mut emit: impl FnMut(&mut Self, Message),
+        (to, source): (&SockAddr, Option<PacketInfo>),
+        mut emit: impl FnMut(&mut Self, OutgoingPacket),
     ) {
         let length = if run.datagrams() > 1 { run.segment } else { 0 };
         let cut = u16::try_from(length).ok().filter(|_| length > 0);
@@ -130,7 +130,7 @@ impl UdpSender {
             let to = to.clone();
             emit(
                 self,
-                Message {
+                OutgoingPacket {
                     to,
                     source,
                     range,
@@ -144,19 +144,19 @@ impl UdpSender {
     }
 
     /// Sends all messages; those that the kernel does not segment are sent one by one, and refused ones are skipped.
-    fn flush(&mut self, buffer: &[u8], messages: &[Message], total: &mut Sent) {
+    fn flush(&mut self, buffer: &[u8], messages: &[OutgoingPacket], total: &mut SendReport) {
         let mut rest = messages;
         while let Some((first, others)) = rest.split_first() {
             match self.hand_over(buffer, rest) {
                 Ok(taken) => {
                     let (gone, left) = rest.split_at(taken.clamp(1, rest.len()));
-                    total.sent += gone.iter().map(Message::datagrams).sum::<usize>();
+                    total.sent += gone.iter().map(OutgoingPacket::datagrams).sum::<usize>();
                     rest = left;
                 }
                 Err(Errno::EINTR) => {}
                 Err(e) => {
                     if first.source.is_some() && is_about_source(e) {
-                        let unbound = Message {
+                        let unbound = OutgoingPacket {
                             source: None,
                             ..first.clone()
                         };
@@ -175,25 +175,25 @@ impl UdpSender {
         }
     }
 
-    fn send_singly(&mut self, buffer: &[u8], message: &Message, total: &mut Sent) {
+    fn send_singly(&mut self, buffer: &[u8], message: &OutgoingPacket, total: &mut SendReport) {
         let step = message.segment.map_or(1, |s| usize::from(s).max(1));
         let ranges = message.range.clone().step_by(step);
-        let single = |start: usize| Message {
+        let single = |start: usize| OutgoingPacket {
             to: message.to.clone(),
             source: message.source,
             range: start..message.range.end.min(start + step),
             segment: None,
         };
-        let singles: Vec<Message> = ranges.map(single).collect();
+        let singles: Vec<OutgoingPacket> = ranges.map(single).collect();
         total.singly += singles.len();
         self.flush(buffer, &singles, total);
     }
 
     /// Sends up to [`PER_CALL`] messages. Returns the number that the kernel accepted.
-    fn hand_over(&self, buffer: &[u8], messages: &[Message]) -> Result<usize, Errno> {
+    fn hand_over(&self, buffer: &[u8], messages: &[OutgoingPacket]) -> Result<usize, Errno> {
         // Built for each call, so that no raw pointer outlives it.
         let mut parts = [EMPTY_PART; PER_CALL];
-        let mut controls = [Control::EMPTY; PER_CALL];
+        let mut controls = [ControlBuffer::EMPTY; PER_CALL];
         let mut headers = [empty_header(); PER_CALL];
         let rows = headers.iter_mut().zip(&mut parts).zip(&mut controls);
         for (((header, part), control), message) in rows.zip(messages) {

@@ -28,9 +28,9 @@ fn a_batch_arrives_whole_and_in_order() {
     let batch: Vec<_> = (0..100).map(|i| Run::one(to, i..i + 100)).collect();
     assert_eq!(
         a.sender().send(&buffer, &batch),
-        Sent {
+        SendReport {
             sent: 100,
-            ..Sent::default()
+            ..SendReport::default()
         }
     );
     let got = collect(&mut b.receiver(32), 100);
@@ -71,7 +71,7 @@ fn a_refused_datagram_does_not_hold_up_the_rest() {
     let sent = v4.sender().send(&[5; 100], &batch);
     assert_eq!(
         sent,
-        Sent {
+        SendReport {
             sent: 2,
             dropped: 3,
             singly: 0
@@ -121,8 +121,8 @@ fn works_where_ipv6_is_switched_off() {
         return;
     }
     NamedNetns::new().run(|| {
-        let _ = crate::sysctl::set_if_present(
-            crate::sysctl::Table::Ipv6Conf,
+        let _ = crate::interface::sysctl::set_if_present(
+            crate::interface::sysctl::SysctlGroup::Ipv6Conf,
             "all",
             "disable_ipv6",
             "1",
@@ -153,13 +153,13 @@ fn joined() -> (NamedNetns, NamedNetns) {
             peer_mac: None,
             mtu: 1500,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
     });
     for (number, side) in [(1, &left), (2, &right)] {
         side.run(|| {
             let mut netlink = crate::netlink::Netlink::open().unwrap();
-            let index = netlink.require_link("a").unwrap().index;
-            netlink.set_up(index).unwrap();
+            let index = netlink.link().require("a").unwrap().index;
+            netlink.link().set_up(index).unwrap();
             for address in [format!("10.8.0.{number}/24"), format!("fd08::{number}/64")] {
                 let mut command = std::process::Command::new("ip");
                 command.args(["address", "add", &address, "dev", "a"]);
@@ -232,9 +232,9 @@ fn runs_are_cut_merged_and_arrive_in_order() {
         let mut receiver = b.receiver(16);
         let sent = a.sender().send(&buffer, &runs);
         let expected = cut(&buffer, &runs);
-        let all = Sent {
+        let all = SendReport {
             sent: expected.len(),
-            ..Sent::default()
+            ..SendReport::default()
         };
         assert_eq!(sent, all, "{to}");
         assert_eq!(runs.iter().map(Run::datagrams).sum::<usize>(), all.sent);
@@ -270,7 +270,7 @@ fn runs_not_segmented_by_the_kernel_are_sent_one_by_one() {
     ];
     let mut receiver = b.receiver(16);
     let mut sender = a.sender();
-    let sent = Sent {
+    let sent = SendReport {
         sent: 10,
         dropped: 0,
         singly: 4,
@@ -280,7 +280,7 @@ fn runs_not_segmented_by_the_kernel_are_sent_one_by_one() {
     assert!(sender.cuts, "only that run did not fit");
 
     sender.cuts = false;
-    let sent = Sent { singly: 10, ..sent };
+    let sent = SendReport { singly: 10, ..sent };
     assert_eq!(sender.send(&buffer, &runs), sent);
     assert!(collected(&mut receiver, 10) == cut(&buffer, &runs));
 }
@@ -304,7 +304,7 @@ fn only_datagrams_that_may_be_fragmented_outgrow_the_mtu() {
         a.set_dont_fragment(true).unwrap();
         assert!(!a.send_to(to, &[1; 2_000]) && a.send_to(to, &[1; 1_400]));
         let sent = a.sender().send(&[1; 4_000], &[run(to, 0..4_000, 2_000)]);
-        let none = Sent {
+        let none = SendReport {
             sent: 0,
             dropped: 2,
             singly: 2,
@@ -336,12 +336,12 @@ fn answers_leave_from_the_address_that_was_asked() {
     }
     NamedNetns::new().run(|| {
         let mut netlink = crate::netlink::Netlink::open().unwrap();
-        let lo = netlink.require_link("lo").unwrap().index;
-        netlink.set_up(lo).unwrap();
+        let lo = netlink.link().require("lo").unwrap().index;
+        netlink.link().set_up(lo).unwrap();
         let locals = ["192.0.2.1", "192.0.2.2", "fd00::1", "fd00::2"];
         for local in locals {
             let local = IpAddr::from_str(local).unwrap();
-            netlink.add_address(lo, local.into()).unwrap();
+            netlink.address().add(lo, local.into()).unwrap();
         }
         for all_families in [true, false] {
             for local in locals.map(|local| IpAddr::from_str(local).unwrap()) {

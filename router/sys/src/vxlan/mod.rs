@@ -9,11 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mesh_proto::ids::Mac;
 
-use crate::bridge::{self, Role};
-use crate::netlink::{Link, Netlink, PortFlags, VxlanSpec};
-use crate::plan::Plan;
-use crate::sysctl::{self, Table};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::bridge::{self, AliasRole};
+use crate::ifname;
+use crate::interface::sysctl::{self, SysctlGroup};
+use crate::netlink::{LinkEntry, Netlink, PortFlags, VxlanSpec};
+use crate::plan::StepPlan;
 
 /// IP version of the underlay; a device supports one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,29 +91,31 @@ const ROUTER_PORT_ALONE: PortFlags = PortFlags {
 /// The kernel has no VXLAN, the UDP port is taken, the name belongs to another interface, there is no bridge; EPERM
 /// without CAP_NET_ADMIN. A device created before the failure is removed.
 pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> {
-    let mut plan = Plan::new();
+    let mut plan = StepPlan::new();
     let mut netlink = Netlink::open()?;
-    let bridge = netlink.require_link(&config.bridge)?;
+    let bridge = netlink.link().require(&config.bridge)?;
     let port = router_port(&mut netlink, &config.bridge)?.ok_or_else(|| {
         let what = format!("find the router's port of {}", config.bridge);
         SysError::errno(what, nix::errno::Errno::ENODEV)
     })?;
-    netlink.set_port_flags(port.index, ROUTER_PORT_BESIDE)?;
+    netlink
+        .bridge_port()
+        .set_flags(port.index, ROUTER_PORT_BESIDE)?;
     let link = match find(&mut netlink, config, family)? {
         Some(link) => link,
         None => create(&mut netlink, config, family, &mut plan)?,
     };
     if link.master != Some(bridge.index) {
-        netlink.set_master(link.index, bridge.index)?;
+        netlink.link().set_master(link.index, bridge.index)?;
     }
     // Before it is up, so that no frame is flooded to it or learnt from it.
-    netlink.set_port_flags(link.index, VXLAN_PORT)?;
+    netlink.bridge_port().set_flags(link.index, VXLAN_PORT)?;
     if link.mtu != u32::from(config.mtu) {
-        netlink.set_mtu(link.index, config.mtu)?;
+        netlink.link().set_mtu(link.index, config.mtu)?;
     }
     if !link.up {
-        sysctl::prefer(Table::Ipv6Conf, &link.name, "disable_ipv6", "1");
-        netlink.set_up(link.index)?;
+        sysctl::prefer(SysctlGroup::Ipv6Conf, &link.name, "disable_ipv6", "1");
+        netlink.link().set_up(link.index)?;
         bridge::wait_forwarding(&mut netlink, &link.name)?;
     }
     plan.commit();
@@ -132,7 +135,7 @@ pub fn ensure(config: &VxlanConfig, family: Family) -> Result<Device, SysError> 
 /// The errno of the failed system call.
 pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(link) = netlink.link_by_name(&name(bridge, family))? else {
+    let Some(link) = netlink.link().by_name(&name(bridge, family))? else {
         return Ok(false);
     };
     bridge::delete_if_ours(&mut netlink, &link, bridge)?;
@@ -146,7 +149,9 @@ pub fn remove(bridge: &str, family: Family) -> Result<bool, SysError> {
 pub fn release_port(bridge: &str) -> Result<(), SysError> {
     let mut netlink = Netlink::open()?;
     match router_port(&mut netlink, bridge)? {
-        Some(port) => netlink.set_port_flags(port.index, ROUTER_PORT_ALONE),
+        Some(port) => netlink
+            .bridge_port()
+            .set_flags(port.index, ROUTER_PORT_ALONE),
         None => Ok(()),
     }
 }
@@ -160,9 +165,9 @@ pub fn router_port_index(bridge: &str) -> Result<Option<u32>, SysError> {
     Ok(port.map(|port| port.index))
 }
 
-fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<Link>, SysError> {
+fn router_port(netlink: &mut Netlink, bridge: &str) -> Result<Option<LinkEntry>, SysError> {
     for name in [ifname::tap_port(bridge), ifname::port_pair(bridge).0] {
-        let port = netlink.link_by_name(&name)?;
+        let port = netlink.link().by_name(&name)?;
         if let Some(port) = port.filter(|port| port.master.is_some()) {
             return Ok(Some(port));
         }
@@ -184,9 +189,9 @@ fn find(
     netlink: &mut Netlink,
     config: &VxlanConfig,
     family: Family,
-) -> Result<Option<Link>, SysError> {
+) -> Result<Option<LinkEntry>, SysError> {
     let name = name(&config.bridge, family);
-    let Some(link) = netlink.link_by_name(&name)? else {
+    let Some(link) = netlink.link().by_name(&name)? else {
         return Ok(None);
     };
     if link.alias.as_deref() == Some(&alias(config, family)) {
@@ -200,8 +205,8 @@ fn create(
     netlink: &mut Netlink,
     config: &VxlanConfig,
     family: Family,
-    plan: &mut Plan,
-) -> Result<Link, SysError> {
+    plan: &mut StepPlan,
+) -> Result<LinkEntry, SysError> {
     let name = name(&config.bridge, family);
     let spec = VxlanSpec {
         name: &name,
@@ -211,9 +216,15 @@ fn create(
         mtu: config.mtu,
     };
     let undo = bridge::delete_later(name.clone());
-    plan.step_with_undo("create VXLAN device", || netlink.create_vxlan(&spec), undo)?;
-    let link = netlink.require_link(&name)?;
-    netlink.set_alias(link.index, &alias(config, family))?;
+    plan.step_with_undo(
+        "create VXLAN device",
+        || netlink.link().create_vxlan(&spec),
+        undo,
+    )?;
+    let link = netlink.link().require(&name)?;
+    netlink
+        .link()
+        .set_alias(link.index, &alias(config, family))?;
     Ok(link)
 }
 
@@ -229,7 +240,7 @@ fn local(config: &VxlanConfig, family: Family) -> IpAddr {
 /// Returns the alias, which contains the configuration that cannot be changed later.
 fn alias(config: &VxlanConfig, family: Family) -> String {
     let detail = format!("{}:{}:{}", config.vni, config.port, local(config, family));
-    bridge::alias(&config.bridge, Role::Vxlan, &detail)
+    bridge::alias(&config.bridge, AliasRole::Vxlan, &detail)
 }
 
 #[cfg(test)]

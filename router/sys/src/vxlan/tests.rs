@@ -8,9 +8,9 @@ use mesh_proto::ids::PeerId;
 
 use super::*;
 use crate::bridge::{BridgeConfig, PortKind, ensure_bridge, remove_all};
-use crate::firewall::sources::{self, Guard};
-use crate::netlink::{FdbRow, Known, Remote, VethSpec};
-use crate::packet::PacketSocket;
+use crate::firewall::sources::{self, PortGuard};
+use crate::netlink::{FdbContent, FdbRow, Remote, VethSpec};
+use crate::socket::packet::PacketSocket;
 use crate::testing::{NamedNetns, needs_root};
 
 const MAC: Mac = Mac([0x02, 0x6d, 10, 2, 1, 2]);
@@ -59,17 +59,17 @@ fn hosts() -> [NamedNetns; 2] {
             peer_mac: None,
             mtu: 1500,
         };
-        Netlink::open().unwrap().create_veth(&spec).unwrap();
+        Netlink::open().unwrap().link().create_veth(&spec).unwrap();
     });
     for (host, number) in [(&a, 1), (&b, 2)] {
         host.run(|| {
             let mut netlink = Netlink::open().unwrap();
-            let link = netlink.require_link("eth0").unwrap().index;
+            let link = netlink.link().require("eth0").unwrap().index;
             for net in [format!("192.0.2.{number}/24"), format!("fd00::{number}/64")] {
                 let net: IpNet = net.parse().unwrap();
-                netlink.add_address(link, net).unwrap();
+                netlink.address().add(link, net).unwrap();
             }
-            netlink.set_up(link).unwrap();
+            netlink.link().set_up(link).unwrap();
             bridge();
         });
     }
@@ -77,7 +77,7 @@ fn hosts() -> [NamedNetns; 2] {
 }
 
 fn rows_of(mac: Mac) -> Vec<FdbRow> {
-    let mut rows = Netlink::open().unwrap().fdb().unwrap();
+    let mut rows = Netlink::open().unwrap().fdb().list().unwrap();
     rows.retain(|row| row.mac == mac);
     rows
 }
@@ -93,13 +93,13 @@ fn a_device_is_created_once_repaired_and_removed() {
             let device = ensure(&config(), family).unwrap();
             assert_eq!(ensure(&config(), family).unwrap(), device);
             let mut netlink = Netlink::open().unwrap();
-            let link = netlink.require_link(&name("mesh", family)).unwrap();
+            let link = netlink.link().require(&name("mesh", family)).unwrap();
             assert_eq!(
                 (link.kind.as_deref(), link.mtu, link.up),
                 (Some("vxlan"), 1376, true)
             );
-            netlink.set_nomaster(link.index).unwrap();
-            netlink.set_down(link.index).unwrap();
+            netlink.link().set_nomaster(link.index).unwrap();
+            netlink.link().set_down(link.index).unwrap();
             assert_eq!(ensure(&config(), family).unwrap(), device);
             // Another UDP port needs another device.
             let other = VxlanConfig {
@@ -132,7 +132,7 @@ fn an_interface_of_another_owner_is_left_alone() {
             peer_mac: None,
             mtu: 1500,
         };
-        Netlink::open().unwrap().create_veth(&spec).unwrap();
+        Netlink::open().unwrap().link().create_veth(&spec).unwrap();
         assert!(ensure(&config(), Family::V4).is_err());
         assert!(remove("mesh", Family::V4).is_err());
     });
@@ -149,23 +149,24 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
         let mut netlink = Netlink::open().unwrap();
         for address in ["192.0.2.2", "192.0.2.3"] {
             netlink
+                .fdb()
                 .put_remote(device.index, MAC, remote(address))
                 .unwrap();
         }
-        netlink.put_bridge_entry(device.port, MAC).unwrap();
-        netlink.put_bridge_entry(device.index, MAC).unwrap();
+        netlink.fdb().put_bridge_entry(device.port, MAC).unwrap();
+        netlink.fdb().put_bridge_entry(device.index, MAC).unwrap();
         let rows = rows_of(MAC);
         let behind: Vec<_> = rows.iter().map(|row| (row.link, row.known)).collect();
         assert!(behind.contains(&(
             device.index,
-            Known::Bridge {
+            FdbContent::Bridge {
                 external: true,
                 local: false
             }
         )));
         assert!(behind.contains(&(
             device.index,
-            Known::Vxlan {
+            FdbContent::Vxlan {
                 address: remote("192.0.2.3").address,
                 port: None,
                 vni: None
@@ -173,7 +174,7 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
         )));
         assert_eq!(rows.len(), 2, "a new place replaces the old: {rows:?}");
         assert!(
-            !netlink.del_bridge_entry(device.port, MAC).unwrap(),
+            !netlink.fdb().delete_bridge_entry(device.port, MAC).unwrap(),
             "not there"
         );
 
@@ -185,15 +186,15 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
             peer_mac: None,
             mtu: 1376,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
         let (c, d) = (
-            netlink.require_link("c").unwrap(),
-            netlink.require_link("d").unwrap(),
+            netlink.link().require("c").unwrap(),
+            netlink.link().require("d").unwrap(),
         );
-        let bridge = netlink.require_link("mesh").unwrap();
-        netlink.set_master(c.index, bridge.index).unwrap();
-        netlink.set_up(c.index).unwrap();
-        netlink.set_up(d.index).unwrap();
+        let bridge = netlink.link().require("mesh").unwrap();
+        netlink.link().set_master(c.index, bridge.index).unwrap();
+        netlink.link().set_up(c.index).unwrap();
+        netlink.link().set_up(d.index).unwrap();
         bridge::wait_forwarding(&mut netlink, "c").unwrap();
         let mut frame = vec![0xff; 6];
         frame.extend(MAC.0);
@@ -206,11 +207,24 @@ fn entries_come_go_and_roam_to_a_port_that_learns() {
         assert!(rows_of(MAC).iter().any(|row| row.link == c.index));
 
         assert!(
-            !netlink.del_bridge_entry(device.index, MAC).unwrap(),
+            !netlink
+                .fdb()
+                .delete_bridge_entry(device.index, MAC)
+                .unwrap(),
             "it moved"
         );
-        assert!(netlink.del_remote(device.index, MAC, None).unwrap());
-        assert!(!netlink.del_remote(device.index, MAC, None).unwrap());
+        assert!(
+            netlink
+                .fdb()
+                .delete_remote(device.index, MAC, None)
+                .unwrap()
+        );
+        assert!(
+            !netlink
+                .fdb()
+                .delete_remote(device.index, MAC, None)
+                .unwrap()
+        );
     });
 }
 
@@ -236,7 +250,7 @@ fn beats_reach_only_hosts_whose_firewall_admits_the_sender() {
         (Family::V4, "192.0.2.1", "192.0.2.2"),
         (Family::V6, "fd00::1", "fd00::2"),
     ] {
-        let guard = Guard {
+        let guard = PortGuard {
             bridge: "mesh",
             port: 6784,
             ipv6: family == Family::V6,
@@ -254,9 +268,11 @@ fn beats_reach_only_hosts_whose_firewall_admits_the_sender() {
             let device = ensure(&config(), family).unwrap();
             let mut netlink = Netlink::open().unwrap();
             netlink
+                .fdb()
                 .add_group_remote(device.index, BEAT_GROUP, remote(to))
                 .unwrap();
             netlink
+                .fdb()
                 .add_group_remote(device.index, BEAT_GROUP, remote(to))
                 .unwrap();
             (PacketSocket::open(device.index, 0).unwrap(), device.mac)

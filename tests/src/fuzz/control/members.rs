@@ -16,7 +16,7 @@ use mesh_proto::topology::bodies::encode_links;
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::digest_tree::{CHILDREN, DigestNode, MAX_DEPTH};
-use mesh_proto::wire::message::{Hashes, Held, LinkMessage, Summary};
+use mesh_proto::wire::message::{DigestEntry, Hashes, LinkMessage, Summary};
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::super::fixture;
@@ -164,7 +164,7 @@ impl Member {
             let observed = fixture::address(0);
             let reply = Probe::Reply {
                 nonce,
-                ask: nonce,
+                challenge: nonce,
                 observed,
             };
             answers.extend(self.sealed(victim, Kind::Probe, &reply.encode(), now));
@@ -229,7 +229,7 @@ pub(super) fn message(
         6 => LinkMessage::Summary(summary(input, entropy)),
         7 => {
             let count = usize::from(input.u16()) % 4097;
-            LinkMessage::Want((0..count).map(|_| anything(entropy)).collect())
+            LinkMessage::Request((0..count).map(|_| anything(entropy)).collect())
         }
         8 => LinkMessage::Observed(([10, input.byte(), 0, 1], input.u16()).into()),
         9 => LinkMessage::Bye {
@@ -241,7 +241,7 @@ pub(super) fn message(
             node: DigestNode::new(input.byte() % (MAX_DEPTH + 1), 0).unwrap_or(DigestNode::ROOT),
             sums: [input.u64().to_be_bytes(); CHILDREN],
         }),
-        12 => LinkMessage::Wanted(input.flag()),
+        12 => LinkMessage::KeepLink(input.flag()),
         _ => return input.long_chunk().to_vec(),
     };
     message.encode().unwrap_or_default()
@@ -329,7 +329,7 @@ fn strangers(
 }
 
 fn summary(input: &mut Input<'_>, entropy: &mut SeededEntropy) -> Summary {
-    let held = |key: RecordKey| Held {
+    let entry = |key: RecordKey| DigestEntry {
         key,
         reachable: true,
         version: Version { epoch: 1, seq: 9 },
@@ -338,8 +338,8 @@ fn summary(input: &mut Input<'_>, entropy: &mut SeededEntropy) -> Summary {
     Summary {
         first: PeerId([input.byte(); 16]),
         last: PeerId([input.byte(); 16]),
-        held: (0..usize::from(input.u16()) % 4097)
-            .map(|_| held(anything(entropy)))
+        entries: (0..usize::from(input.u16()) % 4097)
+            .map(|_| entry(anything(entropy)))
             .collect(),
     }
 }

@@ -15,7 +15,7 @@ use mesh_proto::topology::bodies::Attached;
 use mesh_proto::wire::datagram::Kind;
 use serde_json::Value;
 
-use self::world::{MEMBERS, World};
+use self::world::{MEMBERS, RouterUnderTest};
 use super::fixture;
 use super::input::{Input, Script};
 
@@ -28,7 +28,7 @@ const CROWD: usize = MAX_LINKS + 44;
 pub(super) fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let setup = input.byte();
-    let mut world = World::new(setup & 1 == 1, setup & 2 == 0);
+    let mut world = RouterUnderTest::new(setup & 1 == 1, setup & 2 == 0);
     world.carry_out();
     for _ in 0..STEPS {
         if input.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn target(data: &[u8]) {
     world.carry_out();
 }
 
-fn step(world: &mut World, input: &mut Input<'_>) {
+fn step(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     match input.below(16) {
         0 => accept(world, None),
         1 => {
@@ -80,7 +80,7 @@ fn step(world: &mut World, input: &mut Input<'_>) {
     }
 }
 
-fn accept(world: &mut World, member: Option<usize>) {
+fn accept(world: &mut RouterUnderTest, member: Option<usize>) {
     let from = match member {
         Some(m) => fixture::address(world.members[m].n),
         None => ([172, 16, 0, 1], 40_000).into(),
@@ -92,13 +92,13 @@ fn accept(world: &mut World, member: Option<usize>) {
 }
 
 /// Picks a connection, and the member at its other end, if any.
-fn pick(world: &World, input: &mut Input<'_>) -> Option<(mesh_proto::ids::ConnId, Option<usize>)> {
+fn pick(world: &RouterUnderTest, input: &mut Input<'_>) -> Option<(mesh_proto::ids::ConnId, Option<usize>)> {
     let n = usize::from(input.byte());
     let conn = world.conns.get(n.checked_rem(world.conns.len())?)?;
     Some((conn.id, conn.member))
 }
 
-fn connect(world: &mut World, input: &mut Input<'_>) {
+fn connect(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let replace = input.flag();
     let targets: Vec<String> = match input.below(8) {
         0 => vec![String::from_utf8_lossy(input.chunk()).into_owned()],
@@ -109,7 +109,7 @@ fn connect(world: &mut World, input: &mut Input<'_>) {
     let _ = world.control.connect(&targets, replace, world.now);
 }
 
-fn dials_succeed(world: &mut World, input: &mut Input<'_>) {
+fn dials_succeed(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let alone = input.flag();
     for (conn, to) in core::mem::take(&mut world.dials) {
         let DialTo::Address(address) = to else {
@@ -126,7 +126,7 @@ fn dials_succeed(world: &mut World, input: &mut Input<'_>) {
     }
 }
 
-fn dial_fails(world: &mut World) {
+fn dial_fails(world: &mut RouterUnderTest) {
     if let Some((conn, _)) = world.dials.pop() {
         world
             .control
@@ -135,7 +135,7 @@ fn dial_fails(world: &mut World) {
 }
 
 /// Sends a member's message, perhaps many times.
-fn members_speak(world: &mut World, input: &mut Input<'_>) {
+fn members_speak(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let times = usize::from(Some(input.byte()).filter(|n| *n < 32).unwrap_or(0));
     let Some((conn, Some(m))) = pick(world, input) else {
         return;
@@ -145,7 +145,7 @@ fn members_speak(world: &mut World, input: &mut Input<'_>) {
     let cheap = !members::is_dear(&choice);
     for _ in 0..=if cheap { 8 * times } else { times } {
         *input = choice.clone();
-        let World {
+        let RouterUnderTest {
             members,
             identity,
             entropy,
@@ -158,7 +158,7 @@ fn members_speak(world: &mut World, input: &mut Input<'_>) {
     }
 }
 
-fn stall(world: &mut World, input: &mut Input<'_>) {
+fn stall(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let Some((id, _)) = pick(world, input) else {
         return;
     };
@@ -172,7 +172,7 @@ fn stall(world: &mut World, input: &mut Input<'_>) {
     }
 }
 
-fn lane_event(world: &mut World, input: &mut Input<'_>) {
+fn lane_event(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let member = &world.members[input.below(usize::from(MEMBERS))];
     let peer = if input.flag() {
         member.identity.id()
@@ -208,7 +208,7 @@ fn lane_event(world: &mut World, input: &mut Input<'_>) {
 }
 
 /// Starts a session of a member, or sends datagrams in the existing one.
-fn session(world: &mut World, input: &mut Input<'_>) {
+fn session(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     let m = input.below(usize::from(MEMBERS));
     let from = fixture::address(world.members[m].n);
     let datagrams = match Kind::from_number(input.byte() & 7) {
@@ -222,7 +222,7 @@ fn session(world: &mut World, input: &mut Input<'_>) {
     world.lane_in(from, &datagrams);
 }
 
-fn host(world: &mut World, input: &mut Input<'_>) {
+fn host(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     match input.below(4) {
         0 => {
             let count = usize::from(input.u16()) % (MAX_ATTACHED + 9);
@@ -249,7 +249,7 @@ fn host(world: &mut World, input: &mut Input<'_>) {
 }
 
 /// Opens hundreds of strangers' connections, or adds as many targets.
-fn crowd(world: &mut World, input: &mut Input<'_>) {
+fn crowd(world: &mut RouterUnderTest, input: &mut Input<'_>) {
     if input.flag() {
         for _ in 0..CROWD {
             accept(world, None);
@@ -262,7 +262,7 @@ fn crowd(world: &mut World, input: &mut Input<'_>) {
     let _ = world.control.connect(&targets, true, world.now);
 }
 
-fn check_tables(world: &World) {
+fn check_tables(world: &RouterUnderTest) {
     for (name, entries, bound) in world.control.tables() {
         assert!(
             entries <= bound,
@@ -275,7 +275,7 @@ fn check_tables(world: &World) {
     );
 }
 
-fn check_report(world: &World) {
+fn check_report(world: &RouterUnderTest) {
     let control = world.control.report(world.now);
     let report = api::RouterReport::new(control, api::DatapathReport::default());
     let value = serde_json::to_value(&report).expect("a report can be written");
@@ -293,7 +293,7 @@ fn check_texts(value: &Value) {
 
 /// Returns the report of a router with one neighbour.
 pub(super) fn sample_report() -> api::Report {
-    let mut world = World::new(true, true);
+    let mut world = RouterUnderTest::new(true, true);
     accept(&mut world, Some(0));
     world.carry_out();
     world.wait(Duration::from_secs(1));

@@ -30,7 +30,7 @@ const MAX_UNWRITTEN: usize = 2 * limits::MAX_LINK_SEND_QUEUE + limits::MAX_LINK_
 const MAX_EFFECTS: usize = 20_000;
 
 /// A TCP connection of the router under test.
-pub(super) struct Conn {
+pub(super) struct TestConn {
     pub(super) id: ConnId,
     /// Member at the other end; `None` for a stranger.
     pub(super) member: Option<usize>,
@@ -39,13 +39,13 @@ pub(super) struct Conn {
     pub(super) unwritten: usize,
 }
 
-pub(super) struct World {
+pub(super) struct RouterUnderTest {
     pub(super) now: Instant,
     pub(super) control: Control,
     pub(super) identity: Arc<Identity>,
     pub(super) victim: Victim,
     pub(super) members: Vec<Member>,
-    pub(super) conns: Vec<Conn>,
+    pub(super) conns: Vec<TestConn>,
     pub(super) dials: Vec<(ConnId, DialTo)>,
     pub(super) entropy: SeededEntropy,
     pub(super) forwarder: Arc<Forwarder>,
@@ -54,7 +54,7 @@ pub(super) struct World {
     pins: BTreeSet<PeerName>,
 }
 
-impl World {
+impl RouterUnderTest {
     pub(super) fn new(open: bool, discovery: bool) -> Self {
         let identity = Arc::new(fixture::identity(0));
         let secret = Arc::new(if open {
@@ -73,7 +73,7 @@ impl World {
             discovery,
             mtu: limits::DEFAULT_MTU,
             suites: Suites::AES_FIRST,
-            remembered: Vec::new(),
+            stored_neighbours: Vec::new(),
             forgotten: Vec::new(),
             pins: BTreeMap::new(),
         };
@@ -113,7 +113,7 @@ impl World {
 
     /// Adds a connection to a member or a stranger.
     pub(super) fn opened(&mut self, id: ConnId, member: Option<usize>, role: LinkRole) {
-        self.conns.push(Conn {
+        self.conns.push(TestConn {
             id,
             member,
             stalled: false,
@@ -151,16 +151,16 @@ impl World {
                     assert!(self.pins.len() <= limits::MAX_PINS);
                 }
                 Output::Unpin(name) => drop(self.pins.remove(&name)),
-                Output::Held(_)
+                Output::RemoteAttached(_)
                 | Output::Epoch(_)
                 | Output::Fast(_)
                 | Output::SparePort(_)
-                | Output::Said(_)
-                | Output::Told { .. }
+                | Output::Announcement(_)
+                | Output::Unicast { .. }
                 | Output::Reach => {}
                 Output::Targets(targets) => assert!(targets.len() <= limits::MAX_TARGETS),
                 Output::Forgotten(all) => assert!(all.len() <= limits::MAX_FORGOTTEN),
-                Output::Neighbours(all) => assert!(all.len() <= limits::MAX_REMEMBERED),
+                Output::Neighbours(all) => assert!(all.len() <= limits::MAX_WARM_START),
                 Output::Note(Note::Info(text) | Note::Warn(text)) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");
                 }
@@ -211,7 +211,7 @@ impl World {
         assert!(snapshot.neighbours.iter().all(known));
         self.snapshot = snapshot;
         self.lane(|world, sink| {
-            let World {
+            let RouterUnderTest {
                 forwarder,
                 snapshot,
                 now,
@@ -227,7 +227,7 @@ impl World {
         for datagram in datagrams {
             let mut datagram = datagram.clone();
             self.lane(|world, sink| {
-                let World {
+                let RouterUnderTest {
                     forwarder,
                     snapshot,
                     now,
@@ -241,7 +241,7 @@ impl World {
     /// Delivers a frame to the router's local port.
     pub(super) fn frame_in(&mut self, frame: &[u8]) {
         self.lane(|world, sink| {
-            let World {
+            let RouterUnderTest {
                 forwarder,
                 snapshot,
                 now,
@@ -253,7 +253,7 @@ impl World {
         });
     }
 
-    fn lane(&mut self, work: impl FnOnce(&mut World, &mut Collected)) {
+    fn lane(&mut self, work: impl FnOnce(&mut RouterUnderTest, &mut Collected)) {
         let mut sink = Collected::default();
         work(self, &mut sink);
         for event in sink.events {

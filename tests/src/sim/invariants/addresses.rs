@@ -19,7 +19,7 @@ pub(crate) const TOLD: &str = "I13 what was told is kept";
 
 /// A container with its address.
 #[derive(Clone, Debug)]
-pub(crate) struct Holder<'a> {
+pub(crate) struct AddressHolder<'a> {
     pub(crate) host: HostId,
     pub(crate) name: &'a str,
     pub(crate) addr: Ipv4Addr,
@@ -27,9 +27,9 @@ pub(crate) struct Holder<'a> {
 
 /// Returns the addresses that two containers have, with both.
 pub(crate) fn doubles<'a>(
-    holders: impl Iterator<Item = Holder<'a>>,
-) -> Vec<(Holder<'a>, Holder<'a>)> {
-    let mut first: BTreeMap<Ipv4Addr, Holder<'a>> = BTreeMap::new();
+    holders: impl Iterator<Item = AddressHolder<'a>>,
+) -> Vec<(AddressHolder<'a>, AddressHolder<'a>)> {
+    let mut first: BTreeMap<Ipv4Addr, AddressHolder<'a>> = BTreeMap::new();
     let mut out = Vec::new();
     for holder in holders {
         match first.get(&holder.addr) {
@@ -40,8 +40,8 @@ pub(crate) fn doubles<'a>(
     out
 }
 
-pub(crate) fn twice(first: &Holder<'_>, second: &Holder<'_>) -> Violation {
-    let Holder { host, name, addr } = first;
+pub(crate) fn twice(first: &AddressHolder<'_>, second: &AddressHolder<'_>) -> Violation {
+    let AddressHolder { host, name, addr } = first;
     let detail = format!(
         "{addr} is held by {name} on {host} and by {} on {}",
         second.name, second.host
@@ -49,8 +49,8 @@ pub(crate) fn twice(first: &Holder<'_>, second: &Holder<'_>) -> Violation {
     Violation::new(UNIQUE, detail)
 }
 
-pub(crate) fn unreported(holder: &Holder<'_>) -> Violation {
-    let Holder { host, addr, .. } = holder;
+pub(crate) fn unreported(holder: &AddressHolder<'_>) -> Violation {
+    let AddressHolder { host, addr, .. } = holder;
     let detail = format!("router {host} does not report that {addr} is held twice");
     Violation::new(UNIQUE, detail)
 }

@@ -18,7 +18,7 @@ const STALE: Duration = Duration::from_secs(1);
 
 /// Locations of addresses that moved, and the routers that know them.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct MacMoves {
     moves: BTreeMap<Mac, Move>,
     /// Frames for such an address from routers that must know: the only host at which they may be delivered.
     aimed: HashMap<FrameId, HostId>,
@@ -33,7 +33,7 @@ struct Move {
     seen_by: Vec<HostId>,
 }
 
-impl Places {
+impl MacMoves {
     /// Records that a MAC address moved to another host, with its first frame there.
     pub(crate) fn moved(&mut self, mac: Mac, to: HostId, first: FrameId, at: Instant) {
         let seen_by = vec![to];
@@ -92,11 +92,11 @@ mod tests {
     #[test]
     fn the_new_place_counts_for_those_that_saw_it_and_soon_for_all() {
         let mut ledger = Ledger::default();
-        let mut places = Places::default();
+        let mut places = MacMoves::default();
         let mut now = Instant::ZERO + STALE;
         let (first, hello) = ledger.announcement(2, MOVED, [10, 0, 0, 1]);
         places.moved(MOVED, 2, first, now);
-        let mut said = |places: &mut Places, from, now, out| {
+        let mut said = |places: &mut MacMoves, from, now, out| {
             let (_, frame) = ledger.frame(from, Mac([4; 6]), MOVED, 60);
             places.sent(from, &frame, now);
             places.injected(out, &frame, &ledger)

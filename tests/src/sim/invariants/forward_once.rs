@@ -15,12 +15,12 @@ pub(crate) type RelayKey = ([u8; 16], u32, u64);
 
 /// All forwarded datagrams and broadcasts.
 #[derive(Debug, Default)]
-pub(crate) struct Forwarded {
+pub(crate) struct ForwardOnce {
     relays: HashSet<(HostId, RelayKey)>,
     broadcasts: HashSet<(HostId, u64, FrameId)>,
 }
 
-impl Forwarded {
+impl ForwardOnce {
     /// Checks a datagram that a router sends.
     pub(crate) fn sent(&mut self, from: HostId, datagram: &[u8]) -> Check {
         if let Some(key) = relay_key(datagram)
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn one_inner_datagram_passes_a_router_once() {
-        let mut forwarded = Forwarded::default();
+        let mut forwarded = ForwardOnce::default();
         assert!(forwarded.sent(1, &relay(1, 1)).is_ok());
         assert!(forwarded.sent(1, &relay(2, 2)).is_ok());
         assert!(forwarded.sent(2, &relay(1, 1)).is_ok());
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn one_broadcast_leaves_a_router_once_per_start() {
-        let mut forwarded = Forwarded::default();
+        let mut forwarded = ForwardOnce::default();
         assert!(forwarded.flooded(1, 1, 7).is_ok());
         assert!(forwarded.flooded(1, 2, 7).is_ok());
         assert!(forwarded.flooded(1, 1, 7).is_err());

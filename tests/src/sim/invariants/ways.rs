@@ -15,9 +15,9 @@ use crate::sim::network::HostId;
 
 const NAME: &str = "I6 ways";
 
-/// View of a router when it sends a relayed datagram.
+/// RouteView of a router when it sends a relayed datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct RouteView {
     /// Hash from [`graph`].
     pub(crate) graph: u64,
     /// Hops to go; `None` if the destination is unreachable.
@@ -33,14 +33,14 @@ pub(crate) fn graph(routes: &Routes) -> u64 {
 
 /// Last sender of each relayed datagram, with its view.
 #[derive(Debug, Default)]
-pub(crate) struct Ways {
-    last: HashMap<RelayKey, (HostId, View)>,
+pub(crate) struct HopProgress {
+    last: HashMap<RelayKey, (HostId, RouteView)>,
     compared: u64,
 }
 
-impl Ways {
+impl HopProgress {
     /// Checks a relayed datagram that a router sends.
-    pub(crate) fn sent(&mut self, from: HostId, key: RelayKey, view: View) -> Check {
+    pub(crate) fn sent(&mut self, from: HostId, key: RelayKey, view: RouteView) -> Check {
         let Some((before, seen)) = self.last.insert(key, (from, view)) else {
             return Ok(());
         };
@@ -71,13 +71,13 @@ mod tests {
 
     const KEY: RelayKey = ([1; 16], 2, 3);
 
-    fn view(graph: u64, to_go: Option<u16>) -> View {
-        View { graph, to_go }
+    fn view(graph: u64, to_go: Option<u16>) -> RouteView {
+        RouteView { graph, to_go }
     }
 
     /// Returns true if the last router of a path may forward the frame, and the number of compared hops.
-    fn way(views: &[View]) -> (bool, u64) {
-        let mut ways = Ways::default();
+    fn way(views: &[RouteView]) -> (bool, u64) {
+        let mut ways = HopProgress::default();
         let sent = views.iter().enumerate();
         let checks: Vec<Check> = sent.map(|(h, v)| ways.sent(h, KEY, *v)).collect();
         let (last, before) = checks.split_last().unwrap();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn other_datagrams_are_other_ways() {
-        let mut ways = Ways::default();
+        let mut ways = HopProgress::default();
         let view = view(1, Some(3));
         assert!(ways.sent(0, KEY, view).is_ok());
         assert!(ways.sent(1, ([1; 16], 2, 4), view).is_ok());

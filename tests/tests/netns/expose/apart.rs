@@ -1,13 +1,13 @@
 //! Isolation on an exposed host: subnets of the mesh, and containers on other bridges.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Container, Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use super::bridges::{bridge_with_machine, pings};
 use super::{SOON, answers, mesh};
 
 /// Creates a bridge like an engine's, with one machine that has its default route through the host.
-fn engine(host: &Host, bridge: &str, net: &str, six: &str) -> Result<()> {
+fn engine(host: &TestbedHost, bridge: &str, net: &str, six: &str) -> Result<()> {
     bridge_with_machine(host, bridge, &format!("{net}.2/24"))?;
     let line = format!(
         "set -e
@@ -20,7 +20,7 @@ fn engine(host: &Host, bridge: &str, net: &str, six: &str) -> Result<()> {
     host.shell(&line)?.ok().map(drop)
 }
 
-fn is_closed(host: &Host, bridge: &str, address: &str) -> Result<()> {
+fn is_closed(host: &TestbedHost, bridge: &str, address: &str) -> Result<()> {
     ensure!(
         pings(host, bridge, address).is_err(),
         "{address} answers what is on {bridge}"
@@ -28,14 +28,14 @@ fn is_closed(host: &Host, bridge: &str, address: &str) -> Result<()> {
     Ok(())
 }
 
-fn route(container: &Container, to: &str, via: &str) -> Result<()> {
+fn route(container: &TestContainer, to: &str, via: &str) -> Result<()> {
     let line = ["ip", "route", "replace", to, "via", via];
     container.exec(&line)?.ok().map(drop)
 }
 
 #[test]
 fn other_bridges_and_other_subnets_stay_apart_unless_asked_for() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let (one, two, outside) = (bed.host(1), bed.host(2), bed.host(3));
         two.launch(&[])?;
         one.launch(&["host2"])?;

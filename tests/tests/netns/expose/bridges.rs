@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use super::{SOON, mesh};
 use crate::full_mesh;
 
 /// Creates a bridge with one machine: a network namespace with this address.
-pub(super) fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> Result<()> {
+pub(super) fn bridge_with_machine(host: &TestbedHost, bridge: &str, address: &str) -> Result<()> {
     let line = format!(
         "set -e
         ip link add {bridge} type bridge
@@ -23,7 +23,7 @@ pub(super) fn bridge_with_machine(host: &Host, bridge: &str, address: &str) -> R
     host.shell(&line)?.ok().map(drop)
 }
 
-pub(super) fn pings(host: &Host, bridge: &str, address: &str) -> Result<()> {
+pub(super) fn pings(host: &TestbedHost, bridge: &str, address: &str) -> Result<()> {
     let space = format!("{bridge}-vm");
     let line = [
         "ip", "netns", "exec", &space, "ping", "-n", "-c", "1", "-W", "1", address,
@@ -33,17 +33,17 @@ pub(super) fn pings(host: &Host, bridge: &str, address: &str) -> Result<()> {
 
 #[test]
 fn what_is_on_an_attached_bridge_is_on_the_mesh_until_it_is_detached() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let (near, far) = (one.run("10.2.1.1/24")?, two.run("10.2.1.2/24")?);
         bridge_with_machine(one, "br1", "10.2.1.9/24")?;
-        let before = Snapshot::take(one)?;
+        let before = HostObjects::take(one)?;
         ensure!(pings(one, "br1", "10.2.1.1").is_err(), "it is not attached");
         for _ in 0..2 {
             ensure!(mesh(one, "attach-bridge br1")?.is_empty());
         }
-        let whole = Snapshot::take(one)?;
+        let whole = HostObjects::take(one)?;
         let works = || -> Result<()> {
             pings(one, "br1", "10.2.1.1")?;
             pings(one, "br1", "10.2.1.2")?;
@@ -58,7 +58,7 @@ fn what_is_on_an_attached_bridge_is_on_the_mesh_until_it_is_detached() -> Result
         ] {
             one.shell(damage)?.ok()?;
             wait_until(Duration::from_secs(6), &format!("mended: {damage}"), || {
-                let missing = whole.added_since(&Snapshot::take(one)?);
+                let missing = whole.added_since(&HostObjects::take(one)?);
                 ensure!(missing.is_empty(), "{missing:?}");
                 works()
             })?;
@@ -68,7 +68,7 @@ fn what_is_on_an_attached_bridge_is_on_the_mesh_until_it_is_detached() -> Result
         wait_until(SOON, "it is there after a restart", works)?;
         for _ in 0..2 {
             let outcome = one.mesh(&["detach-bridge", "br1"])?;
-            if let Err(error) = Snapshot::take(one)?.same_as(&before) {
+            if let Err(error) = HostObjects::take(one)?.same_as(&before) {
                 return Err(error.context(format!("after {outcome}")));
             }
         }
@@ -81,7 +81,7 @@ fn what_is_on_an_attached_bridge_is_on_the_mesh_until_it_is_detached() -> Result
 
 #[test]
 fn loops_and_what_is_no_bridge_are_refused() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let (near, far) = (one.run("10.2.1.1/24")?, two.run("10.2.1.2/24")?);
@@ -106,11 +106,11 @@ fn loops_and_what_is_no_bridge_are_refused() -> Result<()> {
             host.shell(&cable)?.ok()?;
         }
         mesh(one, "attach-bridge br1")?;
-        let refused = |host: &Host, bridge: &str, words: &str| -> Result<()> {
-            let before = Snapshot::take(host)?;
+        let refused = |host: &TestbedHost, bridge: &str, words: &str| -> Result<()> {
+            let before = HostObjects::take(host)?;
             let message = host.mesh(&["attach-bridge", bridge])?.refused()?;
             ensure!(message.contains(words), "{bridge}: {message}");
-            Snapshot::take(host)?.same_as(&before)
+            HostObjects::take(host)?.same_as(&before)
         };
         refused(one, "br2", "leads to the mesh already, by its port patch2")?;
         refused(two, "br1", "comes out there already")?;

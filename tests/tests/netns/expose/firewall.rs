@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use super::{answers, callers, mesh, remember_callers};
 
 /// Creates a directory with exactly these programs, to be the router's PATH.
-fn only(host: &Host, programs: &[(&str, &str)]) -> Result<()> {
+fn only(host: &TestbedHost, programs: &[(&str, &str)]) -> Result<()> {
     let links: Vec<String> = programs
         .iter()
         .map(|(name, is)| format!("ln -s $(command -v {is}) /run/testbed/bin/{name}"))
@@ -22,14 +22,14 @@ fn only(host: &Host, programs: &[(&str, &str)]) -> Result<()> {
 
 /// Checks that damage is repaired within 5 s, and that only rules are missing until then.
 fn is_mended(
-    host: &Host,
+    host: &TestbedHost,
     damage: &str,
-    whole: &Snapshot,
+    whole: &HostObjects,
     works: impl Fn() -> Result<()>,
 ) -> Result<()> {
     host.shell(damage)?.ok()?;
     wait_until(Duration::from_secs(5), &format!("mended: {damage}"), || {
-        let missing = whole.added_since(&Snapshot::take(host)?);
+        let missing = whole.added_since(&HostObjects::take(host)?);
         ensure!(missing.is_empty(), "{missing:?}");
         works()
     })
@@ -37,11 +37,11 @@ fn is_mended(
 
 /// Pings a container from outside through `host1`, whose router finds only these programs.
 fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&str]) -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, outside) = (bed.host(1), bed.host(2));
         // iptables-legacy creates its lock file at the first run, and keeps it.
         one.shell("touch /run/xtables.lock")?.ok()?;
-        let before = Snapshot::take(one)?;
+        let before = HostObjects::take(one)?;
         only(one, programs)?;
         let container = one.run("10.2.1.1/24")?;
         remember_callers(&container)?;
@@ -64,7 +64,7 @@ fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&st
         answers(outside, "10.2.1.1")?;
         callers(&container)?;
         works()?;
-        let whole = Snapshot::take(one)?;
+        let whole = HostObjects::take(one)?;
         for damage in damages {
             is_mended(one, damage, &whole, works)?;
         }
@@ -79,7 +79,7 @@ fn through_a_host_with(programs: &[(&str, &str)], firewall: &str, damages: &[&st
         let reset =
             "all=$(command -v mesh); PATH=/run/testbed/bin \"$all\" reset; rm -r /run/testbed/bin";
         one.shell(reset)?.ok()?;
-        Snapshot::take(one)?.same_as(&before)
+        HostObjects::take(one)?.same_as(&before)
     })
 }
 
@@ -132,7 +132,7 @@ fn rules_of_iptables_are_back_when_somebody_flushes_them() -> Result<()> {
 
 #[test]
 fn a_chain_of_others_that_drops_is_named() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let one = bed.host(1);
         let chain = "nft 'table inet mine { chain f {
             type filter hook forward priority 0; policy drop;
@@ -151,18 +151,18 @@ fn a_chain_of_others_that_drops_is_named() -> Result<()> {
 
 #[test]
 fn without_a_firewall_program_addresses_can_stay_as_they_are() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let one = bed.host(1);
         only(one, &[])?;
         let container = one.run("10.2.1.1/24")?;
-        let before = Snapshot::take(one)?;
+        let before = HostObjects::take(one)?;
         let message = one.mesh(&["expose", "10.2.1.254/24"])?.refused()?;
         ensure!(
             message.contains("neither nft nor iptables")
                 && message.contains("--without-masquerade"),
             "{message}"
         );
-        Snapshot::take(one)?.same_as(&before)?;
+        HostObjects::take(one)?.same_as(&before)?;
         mesh(one, "expose 10.2.1.254/24 --without-masquerade")?;
         answers(one, container.address())
     })

@@ -1,14 +1,14 @@
 //! Refused requests: clear messages, and no partial changes.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use super::{SOON, mesh};
 use crate::full_mesh;
 
 #[test]
 fn what_cannot_be_is_refused_with_its_remedy() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         one.run_named("10.2.1.1/24", "near")?;
@@ -19,7 +19,7 @@ fn what_cannot_be_is_refused_with_its_remedy() -> Result<()> {
                 .refused()
                 .map(drop)
         })?;
-        let before = Snapshot::take(one)?;
+        let before = HostObjects::take(one)?;
         for (args, words) in [
             (
                 &["10.2.1.1/24"][..],
@@ -47,7 +47,7 @@ fn what_cannot_be_is_refused_with_its_remedy() -> Result<()> {
         ] {
             let message = one.mesh(&[&["expose"], args].concat())?.refused()?;
             ensure!(message.contains(words), "{args:?}: {message}");
-            Snapshot::take(one)?.same_as(&before)?;
+            HostObjects::take(one)?.same_as(&before)?;
         }
         ensure!(one.ipam()?.allocations.is_empty());
         let hidden = one.mesh(&["hide", "10.2.1.254/24"])?;

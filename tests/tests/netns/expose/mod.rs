@@ -8,7 +8,7 @@ mod mistakes;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Container, Host, Setup, Snapshot, wait_until, with_testbed};
+use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, HostObjects, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -16,13 +16,13 @@ use crate::full_mesh;
 const SOON: Duration = Duration::from_secs(15);
 
 /// Runs `mesh` on a host and returns its output.
-fn mesh(host: &Host, line: &str) -> Result<String> {
+fn mesh(host: &TestbedHost, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     host.mesh(&words)?.ok()
 }
 
 /// Waits until an address answers pings of the host.
-fn answers(host: &Host, address: &str) -> Result<()> {
+fn answers(host: &TestbedHost, address: &str) -> Result<()> {
     let what = format!("{address} answers {}", host.name());
     wait_until(SOON, &what, || {
         host.exec(&["ping", "-n", "-c", "1", "-W", "1", address])?
@@ -32,7 +32,7 @@ fn answers(host: &Host, address: &str) -> Result<()> {
 }
 
 /// Sends three pings, none of which may be answered.
-fn is_silent(host: &Host, address: &str) -> Result<()> {
+fn is_silent(host: &TestbedHost, address: &str) -> Result<()> {
     let line = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address];
     let outcome = host.exec(&line)?;
     ensure!(
@@ -43,7 +43,7 @@ fn is_silent(host: &Host, address: &str) -> Result<()> {
 }
 
 /// Makes the container record the sources of ICMP echoes from now on.
-fn remember_callers(place: &Container) -> Result<()> {
+fn remember_callers(place: &TestContainer) -> Result<()> {
     let table = "table ip callers {
         set from { type ipv4_addr; size 64; flags dynamic; }
         chain input {
@@ -56,7 +56,7 @@ fn remember_callers(place: &Container) -> Result<()> {
 }
 
 /// Returns the sources of ICMP echoes since the last call.
-fn callers(place: &Container) -> Result<String> {
+fn callers(place: &TestContainer) -> Result<String> {
     let list = "nft list set ip callers from; nft flush set ip callers from";
     let text = place.exec(&["sh", "-c", list])?.ok()?;
     let from = text.split_once("elements = {");
@@ -67,7 +67,7 @@ fn callers(place: &Container) -> Result<String> {
 }
 
 /// Returns the host's line of `mesh ps`, split into words.
-fn line_of_host(host: &Host) -> Result<Vec<String>> {
+fn line_of_host(host: &TestbedHost) -> Result<Vec<String>> {
     let all = mesh(host, "ps")?;
     let line = all.lines().find(|line| line.starts_with("mesh:expose"));
     let words = line.unwrap_or_default().split_whitespace();
@@ -76,12 +76,12 @@ fn line_of_host(host: &Host) -> Result<Vec<String>> {
 
 #[test]
 fn hosts_and_containers_of_all_hosts_reach_one_another() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let (near, far) = (one.run("10.2.1.1/24")?, two.run("10.2.1.2/24")?);
         near.reaches(&far)?;
-        let before = Snapshot::take(one)?;
+        let before = HostObjects::take(one)?;
         for _ in 0..2 {
             ensure!(mesh(one, "expose 10.2.1.254/24")? == "10.2.1.254");
         }
@@ -115,7 +115,7 @@ fn hosts_and_containers_of_all_hosts_reach_one_another() -> Result<()> {
         for _ in 0..2 {
             one.mesh(&["hide"])?.ok()?;
             ensure!(line_of_host(one)?.is_empty());
-            Snapshot::take(one)?.same_as(&before)?;
+            HostObjects::take(one)?.same_as(&before)?;
         }
         let silent = near.exec(&["ping", "-c", "2", "-W", "1", "10.2.1.254"])?;
         ensure!(silent.code != Some(0), "{silent}");
@@ -125,7 +125,7 @@ fn hosts_and_containers_of_all_hosts_reach_one_another() -> Result<()> {
 
 #[test]
 fn an_address_is_allocated_kept_and_given_back() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let first = mesh(one, "expose")?;
@@ -152,7 +152,7 @@ fn an_address_is_allocated_kept_and_given_back() -> Result<()> {
 
 #[test]
 fn machines_outside_and_containers_reach_one_another_through_the_host() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let (one, two, outside) = (bed.host(1), bed.host(2), bed.host(3));
         one.launch(&[])?;
         two.launch(&["host1"])?;
@@ -193,15 +193,15 @@ fn machines_outside_and_containers_reach_one_another_through_the_host() -> Resul
 
 #[test]
 fn an_exposed_host_is_exposed_after_a_restart_a_crash_and_a_boot() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let address = mesh(one, "expose -h gateway")?;
         let far = two.run_free(&[], "far")?;
         far.reaches(&one.underlay_as(&address)?)?;
-        let whole = Snapshot::take(one)?;
+        let whole = HostObjects::take(one)?;
         mesh(one, "stop")?;
-        let missing = whole.added_since(&Snapshot::take(one)?);
+        let missing = whole.added_since(&HostObjects::take(one)?);
         ensure!(missing.iter().all(|l| !l.contains("expose")), "{missing:?}");
         one.launch(&[])?;
         far.reaches(&one.underlay_as(&address)?)?;
@@ -223,7 +223,7 @@ fn an_exposed_host_is_exposed_after_a_restart_a_crash_and_a_boot() -> Result<()>
 
 #[test]
 fn a_name_of_the_host_leads_to_it_on_all_hosts_until_it_is_hidden() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         let leads = |to: Option<&str>| -> Result<()> {

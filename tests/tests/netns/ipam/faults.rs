@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, tell, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, tell, wait_until, with_testbed};
 
 use super::{AGREE, agree, all, distinct};
 use crate::full_mesh;
 
 #[test]
 fn a_partition_yields_no_address_twice_and_both_sides_go_on() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let mut containers = Vec::new();
         for host in bed.hosts() {
@@ -52,7 +52,7 @@ fn kills_wanted() -> (usize, Duration) {
 
 #[test]
 fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         // The container with the address keeps running throughout.
         host.launch(&["--no-restart"])?;
@@ -110,7 +110,7 @@ fn killed_again_and_again_under_allocation_it_forgets_nothing() -> Result<()> {
 
 #[test]
 fn a_router_that_is_gone_is_removed_and_one_that_lives_is_not() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let (one, two, three) = (bed.host(1), bed.host(2), bed.host(3));
         for host in bed.hosts() {
@@ -160,7 +160,7 @@ fn a_router_that_is_gone_is_removed_and_one_that_lives_is_not() -> Result<()> {
 
 #[test]
 fn who_is_reset_hands_its_space_over_and_what_it_held_is_free_at_once() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         let (one, two) = (bed.host(1), bed.host(2));
         // Whichever takes the range, both own a part of it.
@@ -181,7 +181,7 @@ fn who_is_reset_hands_its_space_over_and_what_it_held_is_free_at_once() -> Resul
             || {
                 let report = one.ipam()?;
                 ensure!(
-                    report.owners.len() == 1 && report.loans.is_empty(),
+                    report.owners.len() == 1 && report.remote_leases.is_empty(),
                     "{report:?}"
                 );
                 Ok(())

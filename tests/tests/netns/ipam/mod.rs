@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, Testbed, all_reach_all, here, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, Testbed, all_reach_all, here, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -15,7 +15,7 @@ use crate::full_mesh;
 const AGREE: Duration = Duration::from_secs(10);
 
 /// Returns all addresses held on these hosts, after checking that each is held once.
-fn distinct(hosts: &[&Host]) -> Result<BTreeSet<String>> {
+fn distinct(hosts: &[&TestbedHost]) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for host in hosts {
         for held in host.ipam()?.allocations {
@@ -27,8 +27,8 @@ fn distinct(hosts: &[&Host]) -> Result<BTreeSet<String>> {
 }
 
 /// Waits until these hosts report the same owners, with equal numbers of addresses.
-fn agree(hosts: &[&Host]) -> Result<()> {
-    let owners = |host: &Host| -> Result<BTreeSet<(String, u64)>> {
+fn agree(hosts: &[&TestbedHost]) -> Result<()> {
+    let owners = |host: &TestbedHost| -> Result<BTreeSet<(String, u64)>> {
         let owners = host.ipam()?.owners.into_iter();
         Ok(owners.map(|owner| (owner.id, owner.addresses)).collect())
     };
@@ -44,13 +44,13 @@ fn agree(hosts: &[&Host]) -> Result<()> {
     })
 }
 
-fn all(bed: &Testbed) -> Vec<&Host> {
+fn all(bed: &Testbed) -> Vec<&TestbedHost> {
     bed.hosts().iter().collect()
 }
 
 #[test]
 fn three_hosts_allocate_at_once_and_all_addresses_are_distinct() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         full_mesh(bed, &[])?;
         let mut containers = Vec::new();
         for round in 0..3 {
@@ -79,7 +79,7 @@ fn three_hosts_allocate_at_once_and_all_addresses_are_distinct() -> Result<()> {
 
 #[test]
 fn who_allocates_before_it_connects_keeps_what_it_has_and_goes_on() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         let mut containers = Vec::new();
         for host in bed.hosts() {
@@ -114,13 +114,13 @@ fn who_allocates_before_it_connects_keeps_what_it_has_and_goes_on() -> Result<()
 
 #[test]
 fn what_both_gave_out_before_they_met_is_told_with_the_command_that_ends_it() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         for host in bed.hosts() {
             host.launch(&[])?;
             host.run_free(&["net:10.32.5.0/24"], "early")?;
         }
-        let id = |host: &Host| -> Result<String> {
+        let id = |host: &TestbedHost| -> Result<String> {
             let found = host.ps()?.into_iter().find(|c| c.name == "early");
             Ok(found.context("it is not on the mesh")?.container)
         };
@@ -160,7 +160,7 @@ fn what_both_gave_out_before_they_met_is_told_with_the_command_that_ends_it() ->
 
 #[test]
 fn primed_ranges_have_an_owner_on_every_host() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         full_mesh(bed, &[])?;
         for host in bed.hosts() {
             ensure!(host.ipam()?.owners.is_empty(), "nobody was asked yet");

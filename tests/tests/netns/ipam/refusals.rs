@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{Host, Setup, here, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, here, with_testbed};
 
 use super::distinct;
 use crate::full_mesh;
 
 #[test]
 fn explicit_addresses_are_claimed_and_conflicts_name_the_holder() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         full_mesh(bed, &[])?;
         one.run_free(&["10.32.9.1/24"], "web")?;
-        let refused = |host: &Host, args: &[&str]| -> Result<String> {
+        let refused = |host: &TestbedHost, args: &[&str]| -> Result<String> {
             let before = ["run", "--runtime", "process"];
             host.mesh(&[&before[..], args, &["--", "true"]].concat())?
                 .refused()
@@ -53,7 +53,7 @@ fn explicit_addresses_are_claimed_and_conflicts_name_the_holder() -> Result<()> 
 
 #[test]
 fn a_wait_has_a_reason_a_line_and_an_end() -> Result<()> {
-    with_testbed(&Setup::hosts(3), |bed| {
+    with_testbed(&TestbedLayout::hosts(3), |bed| {
         let small = ["--ipalloc-range", "10.40.0.0/28"];
         full_mesh(bed, &small)?;
         let (one, three) = (bed.host(1), bed.host(3));
@@ -109,7 +109,7 @@ fn a_wait_has_a_reason_a_line_and_an_end() -> Result<()> {
 
 #[test]
 fn mistakes_about_ranges_are_told_with_their_remedies() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         for (flags, words) in [
             (

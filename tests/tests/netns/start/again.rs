@@ -1,12 +1,12 @@
 //! Restarts after a crash, without a service manager.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, stays, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, stays, wait_until, with_testbed};
 
 use super::{SOON, warns};
 
 /// Kills the router alone, and waits for the next one.
-fn crash(host: &Host) -> Result<()> {
+fn crash(host: &TestbedHost) -> Result<()> {
     let old = host.router_pid()?;
     host.exec(&["kill", "-KILL", &old])?.ok()?;
     wait_until(SOON, "another router answers", || {
@@ -15,14 +15,14 @@ fn crash(host: &Host) -> Result<()> {
     })
 }
 
-fn supervisors(host: &Host) -> Result<usize> {
+fn supervisors(host: &TestbedHost) -> Result<usize> {
     let pids = host.exec(&["pgrep", "-x", "mesh-supervisor"])?;
     Ok(pids.stdout.lines().count())
 }
 
 #[test]
 fn a_router_that_crashed_is_started_again_as_it_was() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         one.launch(&[])?;
         two.launch(&["host1", "192.0.2.1"])?;
@@ -61,7 +61,7 @@ fn a_router_that_crashed_is_started_again_as_it_was() -> Result<()> {
 
 #[test]
 fn nothing_stands_in_the_way_if_either_of_the_two_is_killed() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.launch(&[])?;
         host.exec(&["pkill", "-KILL", "-x", "mesh-supervisor"])?

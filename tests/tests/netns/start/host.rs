@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, wait_until, with_testbed};
 
 use super::{SOON, program, warns, with_programs};
 
 #[test]
 fn names_addresses_and_listeners_may_come_later() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         // No default route, and no resolv.conf.
         let launched = one.mesh(&[
@@ -45,7 +45,7 @@ fn names_addresses_and_listeners_may_come_later() -> Result<()> {
 
 #[test]
 fn a_firewall_that_lacks_something_is_done_without() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         let real = host.shell("command -v iptables")?.ok()?;
         for name in ["iptables", "ip6tables"] {
@@ -87,7 +87,7 @@ fn a_firewall_that_lacks_something_is_done_without() -> Result<()> {
 
 #[test]
 fn a_route_in_the_range_and_a_full_disk_are_told_while_they_last() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         // A small file system for the state alone.
         host.shell("mount -t tmpfs -o size=512k tmpfs /var/lib/mesh")?

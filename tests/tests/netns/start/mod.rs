@@ -9,18 +9,18 @@ mod targets;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, wait_until};
+use mesh_tests::{TestbedHost, wait_until};
 
 /// Generous, since the machine may be busy.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Returns the warnings of `mesh status`.
-fn warnings(host: &Host) -> Result<String> {
+fn warnings(host: &TestbedHost) -> Result<String> {
     Ok(host.report()?.router.warnings.join("\n"))
 }
 
 /// Waits until `mesh status` has a warning with these words, or none (`expected`).
-fn warns(host: &Host, words: &str, expected: bool) -> Result<()> {
+fn warns(host: &TestbedHost, words: &str, expected: bool) -> Result<()> {
     let what = match expected {
         true => format!("status warns: {words}"),
         false => format!("status warns no more: {words}"),
@@ -33,7 +33,7 @@ fn warns(host: &Host, words: &str, expected: bool) -> Result<()> {
 }
 
 /// Creates a program that comes first in the PATH of [`with_programs`].
-fn program(host: &Host, name: &str, script: &str) -> Result<()> {
+fn program(host: &TestbedHost, name: &str, script: &str) -> Result<()> {
     let line = format!(
         "mkdir -p /run/testbed/bin; cat >/run/testbed/bin/{name} <<'END'\n#!/bin/sh\n{script}\nEND\nchmod 755 /run/testbed/bin/{name}"
     );

@@ -1,13 +1,13 @@
 //! A configured secret is used or stops the start, and is visible to no other process.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Setup, with_testbed};
+use mesh_tests::{TestbedLayout, with_testbed};
 
 use super::{program, warnings, with_programs};
 
 #[test]
 fn a_secret_that_cannot_be_used_stops_the_start() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         host.shell(
             "umask 077; head -c 32 /dev/zero >/etc/mesh/zeros; : >/etc/mesh/empty; printf 'aaaaaaaaaaaaaaaa' >/etc/mesh/plain
@@ -67,7 +67,7 @@ fn a_secret_that_cannot_be_used_stops_the_start() -> Result<()> {
 
 #[test]
 fn the_password_is_in_no_other_process() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         let real = host.shell("command -v iptables")?.ok()?;
         let real = real.trim();

@@ -1,12 +1,12 @@
 //! A router as a systemd service, with systemd replaced by a script.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, wait_until, with_testbed};
 
 use super::{SOON, program, with_programs};
 
 /// Installs a fake `systemctl`: `show` prints the contents of files; `stop` ends the main process, like systemd.
-fn play_systemd(host: &Host) -> Result<()> {
+fn play_systemd(host: &TestbedHost) -> Result<()> {
     host.shell("mkdir -p /run/systemd/system; echo 0 >/run/testbed/main; echo inactive >/run/testbed/active")?
         .ok()?;
     program(
@@ -21,7 +21,7 @@ fn play_systemd(host: &Host) -> Result<()> {
 }
 
 /// Starts the unit's process, as with `Type=notify`.
-fn start_service(host: &Host) -> Result<mesh_tests::Background> {
+fn start_service(host: &TestbedHost) -> Result<mesh_tests::Background> {
     let line = "echo $$ >/run/testbed/main; echo active >/run/testbed/active; \
                 SYSTEMD_EXEC_PID=$$ exec mesh launch --foreground 2>/dev/null";
     let service = host.shell_in_background(line)?;
@@ -31,7 +31,7 @@ fn start_service(host: &Host) -> Result<mesh_tests::Background> {
 
 #[test]
 fn stop_and_reset_end_the_unit_and_launch_says_that_there_is_one() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         play_systemd(host)?;
         let asked = || {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{Host, Setup, stays, wait_until, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, stays, wait_until, with_testbed};
 
 use super::SOON;
 
-fn targets(host: &Host) -> Result<Vec<String>> {
+fn targets(host: &TestbedHost) -> Result<Vec<String>> {
     Ok(host.report()?.router.targets)
 }
 
 #[test]
 fn what_is_forgotten_is_not_dialled_by_discovery_either() -> Result<()> {
-    with_testbed(&Setup::hosts(2), |bed| {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
         let (one, two) = (bed.host(1), bed.host(2));
         // It dials no peers by itself.
         one.launch(&["--no-discovery"])?;
@@ -53,7 +53,7 @@ fn what_is_forgotten_is_not_dialled_by_discovery_either() -> Result<()> {
 
 #[test]
 fn a_start_begins_with_what_was_typed_last() -> Result<()> {
-    with_testbed(&Setup::hosts(1), |bed| {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
         let host = bed.host(1);
         let restart = |args: &[&str]| -> Result<Vec<String>> {
             host.mesh(&["stop"])?.ok()?;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::super::{Merge, Refusal};
+use super::super::{Lsdb, Merge, Refusal};
 use super::*;
 use crate::crypto::identity::Identity;
 use crate::limits::{MAX_UNKNOWN_RECORD, RECORD_OVERHEAD, UNREACHED_FOR};
@@ -29,16 +29,20 @@ fn three() -> Lsdb {
     lsdb.insert(linked(&me, [honest.id(), liar.id()]), NOW);
     for peer in [&honest, &liar] {
         assert_eq!(
-            lsdb.take(record(peer, 1, 1, "peer"), Giver::Origin, NOW),
+            lsdb.take(record(peer, 1, 1, "peer"), RecordSource::Origin, NOW),
             Merge::Newer
         );
     }
     lsdb.take(
         linked(&honest, [me.id()]),
-        Giver::Neighbour(honest.id()),
+        RecordSource::Neighbour(honest.id()),
         NOW,
     );
-    lsdb.take(linked(&liar, [me.id()]), Giver::Neighbour(liar.id()), NOW);
+    lsdb.take(
+        linked(&liar, [me.id()]),
+        RecordSource::Neighbour(liar.id()),
+        NOW,
+    );
     reach(&mut lsdb);
     lsdb
 }
@@ -51,7 +55,7 @@ fn reach(lsdb: &mut Lsdb) {
 /// Inserts `count` invented routers of the hostile neighbour, each with all records it may have. Returns how many
 /// fitted.
 fn made_up(lsdb: &mut Lsdb, first: u64, count: u64, reachable: bool) -> u64 {
-    let (liar, giver) = (identity(3), Giver::Neighbour(identity(3).id()));
+    let (liar, source) = (identity(3), RecordSource::Neighbour(identity(3).id()));
     let mut taken = 0;
     let all: Vec<PeerId> = (first..first + count).map(|n| identity(n).id()).collect();
     if reachable {
@@ -67,18 +71,18 @@ fn made_up(lsdb: &mut Lsdb, first: u64, count: u64, reachable: bool) -> u64 {
             news.body(),
             &liar,
         );
-        lsdb.take(links.unwrap(), giver, NOW);
+        lsdb.take(links.unwrap(), source, NOW);
     }
     for n in first..first + count {
         let who = identity(n);
-        lsdb.take(record(&who, 1, 1, "made up"), giver, NOW);
+        lsdb.take(record(&who, 1, 1, "made up"), source, NOW);
         if reachable {
-            lsdb.take(linked(&who, [liar.id()]), giver, NOW);
+            lsdb.take(linked(&who, [liar.id()]), source, NOW);
         }
     }
     reach(lsdb);
     for n in first..first + count {
-        taken += u64::from(lsdb.take(largest(&identity(n), 1), giver, NOW) == Merge::Newer);
+        taken += u64::from(lsdb.take(largest(&identity(n), 1), source, NOW) == Merge::Newer);
     }
     taken
 }
@@ -93,26 +97,26 @@ fn made_up_routers_out_of_reach_get_a_small_share() {
     // A newcomer with a link of its own is accepted, with all its records.
     let newcomer = identity(50);
     assert_eq!(
-        lsdb.take(record(&newcomer, 1, 1, "new"), Giver::Origin, NOW),
+        lsdb.take(record(&newcomer, 1, 1, "new"), RecordSource::Origin, NOW),
         Merge::Newer
     );
     // They expire soon, which makes room for others.
     let gone = lsdb.expire(NOW + UNREACHED_FOR);
     assert!(gone.len() > 20);
     assert_eq!(
-        lsdb.unreached,
+        lsdb.budget.unreached,
         lsdb.entries
             .get(&newcomer.id())
-            .map_or(0, super::super::entry::Entry::bytes)
+            .map_or(0, OriginEntry::bytes)
     );
 }
 
 #[test]
 fn earlier_routers_keep_their_place_and_may_grow() {
-    let (honest, giver) = (identity(2), Giver::Neighbour(identity(2).id()));
+    let (honest, source) = (identity(2), RecordSource::Neighbour(identity(2).id()));
     let mut lsdb = three();
     let names = largest(&honest, 1);
-    assert_eq!(lsdb.take(names.clone(), giver, NOW), Merge::Newer);
+    assert_eq!(lsdb.take(names.clone(), source, NOW), Merge::Newer);
     let taken = made_up(&mut lsdb, 100, 400, true);
     assert!(lsdb.bytes() <= MAX_DATABASE_PER_LINK + 1024 * 1024);
     assert!(taken < 200, "{taken}");
@@ -120,14 +124,14 @@ fn earlier_routers_keep_their_place_and_may_grow() {
     // Others take the remaining room.
     for n in 1_000..1_060 {
         let who = identity(n);
-        lsdb.take(record(&who, 1, 1, "another"), Giver::Origin, NOW);
-        lsdb.take(largest(&who, 1), Giver::Origin, NOW);
+        lsdb.take(record(&who, 1, 1, "another"), RecordSource::Origin, NOW);
+        lsdb.take(largest(&who, 1), RecordSource::Origin, NOW);
     }
     assert!(lsdb.bytes() <= MAX_DATABASE);
     assert_eq!(lsdb.get(names.key()), Some(&names));
     let more = said(&honest, Topic::ADDRESSES, 150 * 1024, 1);
     assert_eq!(
-        lsdb.take(more.clone(), giver, NOW + Duration::from_secs(1)),
+        lsdb.take(more.clone(), source, NOW + Duration::from_secs(1)),
         Merge::Newer
     );
     assert_eq!(lsdb.get(more.key()), Some(&more));
@@ -141,13 +145,13 @@ fn earlier_routers_keep_their_place_and_may_grow() {
 #[test]
 fn the_number_of_routers_is_bounded() {
     let mut lsdb = three();
-    let giver = Giver::Neighbour(identity(3).id());
+    let source = RecordSource::Neighbour(identity(3).id());
     let mut last = Merge::Newer;
     for n in 0..15_000 {
-        last = lsdb.take(record(&identity(100 + n), 1, 1, "x"), giver, NOW);
+        last = lsdb.take(record(&identity(100 + n), 1, 1, "x"), source, NOW);
     }
     assert_eq!(last, FULL);
-    assert!(lsdb.len() <= MAX_PEERS && lsdb.unreached <= MAX_UNREACHED);
+    assert!(lsdb.len() <= MAX_PEERS && lsdb.budget.unreached <= MAX_UNREACHED);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Anti-entropy between two neighbours: hashes of ever smaller parts of the digest tree, then lists of what each
-//! holds, then records.
+//! Anti-entropy between two neighbours: hashes of ever smaller parts of the digest tree, then summaries of each,
+//! then records.
 //!
 //! Only records of reachable routers are compared; otherwise two routers would keep reviving what both want to
 //! expire. A list also has the unreachable ones, so that they are not sent needlessly, but they are not requested.
@@ -7,30 +7,30 @@
 use std::collections::BTreeMap;
 
 use super::Lsdb;
-use super::entry::Entry;
+use super::entry::OriginEntry;
 use crate::ids::{PeerId, Version};
 use crate::limits::{MAX_SUMMARY, SUMMARY_LEAF};
 use crate::topology::record::SignedRecord;
 use crate::wire::digest_tree::DigestNode;
-use crate::wire::message::{Hashes, Held, Summary};
+use crate::wire::message::{DigestEntry, Hashes, Summary};
 use crate::wire::topic::RecordKey;
 
 /// Differences between a neighbour's list and the own records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
+pub struct Difference {
     /// Records that the neighbour lacks or has in an older version.
-    pub lacked: Vec<RecordKey>,
+    pub missing_remote: Vec<RecordKey>,
     /// Records that the neighbour has with the same version and other content; one of the two must win.
     pub forked: Vec<RecordKey>,
     /// Records to request from the neighbour, with their versions there.
-    pub ask: Vec<(RecordKey, Version)>,
+    pub missing_local: Vec<(RecordKey, Version)>,
 }
 
 /// Result of one descent in the digest tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closer {
+pub struct Descent {
     /// Records that the neighbour lacks: its part of the tree is empty.
-    pub lacked: Vec<RecordKey>,
+    pub missing_remote: Vec<RecordKey>,
     /// Parts that differ and are still too large to list.
     pub hashes: Vec<Hashes>,
     /// Parts small enough to list.
@@ -40,7 +40,7 @@ pub struct Closer {
 impl Lsdb {
     /// Returns the digest of the records of all reachable routers.
     pub fn digest(&self) -> [u8; 16] {
-        self.sums.total().to_be_bytes()
+        self.digest_tree.total().to_be_bytes()
     }
 
     /// Returns the hashes of the children of `node`.
@@ -53,7 +53,7 @@ impl Lsdb {
     }
 
     fn hash_of(&self, node: DigestNode) -> [u8; 8] {
-        let sum = self.sums.of(node).unwrap_or_else(|| {
+        let sum = self.digest_tree.of(node).unwrap_or_else(|| {
             let within = self.within(node).filter(|(_, entry)| entry.reachable);
             within.fold(0, |sum, (_, entry)| sum.wrapping_add(entry.sum()))
         });
@@ -61,35 +61,37 @@ impl Lsdb {
         [a, b, c, d, e, f, g, h]
     }
 
-    fn within(&self, node: DigestNode) -> impl Iterator<Item = (&PeerId, &Entry)> {
+    fn within(&self, node: DigestNode) -> impl Iterator<Item = (&PeerId, &OriginEntry)> {
         let (first, last) = node.range();
         self.entries.range(first..=last)
     }
 
     /// Compares a neighbour's hashes with the own ones, and descends where they differ.
-    pub fn closer(&self, theirs: &Hashes) -> Closer {
-        let mut closer = Closer::default();
+    pub fn descend(&self, theirs: &Hashes) -> Descent {
+        let mut descent = Descent::default();
         for (their, child) in theirs.sums.iter().zip(theirs.node.children()) {
             if *their == self.hash_of(child) {
                 continue;
             }
             if *their == [0; 8] {
                 let (first, last) = child.range();
-                closer.lacked.extend(self.reachable_keys(first, last));
+                descent
+                    .missing_remote
+                    .extend(self.reachable_keys(first, last));
             } else if child.is_divisible() && self.within(child).nth(SUMMARY_LEAF).is_some() {
-                closer.hashes.push(self.hashes(child));
+                descent.hashes.push(self.hashes(child));
             } else {
-                closer.lists.extend(self.summaries(child));
+                descent.lists.extend(self.summaries(child));
             }
         }
-        closer
+        descent
     }
 
     fn reachable_keys(&self, first: PeerId, last: PeerId) -> impl Iterator<Item = RecordKey> + '_ {
         let within = self.entries.range(first..=last).map(|(_, entry)| entry);
         within
             .filter(|entry| entry.reachable)
-            .flat_map(Entry::records)
+            .flat_map(OriginEntry::records)
             .map(SignedRecord::key)
     }
 
@@ -99,47 +101,48 @@ impl Lsdb {
         let mut summary = Summary {
             first,
             last,
-            held: Vec::new(),
+            entries: Vec::new(),
         };
         let mut summaries = Vec::new();
         for (peer, entry) in self.within(node) {
-            let held: Vec<Held> = entry.records().map(|r| held(r, entry.reachable)).collect();
-            if summary.held.len() + held.len() > MAX_SUMMARY {
+            let records = entry.records();
+            let entries: Vec<_> = records.map(|r| digest(r, entry.reachable)).collect();
+            if summary.entries.len() + entries.len() > MAX_SUMMARY {
                 let next = Summary {
                     first: *peer,
                     last,
-                    held: Vec::new(),
+                    entries: Vec::new(),
                 };
                 summary.last = predecessor(*peer);
                 summaries.push(core::mem::replace(&mut summary, next));
             }
-            summary.held.extend(held);
+            summary.entries.extend(entries);
         }
         summaries.push(summary);
         summaries
     }
 
     /// Compares a neighbour's list with the own records.
-    pub fn missing(&self, summary: &Summary) -> Missing {
-        let mut missing = Missing::default();
+    pub fn compare_summary(&self, summary: &Summary) -> Difference {
+        let mut difference = Difference::default();
         let mut theirs = BTreeMap::new();
-        for held in &summary.held {
-            theirs.insert(held.key, *held);
+        for entry in &summary.entries {
+            theirs.insert(entry.key, *entry);
         }
         for their in theirs.values() {
-            self.missing_of(their, &mut missing);
+            self.compare_entry(their, &mut difference);
         }
         if summary.first <= summary.last {
             let ours = self.reachable_keys(summary.first, summary.last);
-            missing
-                .lacked
+            difference
+                .missing_remote
                 .extend(ours.filter(|key| !theirs.contains_key(key)));
         }
-        missing
+        difference
     }
 
-    fn missing_of(&self, their: &Held, missing: &mut Missing) {
-        let Some(ours) = self.get(their.key).map(|r| held(r, true)) else {
+    fn compare_entry(&self, their: &DigestEntry, difference: &mut Difference) {
+        let Some(ours) = self.get(their.key).map(|r| digest(r, true)) else {
             let void = self
                 .get(RecordKey::new(
                     their.key.origin,
@@ -147,27 +150,27 @@ impl Lsdb {
                 ))
                 .is_some_and(|identity| identity.version().epoch > their.version.epoch);
             if their.reachable && !void {
-                missing.ask.push((their.key, their.version));
+                difference.missing_local.push((their.key, their.version));
             }
             return;
         };
         let newer = ours.version.cmp(&their.version);
         let fork = newer.is_eq() && ours.fingerprint != their.fingerprint;
         if newer.is_gt() {
-            missing.lacked.push(their.key);
+            difference.missing_remote.push(their.key);
         }
         if fork {
-            missing.forked.push(their.key);
+            difference.forked.push(their.key);
         }
         if newer.is_lt() || fork {
-            missing.ask.push((their.key, their.version));
+            difference.missing_local.push((their.key, their.version));
         }
     }
 }
 
-fn held(record: &SignedRecord, reachable: bool) -> Held {
+fn digest(record: &SignedRecord, reachable: bool) -> DigestEntry {
     let [a, b, c, d, ..] = record.hash();
-    Held {
+    DigestEntry {
         key: record.key(),
         version: record.version(),
         fingerprint: [a, b, c, d],

@@ -46,28 +46,28 @@ fn talk(left: &mut Lsdb, right: &mut Lsdb) -> usize {
         let answer = |m| (!to_left, m);
         match message {
             LinkMessage::Hashes(hashes) => {
-                let closer = to.closer(&hashes);
+                let descent = to.descend(&hashes);
                 queue.extend(
-                    closer
+                    descent
                         .hashes
                         .into_iter()
                         .map(LinkMessage::Hashes)
                         .map(answer),
                 );
                 queue.extend(
-                    closer
+                    descent
                         .lists
                         .into_iter()
                         .map(LinkMessage::Summary)
                         .map(answer),
                 );
-                carry(to, from, closer.lacked);
+                carry(to, from, descent.missing_remote);
             }
             LinkMessage::Summary(summary) => {
-                let missing = to.missing(&summary);
-                carry(to, from, missing.lacked);
-                carry(to, from, missing.forked);
-                carry(from, to, keys(missing.ask));
+                let difference = to.compare_summary(&summary);
+                carry(to, from, difference.missing_remote);
+                carry(to, from, difference.forked);
+                carry(from, to, keys(difference.missing_local));
             }
             _ => {}
         }
@@ -165,22 +165,22 @@ fn unreachable_routers_are_neither_offered_nor_requested() {
     let nothing = Summary {
         first: PeerId([0; 16]),
         last: PeerId([0xff; 16]),
-        held: vec![],
+        entries: vec![],
     };
-    let sent = one.missing(&nothing).lacked;
+    let sent = one.compare_summary(&nothing).missing_remote;
     assert_eq!(sent.len(), 6);
     assert!(sent.iter().all(|key| key.origin != IDENTITIES[9].id()));
     let listed = one.summaries(DigestNode::ROOT).remove(0);
-    assert_eq!(listed.held.len(), 8);
-    assert_eq!(one.missing(&listed), Missing::default());
-    let asked = Lsdb::default().missing(&listed).ask;
+    assert_eq!(listed.entries.len(), 8);
+    assert_eq!(one.compare_summary(&listed), Difference::default());
+    let asked = Lsdb::default().compare_summary(&listed).missing_local;
     assert_eq!(keys(asked), sent);
     let backwards = Summary {
         first: PeerId([9; 16]),
         last: PeerId([1; 16]),
-        held: vec![],
+        entries: vec![],
     };
-    assert_eq!(one.missing(&backwards), Missing::default());
+    assert_eq!(one.compare_summary(&backwards), Difference::default());
 }
 
 #[test]
@@ -190,9 +190,12 @@ fn void_records_are_not_requested() {
     let listed = one.summaries(DigestNode::ROOT).remove(0);
     let who = &IDENTITIES[1];
     one.insert(record(who, 2, 1, "again"), Instant::ZERO);
-    let missing = one.missing(&listed);
-    assert_eq!(missing.ask, []);
-    assert_eq!(missing.lacked, [RecordKey::new(who.id(), Topic::IDENTITY)]);
+    let difference = one.compare_summary(&listed);
+    assert_eq!(difference.missing_local, []);
+    assert_eq!(
+        difference.missing_remote,
+        [RecordKey::new(who.id(), Topic::IDENTITY)]
+    );
 }
 
 #[test]
@@ -207,17 +210,20 @@ fn long_lists_are_cut_and_cover_everybody_once() {
     }
     let lists = lsdb.summaries(DigestNode::ROOT);
     assert_eq!(lists.len(), 2);
-    assert_eq!(lists.iter().map(|l| l.held.len()).sum::<usize>(), 280 * 16);
+    assert_eq!(
+        lists.iter().map(|l| l.entries.len()).sum::<usize>(),
+        280 * 16
+    );
     assert_eq!(
         (lists[0].first, lists[1].last),
         (PeerId([0; 16]), PeerId([0xff; 16]))
     );
     assert_eq!(lists[0].last, predecessor(lists[1].first));
     for list in &lists {
-        assert_eq!(lsdb.missing(list), Missing::default());
+        assert_eq!(lsdb.compare_summary(list), Difference::default());
         assert!(LinkMessage::Summary(list.clone()).encode().is_ok());
     }
     const { assert!(MAX_PEERS > 280) };
     let none = Lsdb::default().summaries(DigestNode::ROOT);
-    assert_eq!((none.len(), none[0].held.len()), (1, 0));
+    assert_eq!((none.len(), none[0].entries.len()), (1, 0));
 }

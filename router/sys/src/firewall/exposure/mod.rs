@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::wanted::Exposure;
-use self::wanted::{FAMILIES, Family, Part};
+use self::wanted::{FirewallFamily, IP_VERSIONS, Part};
 use super::Changed;
-use super::chain::{Chain, Place};
-use super::nft::{self, Table};
-use crate::environment::command;
-use crate::{SysError, ifname};
+use super::chain::{Chain, JumpPosition};
+use super::nft::{self, NftTable};
+use crate::SysError;
+use crate::ifname;
+use crate::process::environment::command;
 
 /// Program that translates addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,11 @@ pub enum Backend {
 pub struct Rules {
     bridge: String,
     name: String,
-    kept: Mutex<Kept>,
+    kept: Mutex<AppliedRules>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct AppliedRules {
     backend: Option<Backend>,
     /// By place: the rules wanted when they were last applied, and their listing by the program.
     applied: BTreeMap<String, (String, Option<String>)>,
@@ -117,7 +118,7 @@ impl Rules {
     pub fn ensure(&self, wanted: &Exposure) -> Result<Changed, SysError> {
         check_name(&self.bridge)?;
         let mut changed = Changed::No;
-        for family in FAMILIES {
+        for family in IP_VERSIONS {
             let part = wanted.of(family);
             if self.guard(family, &part)? | self.let_pass(family, &part)? {
                 changed = Changed::Yes;
@@ -133,7 +134,7 @@ impl Rules {
     pub fn remove(&self) -> Result<Changed, SysError> {
         let has_nft = nft::is_usable();
         let (mut any, mut result) = (false, Ok(()));
-        for family in FAMILIES {
+        for family in IP_VERSIONS {
             let mut done = vec![
                 self.nat_chain(family).remove(),
                 self.mangle_chain(family).remove(),
@@ -149,12 +150,12 @@ impl Rules {
                 }
             }
         }
-        *self.kept() = Kept::default();
+        *self.kept() = AppliedRules::default();
         result.map(|()| if any { Changed::Yes } else { Changed::No })
     }
 
     /// Applies translation and separation.
-    fn guard(&self, family: Family, part: &Part) -> Result<bool, SysError> {
+    fn guard(&self, family: FirewallFamily, part: &Part) -> Result<bool, SysError> {
         if part.subnets.is_empty() {
             return self.forget_guard(family);
         }
@@ -192,7 +193,7 @@ impl Rules {
     }
 
     /// Removes the rules of [`Rules::guard`] when nothing is exposed.
-    fn forget_guard(&self, family: Family) -> Result<bool, SysError> {
+    fn forget_guard(&self, family: FirewallFamily) -> Result<bool, SysError> {
         let (table, nat, mangle) = (
             self.table(family),
             self.nat_chain(family),
@@ -206,7 +207,7 @@ impl Rules {
         Ok(self.clear(&key_of(&mangle), || mangle.remove())? | translation)
     }
 
-    fn let_pass(&self, family: Family, part: &Part) -> Result<bool, SysError> {
+    fn let_pass(&self, family: FirewallFamily, part: &Part) -> Result<bool, SysError> {
         let chain = self.filter_chain(family);
         if part.subnets.is_empty() {
             return self.clear(&key_of(&chain), || chain.remove());
@@ -272,7 +273,10 @@ impl Rules {
         if let Some(backend) = self.used() {
             return Ok(backend);
         }
-        let has_nat = self.nat_chain(Family::V4).is_usable().unwrap_or(false);
+        let has_nat = self
+            .nat_chain(FirewallFamily::V4)
+            .is_usable()
+            .unwrap_or(false);
         let Some(backend) = Backend::find(has_nat) else {
             return Err(SysError::other(
                 "translate addresses",
@@ -280,7 +284,7 @@ impl Rules {
             ));
         };
         // An earlier run may have used the other backend.
-        for family in FAMILIES {
+        for family in IP_VERSIONS {
             match backend {
                 Backend::Nft => {
                     let _ = self.nat_chain(family).remove();
@@ -294,47 +298,47 @@ impl Rules {
         Ok(backend)
     }
 
-    fn table(&self, family: Family) -> Table<'_> {
-        Table {
+    fn table(&self, family: FirewallFamily) -> NftTable<'_> {
+        NftTable {
             family: match family {
-                Family::V4 => "ip",
-                Family::V6 => "ip6",
+                FirewallFamily::V4 => "ip",
+                FirewallFamily::V6 => "ip6",
             },
             name: &self.name,
         }
     }
 
-    fn nat_chain(&self, family: Family) -> Chain<'_> {
+    fn nat_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "nat",
             name: &self.name,
             from: "POSTROUTING",
-            place: Place::First,
+            place: JumpPosition::First,
         }
     }
 
-    fn mangle_chain(&self, family: Family) -> Chain<'_> {
+    fn mangle_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "mangle",
             name: &self.name,
             from: "FORWARD",
-            place: Place::First,
+            place: JumpPosition::First,
         }
     }
 
-    fn filter_chain(&self, family: Family) -> Chain<'_> {
+    fn filter_chain(&self, family: FirewallFamily) -> Chain<'_> {
         Chain {
             program: family.program(),
             table: "filter",
             name: &self.name,
             from: "FORWARD",
-            place: Place::Last,
+            place: JumpPosition::Last,
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, AppliedRules> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -343,7 +347,7 @@ fn key_of(chain: &Chain<'_>) -> String {
     format!("{} {}", chain.program, chain.table)
 }
 
-fn nft_key(table: &Table<'_>) -> String {
+fn nft_key(table: &NftTable<'_>) -> String {
     format!("nft {}", table.family)
 }
 

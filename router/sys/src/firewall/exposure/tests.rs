@@ -36,10 +36,10 @@ fn shell(line: &str) -> String {
 
 #[test]
 fn each_ip_version_gets_its_subnets_once() {
-    let four = wanted().of(Family::V4);
+    let four = wanted().of(FirewallFamily::V4);
     assert_eq!(four.subnets.len(), 2, "{four:?}");
     assert_eq!(four.masqueraded.len(), 2);
-    let six = wanted().of(Family::V6);
+    let six = wanted().of(FirewallFamily::V6);
     assert_eq!(six.subnets.len(), 1);
     assert!(six.masqueraded.is_empty());
     assert_eq!(
@@ -57,7 +57,7 @@ fn each_ip_version_gets_its_subnets_once() {
 
 #[test]
 fn subnets_and_other_bridges_are_separated_unless_opened() {
-    let four = wanted().of(Family::V4);
+    let four = wanted().of(FirewallFamily::V4);
     assert_eq!(
         four.apart("mesh")[..8],
         [
@@ -71,7 +71,7 @@ fn subnets_and_other_bridges_are_separated_unless_opened() {
             "-i mesh -o docker0 -j DROP",
         ]
     );
-    let text = four.nft(Family::V4, "mesh");
+    let text = four.nft(FirewallFamily::V4, "mesh");
     for line in [
         "ip saddr 10.2.1.0/24 accept",
         "iifname \"mesh\" oifname \"mesh\" ether daddr 02:00:00:00:00:01 counter drop",

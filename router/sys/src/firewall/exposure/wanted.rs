@@ -29,14 +29,14 @@ const ROUTED_TO_CONTAINERS: [&str; 3] = ["cali", "lxc", "ve-"];
 
 /// IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum FirewallFamily {
     V4,
     V6,
 }
 
-pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+pub(super) const IP_VERSIONS: [FirewallFamily; 2] = [FirewallFamily::V4, FirewallFamily::V6];
 
-impl Family {
+impl FirewallFamily {
     pub(super) fn program(self) -> &'static str {
         match self {
             Self::V4 => "iptables",
@@ -61,7 +61,7 @@ pub(super) struct Part {
 }
 
 impl Exposure {
-    pub(super) fn of(&self, family: Family) -> Part {
+    pub(super) fn of(&self, family: FirewallFamily) -> Part {
         let some = |nets: &BTreeSet<IpNet>| -> Vec<IpNet> {
             let nets = nets.iter().filter(|net| family.has(net)).map(IpNet::trunc);
             merged(&nets.collect::<Vec<_>>())
@@ -105,10 +105,10 @@ fn contains(outer: &IpNet, inner: &IpNet) -> bool {
 
 impl Part {
     /// Returns the content of the mesh's table.
-    pub(super) fn nft(&self, family: Family, bridge: &str) -> String {
+    pub(super) fn nft(&self, family: FirewallFamily, bridge: &str) -> String {
         let ip = match family {
-            Family::V4 => "ip",
-            Family::V6 => "ip6",
+            FirewallFamily::V4 => "ip",
+            FirewallFamily::V6 => "ip6",
         };
         let chain = |name: &str, lines: Vec<String>| {
             let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();

@@ -14,7 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use pcap::{Active, Capture, Direction, Linktype};
 
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError, Storm};
+use super::{
+    FrameBatch, FramePort, FrameReader, FrameWriter, LostFrames, Offloads, PortError, Storm,
+};
 use crate::ifname;
 
 /// Kernel buffer of the reader, in bytes; when full, new frames are dropped and counted.
@@ -76,8 +78,8 @@ impl FrameReader for PcapReader {
         Ok(())
     }
 
-    fn losses(&mut self) -> Losses {
-        Losses {
+    fn losses(&mut self) -> LostFrames {
+        LostFrames {
             dropped: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
             storm: Storm::default(),
         }

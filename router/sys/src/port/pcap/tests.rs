@@ -1,5 +1,5 @@
 use super::*;
-use crate::ethtool::disable_offloads;
+use crate::interface::ethtool::disable_offloads;
 use crate::netlink::{Netlink, VethSpec};
 use crate::testing::{NamedNetns, needs_root};
 
@@ -18,17 +18,17 @@ fn silent_pair() -> NamedNetns {
             peer_mac: None,
             mtu: 1376,
         };
-        netlink.create_veth(&spec).unwrap();
+        netlink.link().create_veth(&spec).unwrap();
         for name in ["a", "b"] {
-            let _ = crate::sysctl::set_if_present(
-                crate::sysctl::Table::Ipv6Conf,
+            let _ = crate::interface::sysctl::set_if_present(
+                crate::interface::sysctl::SysctlGroup::Ipv6Conf,
                 name,
                 "disable_ipv6",
                 "1",
             );
             disable_offloads(name).unwrap();
-            let link = netlink.require_link(name).unwrap();
-            netlink.set_up(link.index).unwrap();
+            let link = netlink.link().require(name).unwrap();
+            netlink.link().set_up(link.index).unwrap();
         }
     });
     named
@@ -130,7 +130,7 @@ fn a_deleted_interface_is_noticed() {
     }
     silent_pair().run(|| {
         let (mut reader, mut writer) = PcapPort::open("a").unwrap().split();
-        assert!(Netlink::open().unwrap().delete_link_by_name("a").unwrap());
+        assert!(Netlink::open().unwrap().link().delete_by_name("a").unwrap());
         let mut batch = FrameBatch::with_capacity(4);
         let down = PortError::Down("a".to_owned());
         assert_eq!(reader.recv(&mut batch, WAIT), Err(down.clone()));

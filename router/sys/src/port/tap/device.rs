@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::{Offloads, TapSpec};
-use crate::{SysError, ifname};
+use crate::SysError;
+use crate::ifname;
 
 const CLONE_DEVICE: &str = "/dev/net/tun";
 /// `MAX_TAP_QUEUES` of the kernel.

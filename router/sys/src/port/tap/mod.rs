@@ -20,7 +20,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::uio::{readv, writev};
 
 use self::storm::StormControl;
-use super::{FrameBatch, FramePort, FrameReader, FrameWriter, Losses, Offloads, PortError};
+use super::{FrameBatch, FramePort, FrameReader, FrameWriter, LostFrames, Offloads, PortError};
 use crate::SysError;
 use crate::netlink::Netlink;
 
@@ -90,8 +90,8 @@ impl TapPort {
         let (queues, offloads) = device::create(spec)?;
         if let Some(length) = spec.queue_len {
             let mut netlink = Netlink::open()?;
-            let index = netlink.require_link(spec.name)?.index;
-            netlink.set_queue_len(index, length)?;
+            let index = netlink.link().require(spec.name)?.index;
+            netlink.link().set_queue_len(index, length)?;
         }
         let storm = spec
             .storm
@@ -153,11 +153,11 @@ impl FrameReader for TapReader {
     }
 
     /// Returns the losses of all queues of the device; 0 once it is gone.
-    fn losses(&mut self) -> Losses {
+    fn losses(&mut self) -> LostFrames {
         let storm = self.storm.as_ref().map(|s| s.dropped()).unwrap_or_default();
-        match self.statistics.tx_dropped(&self.queue.interface) {
-            Ok(dropped) => Losses { dropped, storm },
-            Err(_) => Losses::default(),
+        match self.statistics.link().tx_dropped(&self.queue.interface) {
+            Ok(dropped) => LostFrames { dropped, storm },
+            Err(_) => LostFrames::default(),
         }
     }
 

@@ -40,11 +40,11 @@ impl StormControl {
 
     /// Returns the frames dropped since the start.
     pub(super) fn dropped(&self) -> Storm {
-        let of = |kind: Kind| self.dropped.get(kind as u32).ok().flatten().unwrap_or(0);
+        let of = |kind: GroupKind| self.dropped.get(kind as u32).ok().flatten().unwrap_or(0);
         Storm {
-            broadcasts: of(Kind::Broadcast),
-            multicasts: of(Kind::Multicast),
-            questions: of(Kind::Question),
+            broadcasts: of(GroupKind::Broadcast),
+            multicasts: of(GroupKind::Multicast),
+            questions: of(GroupKind::Question),
         }
     }
 }
@@ -108,7 +108,7 @@ const MULTICAST_BIT: i32 = 1 << 30;
 /// Kind of frames with a limit and a counter of its own.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-enum Kind {
+enum GroupKind {
     Broadcast,
     Multicast,
     Question,
@@ -148,18 +148,18 @@ fn classify(p: &mut Program, limits: &StormLimits) {
     p.packet(Width::Half, 0);
     p.jump_if_equal(RESULT, ALL_ONES, BROADCAST);
     p.or(WHO, MULTICAST_BIT);
-    price(p, Kind::Multicast, limits.multicasts, limits.burst);
+    price(p, GroupKind::Multicast, limits.multicasts, limits.burst);
     p.jump(TAKE);
     p.label(QUESTION);
     p.or(WHO, QUESTION_BIT);
-    price(p, Kind::Question, limits.questions, limits.burst);
+    price(p, GroupKind::Question, limits.questions, limits.burst);
     p.jump(TAKE);
     p.label(BROADCAST);
-    price(p, Kind::Broadcast, limits.broadcasts, limits.burst);
+    price(p, GroupKind::Broadcast, limits.broadcasts, limits.burst);
 }
 
 /// Sets the cost of one frame and the burst of an interface, in nanoseconds. Without a limit the frame passes.
-fn price(p: &mut Program, kind: Kind, rate: u32, burst: u32) {
+fn price(p: &mut Program, kind: GroupKind, rate: u32, burst: u32) {
     if rate == 0 {
         p.jump(PASS);
         return;

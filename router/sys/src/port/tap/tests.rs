@@ -165,13 +165,13 @@ fn a_deleted_device_is_detected_and_one_set_up_again_works() {
     NamedNetns::new().run(|| {
         let (mut reader, mut writer) = first(TapPort::open(&spec(1, None)).unwrap());
         let mut netlink = Netlink::open().unwrap();
-        let index = netlink.require_link("mesh-t").unwrap().index;
+        let index = netlink.link().require("mesh-t").unwrap().index;
         let (plain, frame) = (VirtioHeader::PLAIN, [0xff; 60]);
         let paused = PortError::Paused("mesh-t".into());
         assert_eq!(writer.send(&plain, &frame), Err(paused));
         let mut batch = FrameBatch::with_capacity(8);
         assert_eq!(reader.recv(&mut batch, Duration::ZERO), Ok(()));
-        netlink.set_up(index).unwrap();
+        netlink.link().set_up(index).unwrap();
         assert_eq!(writer.send(&plain, &frame), Ok(()));
 
         let begin = Instant::now();
@@ -186,7 +186,7 @@ fn a_deleted_device_is_detected_and_one_set_up_again_works() {
                     }
                 }
             });
-            netlink.delete_link(index).unwrap();
+            netlink.link().delete(index).unwrap();
             waiting.join().unwrap()
         });
         let down = PortError::Down("mesh-t".into());
@@ -206,7 +206,7 @@ fn the_device_ends_with_its_last_half() {
     NamedNetns::new().run(|| {
         let exists = || {
             let mut netlink = Netlink::open().unwrap();
-            netlink.link_by_name("mesh-t").unwrap().is_some()
+            netlink.link().by_name("mesh-t").unwrap().is_some()
         };
         let (reader, writer) = first(TapPort::open(&spec(1, Some(50))).unwrap());
         let error = TapPort::open(&spec(1, None)).unwrap_err();
@@ -383,7 +383,7 @@ fn queues_share_the_flows_and_all_must_close() {
     }
     let present = || {
         let mut netlink = Netlink::open().unwrap();
-        netlink.link_by_name("mesh-t").unwrap().is_some()
+        netlink.link().by_name("mesh-t").unwrap().is_some()
     };
     halves.pop();
     assert!(host.host.run(present));
@@ -460,7 +460,7 @@ fn the_bridge_takes_the_tap_in_place_of_the_pair() {
         return;
     }
     NamedNetns::new().run(|| {
-        let link = |name: &str| Netlink::open().unwrap().link_by_name(name).unwrap();
+        let link = |name: &str| Netlink::open().unwrap().link().by_name(name).unwrap();
         assert!(ensure_tap_port(&config()).unwrap_err().is_not_found());
         let pair = BridgeConfig {
             port: PortKind::Veth,

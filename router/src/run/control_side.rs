@@ -1,0 +1,158 @@
+//! Parts of the control plane, made before the first kernel object is created.
+
+use std::sync::Arc;
+
+use mesh_proto::control::{Config, Control};
+use mesh_proto::crypto::secret::MeshSecret;
+use mesh_proto::forward::Forwarder;
+use mesh_proto::topology::record::Ed25519;
+use mesh_proto::topology::settings as shared;
+use mesh_proto::wire::topic::Topic;
+
+use super::opened::StartResources;
+use super::{targets, watch};
+use crate::clock::{Clock, OsEntropy};
+use crate::config::Settings;
+use crate::crypto::cipher;
+use crate::ipam::{self, Allocator, Ipalloc, IpallocPlan, IpamShell};
+use crate::names;
+use crate::process::start::StartMode;
+use crate::warnings::Warnings;
+
+/// Parts of the control plane, not yet running.
+pub(super) struct ControlSide {
+    pub(super) opened: StartResources,
+    pub(super) clock: Clock,
+    pub(super) forwarder: Arc<Forwarder>,
+    pub(super) control: Control,
+    /// `None` if this router allocates no addresses.
+    pub(super) addresses: Option<IpamShell>,
+    pub(super) allocator: Allocator,
+    pub(super) range: watch::Range,
+    pub(super) names: names::Prepared,
+}
+
+impl ControlSide {
+    /// Opens sockets and state, and makes the parts.
+    pub(super) async fn open(
+        settings: &Settings,
+        manner: StartMode,
+        secret: MeshSecret,
+        warnings: &Warnings,
+    ) -> anyhow::Result<Self> {
+        let opened = StartResources::open(settings, warnings).await?;
+        mesh_sys::bridge::check_usable(&settings.bridge)?;
+        let clock = Clock::start();
+        let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
+        let plan = settings
+            .ipalloc
+            .settle(&settings.bridge, manner.is_by_hand())?;
+        let control = build_control(settings, manner, secret, &opened, &forwarder, clock)?;
+        let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
+        let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
+        let range = watch::Range::new(settings, allocator.clone(), warnings.clone());
+        range.look();
+        let names = names::Prepared::start(
+            &settings.dns,
+            &settings.bridge,
+            control.me(),
+            !control.has_targets(),
+            clock,
+            pool.into_iter().collect(),
+        )?;
+        Ok(Self {
+            opened,
+            clock,
+            forwarder,
+            control,
+            addresses,
+            allocator,
+            range,
+            names,
+        })
+    }
+}
+
+fn build_control(
+    settings: &Settings,
+    manner: StartMode,
+    secret: MeshSecret,
+    opened: &StartResources,
+    forwarder: &Arc<Forwarder>,
+    clock: Clock,
+) -> anyhow::Result<Control> {
+    let config = Config {
+        identity: opened.identity.clone(),
+        secret: Arc::new(secret),
+        epoch: opened.epoch,
+        name: opened.name,
+        nickname: settings.nickname.clone(),
+        port: settings.port,
+        endpoints: opened.underlay.endpoints.clone(),
+        discovery: settings.discovery,
+        mtu: settings.mtu,
+        suites: cipher::suites(settings.cipher),
+        // Losing them costs a moment at most.
+        stored_neighbours: opened.store.neighbours().unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            Vec::new()
+        }),
+        forgotten: opened.store.forgotten()?,
+        pins: opened.pins.clone(),
+    };
+    let mut control = Control::new(
+        config,
+        forwarder.clone(),
+        Arc::new(Ed25519),
+        Box::new(OsEntropy),
+        clock.now(),
+    )?;
+    control.announce(
+        Topic::SETTINGS,
+        said_settings(settings).encode(),
+        clock.now(),
+    )?;
+    let last = opened.store.given()?;
+    let settled = targets::settle(settings, manner, opened.store.targets()?, last.clone());
+    control
+        .connect(&settled.targets, false, clock.now())
+        .map_err(anyhow::Error::msg)?;
+    if settled.given != last {
+        opened.store.set_given(&settled.given)?;
+    }
+    Ok(control)
+}
+
+/// Returns the settings that must be the same on all routers.
+fn said_settings(settings: &Settings) -> shared::Settings {
+    let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
+    if settings.dns.enabled {
+        said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());
+    }
+    if let Ipalloc::On(plan, _) = &settings.ipalloc {
+        let subnet = plan.pool.default_subnet.to_string();
+        said = said.with(shared::DEFAULT_SUBNET, &subnet);
+    }
+    said
+}
+
+/// Opens the journal of addresses, before any communication; without a plan nothing is allocated.
+fn open_addresses(
+    plan: Result<IpallocPlan, String>,
+    opened: &StartResources,
+    control: &Control,
+    clock: Clock,
+) -> anyhow::Result<(Option<IpamShell>, Allocator)> {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(why) => {
+            tracing::warn!("{why}");
+            return Ok((None, Allocator::off(why)));
+        }
+    };
+    let now = clock.now();
+    let expecting = control.has_targets();
+    let dir = opened.store.dir();
+    let (addresses, allocator) = ipam::open(&plan, dir, opened.epoch, control, expecting, now)?;
+    Ok((Some(addresses), allocator))
+}

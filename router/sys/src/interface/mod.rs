@@ -1,0 +1,5 @@
+//! Network interfaces: settings, offloads, and the announcement of their addresses.
+
+pub mod arp;
+pub mod ethtool;
+pub mod sysctl;
