@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use mesh_proto::api::ipam::{PrimeRequest, RemoveRequest, Removed};
+use mesh_command::args::{PrimeArgs, RmpeerArgs};
+use mesh_command::request;
+use mesh_proto::api::ipam::{PrimeRequest, Removed};
 use mesh_proto::api::{Done, WaitingReport};
 use mesh_view::waiting::{AddressRemarks, late_engine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::{PrimeArgs, RmpeerArgs};
 use crate::client::{Client, ClientError};
 use crate::engine::wait;
 use crate::output;
@@ -29,11 +30,7 @@ pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> Outcome {
 
 /// Removes routers that are gone for good; other routers take over their address space.
 pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
-    let request = RemoveRequest {
-        peers: args.peers.clone(),
-        force: args.force,
-    };
-    let removed: Removed = client.post("/ipam/remove", &request)?;
+    let removed: Removed = client.post("/ipam/remove", &request::remove_peers(args))?;
     if args.json {
         output::print_json(&removed)?;
         return Ok(0);

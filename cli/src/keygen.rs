@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use mesh_command::args::KeygenArgs;
 
-use crate::args::KeygenArgs;
 use crate::output;
 use crate::output::Outcome;
 

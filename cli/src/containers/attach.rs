@@ -1,14 +1,13 @@
 //! `mesh attach`, `detach`, `start` and `restart`.
 
 use anyhow::bail;
-use mesh_proto::api::{
-    AttachRequest, AttachedContainer, ContainerAddresses, DetachRequest, Done, Runtime,
-};
+use mesh_command::addresses;
+use mesh_command::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
+use mesh_command::request;
+use mesh_proto::api::{AttachedContainer, ContainerAddresses, Done, Runtime};
 use mesh_view::ps;
 
-use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
 use crate::client::Client;
-use crate::containers::addresses;
 use crate::engine::Engine;
 use crate::ipam;
 use crate::output;
@@ -17,9 +16,7 @@ use crate::output::Outcome;
 /// Attaches a running container and prints its addresses.
 pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
     let (json, args) = (args.json, &args.container);
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     let runtime = args.engine.runtime.map(Runtime::from);
     let attached = request_attach(client, args, container, addresses, runtime)?;
     print(&attached, json)
@@ -27,14 +24,7 @@ pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
 
 /// Detaches a container and prints the addresses that it had.
 pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
-    let request = DetachRequest {
-        container: container.to_owned(),
-        addresses: addresses.to_vec(),
-        runtime: args.engine.runtime.map(Runtime::from),
-    };
+    let request = request::detach(args)?;
     let detached: ContainerAddresses = ipam::post_waiting(client, "/detach", &request, None)?;
     print(&detached, args.json)
 }
@@ -50,17 +40,13 @@ fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
 
 /// Starts a stopped container, then attaches it to the addresses given.
 pub(crate) fn start(client: &Client, args: &ContainerArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     start_and_attach(client, args, "start", container, addresses)
 }
 
 /// Restarts a container, then attaches it to the given addresses, by default to those that it had.
 pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     let addresses = if addresses.is_empty() {
         addresses_of(client, container)?
     } else {
@@ -131,17 +117,8 @@ fn request_attach(
     addresses: &[String],
     runtime: Option<Runtime>,
 ) -> anyhow::Result<ContainerAddresses> {
-    let request = AttachRequest {
-        container: container.to_owned(),
-        addresses: addresses.to_vec(),
-        runtime,
-        multicast_route: !args.interfaces.no_multicast_route,
-        caller_pid: std::process::id(),
-        without_dns: args.without_dns,
-        timeout: args.interfaces.allocation.timeout,
-        no_rewrite_hosts: args.no_rewrite_hosts,
-        add_host: args.add_host.clone(),
-    };
+    let pid = std::process::id();
+    let request = request::attach(args, container, addresses, runtime, pid);
     Ok(ipam::post_waiting(
         client,
         "/attach",

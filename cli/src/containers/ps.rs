@@ -1,9 +1,9 @@
 //! `mesh ps`.
 
+use mesh_command::args::PsArgs;
 use mesh_proto::api::AttachedContainer;
 use mesh_view::ps::PsListing;
 
-use crate::args::PsArgs;
 use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;

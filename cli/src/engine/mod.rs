@@ -1,6 +1,5 @@
 //! Container engines, driven through their command-line clients.
 
-pub(crate) mod args;
 pub(crate) mod wait;
 
 use std::process::Command;

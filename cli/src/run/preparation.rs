@@ -1,10 +1,7 @@
 //! The router's preparation for a container to come.
 
-use mesh_proto::api::{
-    AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared, Runtime,
-};
+use mesh_proto::api::{AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared};
 
-use crate::args::RunArgs;
 use crate::client::Client;
 use crate::ipam;
 use crate::output;
@@ -19,31 +16,16 @@ pub(crate) struct Preparation<'a> {
 }
 
 impl<'a> Preparation<'a> {
+    /// Asks the router to prepare a container. With `json`, [`print`](Self::print) prints JSON rather than the id alone.
     pub(super) fn new(
         client: &'a Client,
-        runtime: Runtime,
-        addresses: &[String],
-        args: &RunArgs,
-        name: &str,
+        request: &PrepareRequest,
+        json: bool,
     ) -> anyhow::Result<Self> {
-        let request = PrepareRequest {
-            runtime,
-            addresses: addresses.to_vec(),
-            multicast_route: !args.interfaces.no_multicast_route,
-            caller_pid: std::process::id(),
-            name: name.to_owned(),
-            without_dns: args.without_dns,
-            timeout: args.interfaces.allocation.timeout,
-        };
         Ok(Self {
             client,
-            prepared: ipam::post_waiting(
-                client,
-                "/prepare",
-                &request,
-                args.interfaces.allocation.timeout,
-            )?,
-            json: args.json,
+            prepared: ipam::post_waiting(client, "/prepare", request, request.timeout)?,
+            json,
             kept: false,
         })
     }

@@ -10,7 +10,7 @@ use crate::client::{Client, ClientError};
 use crate::output;
 use crate::output::Outcome;
 use crate::service::supervisor;
-use crate::service::unit::Unit;
+use crate::service::unit;
 
 /// Time within which the router must end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -27,9 +27,9 @@ pub(crate) fn stop(client: &Client) -> Outcome {
 /// Stops the router, and the supervisor or unit that would restart it. Returns true if any of them ran.
 pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
     let pid = running(client)?;
-    let unit = Unit::of(pid, client.socket());
+    let unit = unit::of(pid, client.socket());
     if let Some(unit) = &unit {
-        unit.stop()?;
+        unit::stop(unit)?;
         if let (Some(pid), None) = (pid, running(client)?) {
             wait_until_gone(client, pid)?;
         }

@@ -5,11 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use mesh_command::args::ReportArgs;
 use mesh_view::report::{select, summarize};
 use mesh_view::template;
 use serde_json::Value;
 
-use crate::args::ReportArgs;
 use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;

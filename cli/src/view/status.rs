@@ -1,10 +1,10 @@
 //! `mesh status` and its subcommands.
 
+use mesh_command::args::StatusArgs;
 use mesh_proto::api::{DnsReport, Report};
 use mesh_view::dns;
 use mesh_view::status::{StatusSubject, StatusView};
 
-use crate::args::StatusArgs;
 use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;

@@ -1,9 +1,9 @@
 //! `mesh topology`.
 
+use mesh_command::args::TopologyArgs;
 use mesh_proto::api::Report;
 use mesh_view::topology::{self, MeshGraph};
 
-use crate::args::TopologyArgs;
 use crate::client::Client;
 use crate::output;
 use crate::output::Outcome;

@@ -1,9 +1,9 @@
 //! `mesh version`.
 
+use mesh_command::args::VersionArgs;
 use mesh_proto::api::Report;
 use serde::Serialize;
 
-use crate::args::VersionArgs;
 use crate::client::{Client, ClientError};
 use crate::output;
 use crate::output::Outcome;

@@ -37,61 +37,64 @@ With --runtime process: [-d] [--name NAME] [--] COMMAND [ARGUMENT]...; -d runs i
     override_usage = "mesh run [OPTIONS] [ADDRESS]... [ENGINE FLAGS] IMAGE [COMMAND]...",
     disable_help_flag = true
 )]
-pub(crate) struct RunArgs {
+pub struct RunArgs {
+    /// Engine.
     #[command(flatten)]
-    pub(crate) engine: EngineArg,
+    pub engine: EngineArg,
+    /// Interfaces.
     #[command(flatten)]
-    pub(crate) interfaces: InterfaceArgs,
+    pub interfaces: InterfaceArgs,
     /// Do not set up DNS for the container, and do not listen on its port 53
     #[arg(long)]
-    pub(crate) without_dns: bool,
+    pub without_dns: bool,
     /// Do not put the mesh address of the container first in its /etc/hosts (Docker)
     #[arg(long)]
-    pub(crate) no_rewrite_hosts: bool,
+    pub no_rewrite_hosts: bool,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Print help (-h is the engine's flag for the host name)
     #[arg(long, action = ArgAction::Help)]
-    pub(crate) help: Option<bool>,
+    pub help: Option<bool>,
     /// Addresses, then the engine's flags, the image and its command
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
         value_name = "ADDRESS... IMAGE"
     )]
-    pub(crate) rest: Vec<String>,
+    pub rest: Vec<String>,
 }
 
 /// Choice of the engine.
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct EngineArg {
+pub struct EngineArg {
     /// Engine that runs the container (default: docker if its daemon answers, else podman)
     #[arg(long, value_enum)]
-    pub(crate) runtime: Option<RuntimeArg>,
+    pub runtime: Option<RuntimeArg>,
 }
 
 /// Options of the container's interfaces.
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct InterfaceArgs {
+pub struct InterfaceArgs {
     /// Do not route 224.0.0.0/4 to the mesh
     #[arg(long)]
-    pub(crate) no_multicast_route: bool,
+    pub no_multicast_route: bool,
+    /// Allocation.
     #[command(flatten)]
-    pub(crate) allocation: AllocationArgs,
+    pub allocation: AllocationArgs,
 }
 
 /// Options of address allocation.
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct AllocationArgs {
+pub struct AllocationArgs {
     /// Timeout of the address allocation in seconds (default: 30)
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
+    pub timeout: Option<f64>,
 }
 
 /// Runtime of the container, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuntimeArg {
+pub enum RuntimeArg {
     /// Docker Engine
     Docker,
     /// Podman
@@ -112,44 +115,48 @@ impl From<RuntimeArg> for Runtime {
 
 /// `mesh attach`.
 #[derive(Debug, Args)]
-pub(crate) struct AttachArgs {
+pub struct AttachArgs {
+    /// Container and its addresses.
     #[command(flatten)]
-    pub(crate) container: ContainerArgs,
+    pub container: ContainerArgs,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// `mesh start`, `restart`, and most options of `attach`.
 #[derive(Debug, Args)]
-pub(crate) struct ContainerArgs {
+pub struct ContainerArgs {
+    /// Engine.
     #[command(flatten)]
-    pub(crate) engine: EngineArg,
+    pub engine: EngineArg,
+    /// Interfaces.
     #[command(flatten)]
-    pub(crate) interfaces: InterfaceArgs,
+    pub interfaces: InterfaceArgs,
     /// Do not answer DNS queries in the container's network namespace (podman); its port 53 stays free
     #[arg(long)]
-    pub(crate) without_dns: bool,
+    pub without_dns: bool,
     /// Do not put the mesh address of the container first in its /etc/hosts (Docker)
     #[arg(long)]
-    pub(crate) no_rewrite_hosts: bool,
+    pub no_rewrite_hosts: bool,
     /// Add an entry to the container's /etc/hosts (Docker), like db:10.2.1.7; may be repeated
     #[arg(long, value_name = "NAME:ADDRESS", conflicts_with = "no_rewrite_hosts")]
-    pub(crate) add_host: Vec<String>,
+    pub add_host: Vec<String>,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
-    pub(crate) rest: Vec<String>,
+    pub rest: Vec<String>,
 }
 
 /// `mesh detach`.
 #[derive(Debug, Args)]
-pub(crate) struct DetachArgs {
+pub struct DetachArgs {
+    /// Engine.
     #[command(flatten)]
-    pub(crate) engine: EngineArg,
+    pub engine: EngineArg,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Addresses, then the container
     #[arg(required = true, value_name = "ADDRESS... CONTAINER")]
-    pub(crate) rest: Vec<String>,
+    pub rest: Vec<String>,
 }

@@ -2,16 +2,18 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use crate::CommandError;
+
 /// A flag of Weave Net's `launch`.
-struct Flag {
+struct WeaveFlag {
     name: &'static str,
     takes_value: bool,
-    outcome: Outcome,
+    handling: WeaveHandling,
 }
 
 /// Handling of a flag.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum WeaveHandling {
     /// The flag is ignored. Carries the reason, or what replaces it.
     Ignored(&'static str),
     /// The same as `--datapath pcap`.
@@ -20,7 +22,7 @@ enum Outcome {
     Refused(&'static str),
 }
 
-use Outcome::{Ignored, Pcap, Refused};
+use WeaveHandling::{Ignored, Pcap, Refused};
 
 const PROXY: &str = "mesh has no Docker proxy; `mesh run` starts containers on the mesh";
 const PLUGIN: &str = "Docker's plugin is always served";
@@ -30,7 +32,7 @@ const PLACES: &str = "the router is no container and needs no such path";
 const DISCOVERY: &str = "there is no discovery service; name a peer, as in `mesh launch host2`, and the others are found";
 
 /// All flags of `weave launch` 2.8 and of earlier versions.
-const FLAGS: &[Flag] = &[
+const FLAGS: &[WeaveFlag] = &[
     value(
         "ipalloc-init",
         Ignored("addresses need no initial agreement here"),
@@ -123,25 +125,25 @@ const FLAGS: &[Flag] = &[
     ),
 ];
 
-const fn flag(name: &'static str, outcome: Outcome) -> Flag {
-    Flag {
+const fn flag(name: &'static str, handling: WeaveHandling) -> WeaveFlag {
+    WeaveFlag {
         name,
         takes_value: false,
-        outcome,
+        handling,
     }
 }
 
-const fn value(name: &'static str, outcome: Outcome) -> Flag {
-    Flag {
+const fn value(name: &'static str, handling: WeaveHandling) -> WeaveFlag {
+    WeaveFlag {
         name,
         takes_value: true,
-        outcome,
+        handling,
     }
 }
 
 /// Flags of Weave Net that were given. They are in no help text.
-#[derive(Debug, Default)]
-pub(crate) struct WeaveFlags {
+#[derive(Clone, Debug, Default)]
+pub struct WeaveFlags {
     given: Vec<&'static str>,
 }
 
@@ -149,26 +151,26 @@ impl WeaveFlags {
     /// Returns a remark for each given flag, in the order of the table.
     ///
     /// # Errors
-    /// A message about the first flag that cannot be ignored.
-    pub(crate) fn remarks(&self) -> anyhow::Result<Vec<String>> {
+    /// Fails at the first flag that cannot be ignored.
+    pub fn remarks(&self) -> Result<Vec<String>, CommandError> {
         let mut remarks = Vec::new();
         for flag in self.flags() {
             let name = flag.name;
-            match flag.outcome {
+            match flag.handling {
                 Ignored(why) => remarks.push(format!("--{name} is ignored: {why}")),
                 Pcap => remarks.push(format!("--{name} is taken as --datapath pcap")),
-                Refused(why) => anyhow::bail!("--{name}: {why}"),
+                Refused(why) => return Err(CommandError::RefusedFlag { name, why }),
             }
         }
         Ok(remarks)
     }
 
     /// True if the data path without offloads was requested.
-    pub(crate) fn asks_for_pcap(&self) -> bool {
-        self.flags().any(|flag| matches!(flag.outcome, Pcap))
+    pub fn asks_for_pcap(&self) -> bool {
+        self.flags().any(|flag| matches!(flag.handling, Pcap))
     }
 
-    fn flags(&self) -> impl Iterator<Item = &'static Flag> {
+    fn flags(&self) -> impl Iterator<Item = &'static WeaveFlag> {
         FLAGS.iter().filter(|flag| self.given.contains(&flag.name))
     }
 }
@@ -194,7 +196,7 @@ impl Args for WeaveFlags {
 
 impl FromArgMatches for WeaveFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let is_given = |flag: &&Flag| match flag.takes_value {
+        let is_given = |flag: &&WeaveFlag| match flag.takes_value {
             true => matches.contains_id(flag.name),
             false => matches.get_count(flag.name) > 0,
         };

@@ -1,17 +1,21 @@
 //! Address arguments: the leading arguments of `run`, `attach`, `start` and so on.
 
-use anyhow::bail;
 use mesh_proto::address::AddressArg;
 
+use crate::CommandError;
+
 /// Splits the leading address arguments from the arguments after them.
-pub(crate) fn split(rest: &[String]) -> (&[String], &[String]) {
+pub fn split(rest: &[String]) -> (&[String], &[String]) {
     let is_other = |arg: &String| !AddressArg::looks_like(arg);
     let end = rest.iter().position(is_other).unwrap_or(rest.len());
     rest.split_at(end)
 }
 
 /// Checks that each of `addresses` is an address or a subnet, so that a typo is reported before anything is done.
-pub(crate) fn check(addresses: &[String]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Fails at the first that is not.
+pub fn check(addresses: &[String]) -> Result<(), CommandError> {
     for address in addresses {
         address.parse::<AddressArg>()?;
     }
@@ -19,22 +23,29 @@ pub(crate) fn check(addresses: &[String]) -> anyhow::Result<()> {
 }
 
 /// Refuses an image or a command that looks like an address: addresses come first.
-pub(crate) fn check_image(image: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Fails for an address.
+pub fn check_image(image: &str) -> Result<(), CommandError> {
     if AddressArg::looks_like(image) {
-        bail!("'{image}' is an address, and addresses come first, before the engine's flags");
+        return Err(CommandError::ImageIsAddress(image.to_owned()));
     }
     Ok(())
 }
 
-/// Returns the container of `[addr…] ctr`: the only argument after the addresses.
-pub(crate) fn only_container(after: &[String]) -> anyhow::Result<&str> {
-    match after {
-        [container] => Ok(container),
-        [] => bail!("no container: give its name or id after the addresses"),
-        [first, ..] => bail!(
-            "'{first}' is not an address, and only the last argument is a container; write addresses like 10.2.1.1/24"
-        ),
-    }
+/// Splits `[addr…] ctr`: the container is the only argument after the addresses.
+///
+/// # Errors
+/// Fails if an address is none, or if there is not one container.
+pub fn with_container(rest: &[String]) -> Result<(&[String], &str), CommandError> {
+    let (addresses, after) = split(rest);
+    let container = match after {
+        [container] => container.as_str(),
+        [] => return Err(CommandError::NoContainer),
+        [first, ..] => return Err(CommandError::NotAnAddress(first.clone())),
+    };
+    check(addresses)?;
+    Ok((addresses, container))
 }
 
 #[cfg(test)]
@@ -78,8 +89,12 @@ mod tests {
 
     #[test]
     fn one_container() {
-        assert_eq!(only_container(&strings(&["web"])).unwrap(), "web");
-        assert!(only_container(&[]).is_err());
-        assert!(only_container(&strings(&["web", "db"])).is_err());
+        let web = strings(&["10.2.1.1/24", "web"]);
+        assert_eq!(with_container(&web), Ok((&web[..1], "web")));
+        assert_eq!(with_container(&[]), Err(CommandError::NoContainer));
+        let two = strings(&["web", "db"]);
+        let error = CommandError::NotAnAddress("web".to_owned());
+        assert_eq!(with_container(&two), Err(error));
+        assert!(with_container(&strings(&["10.2.1.1", "web"])).is_err());
     }
 }

@@ -7,37 +7,37 @@ use super::RuntimeArg;
 /// `mesh dns-add`, `dns-remove`. `-h` is a name here, as with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
-pub(crate) struct DnsChangeArgs {
+pub struct DnsChangeArgs {
     /// Name in the mesh, with or without the domain
     #[arg(short = 'h', long = "hostname", value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
-    pub(crate) help: Option<bool>,
+    pub help: Option<bool>,
     /// Addresses, then a container on this host
     #[arg(value_name = "ADDRESS... CONTAINER")]
-    pub(crate) rest: Vec<String>,
+    pub rest: Vec<String>,
 }
 
 /// `mesh dns-lookup`.
 #[derive(Debug, Args)]
-pub(crate) struct DnsLookupArgs {
+pub struct DnsLookupArgs {
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Name, with or without the domain, or address
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// `mesh dns-args`.
 #[derive(Debug, Args)]
-pub(crate) struct DnsArgsArgs {
+pub struct DnsArgsArgs {
     /// Runtime of the container
     #[arg(long, value_enum, default_value = "docker")]
-    pub(crate) runtime: RuntimeArg,
+    pub runtime: RuntimeArg,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 pub(super) const ADD_HELP: &str = "\

@@ -7,45 +7,46 @@ use super::containers::AllocationArgs;
 /// `mesh expose`. `-h` is a name here, as with Docker.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
-pub(crate) struct ExposeArgs {
+pub struct ExposeArgs {
     /// Name in the mesh for these addresses, with or without the domain
     #[arg(short = 'h', long = "hostname", value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// Do not masquerade (NAT) traffic between the mesh and the host's other networks
     #[arg(long)]
-    pub(crate) without_masquerade: bool,
+    pub without_masquerade: bool,
     /// Also forward between subnets of the mesh, and from and to other bridges of this host
     #[arg(long)]
-    pub(crate) forward: bool,
+    pub forward: bool,
+    /// Allocation.
     #[command(flatten)]
-    pub(crate) allocation: AllocationArgs,
+    pub allocation: AllocationArgs,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
-    pub(crate) help: Option<bool>,
+    pub help: Option<bool>,
     /// Addresses (default: a free one of the default subnet)
     #[arg(value_name = "ADDRESS")]
-    pub(crate) addresses: Vec<String>,
+    pub addresses: Vec<String>,
 }
 
 /// `mesh hide`.
 #[derive(Debug, Args)]
-pub(crate) struct HideArgs {
+pub struct HideArgs {
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Addresses (default: all)
     #[arg(value_name = "ADDRESS")]
-    pub(crate) addresses: Vec<String>,
+    pub addresses: Vec<String>,
 }
 
 /// `mesh attach-bridge`, `mesh detach-bridge`.
 #[derive(Debug, Args)]
-pub(crate) struct BridgeArgs {
+pub struct BridgeArgs {
     /// Bridge on this host, as in `ip link`
-    pub(crate) bridge: String,
+    pub bridge: String,
 }
 
 pub(super) const ATTACH_BRIDGE_HELP: &str = "\

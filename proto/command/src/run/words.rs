@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory as _, ValueEnum as _};
 use mesh_proto::address::AddressArg;
 
 use crate::args::{Cli, RuntimeArg};
-use crate::engine::args::takes_next_word;
+use crate::engine_args::takes_next_word;
 
 /// Verb with the shared command line.
 const RUN: &str = "run";

@@ -1,6 +1,6 @@
 //! Parser of the engine's command line, as far as `mesh run` needs it: it finds the end of the flags and the image.
 
-use anyhow::bail;
+use crate::CommandError;
 
 /// Long flags of `docker run` and `podman run` that take no value as a separate word.
 const SWITCHES: [&str; 26] = [
@@ -35,46 +35,45 @@ const SWITCHES: [&str; 26] = [
 const SHORT_SWITCHES: &str = "diPqt";
 /// Flags that `run` knows and `create` does not.
 const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
-/// Flag that names a network, in both spellings.
+/// EngineFlag that names a network, in both spellings.
 const NETWORK: [&str; 2] = ["network", "net"];
 
-/// Flag that sets the host name, beside `-h`.
+/// EngineFlag that sets the host name, beside `-h`.
 const HOST_NAME: [&str; 1] = ["hostname"];
 /// Flags that add aliases on a network.
 const ALIAS: [&str; 2] = ["network-alias", "net-alias"];
-/// Flag that names the container.
+/// EngineFlag that names the container.
 const NAME: [&str; 1] = ["name"];
 /// Flags about replacing an existing container; they must not apply to a trial creation.
 const OF_REPLACEMENT: [&str; 4] = ["replace", "name", "cidfile", "pod-id-file"];
 
 /// `[flags] image [cmd…]`, split at the image.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct EngineArgs {
-    flags: Vec<Flag>,
+pub struct EngineArgs {
+    flags: Vec<EngineFlag>,
     /// Image and its command.
     image: Vec<String>,
 }
 
 /// One flag with its value, as typed.
 #[derive(Debug, PartialEq, Eq)]
-struct Flag {
+struct EngineFlag {
     words: Vec<String>,
 }
 
 impl EngineArgs {
     /// Splits the arguments at the image.
     ///
+    /// # Errors
     /// Fails if there is none.
-    pub(crate) fn parse(args: &[String]) -> anyhow::Result<Self> {
+    pub fn parse(args: &[String]) -> Result<Self, CommandError> {
         let mut flags = Vec::new();
         let mut rest = args;
         while let Some(flag) = take_flag(&mut rest) {
             flags.push(flag);
         }
         if rest.is_empty() {
-            bail!(
-                "no image: give it after the addresses and the engine's flags; see `mesh run --help`"
-            );
+            return Err(CommandError::NoImage);
         }
         Ok(Self {
             flags,
@@ -83,23 +82,23 @@ impl EngineArgs {
     }
 
     /// Returns the image, or an empty string.
-    pub(crate) fn image(&self) -> &str {
+    pub fn image(&self) -> &str {
         self.image.first().map_or("", String::as_str)
     }
 
     /// Returns the values of the network flags.
-    pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
+    pub fn networks(&self) -> impl Iterator<Item = &str> {
         let flags = self.flags.iter().filter(|f| f.is_long(&NETWORK));
-        flags.map(Flag::value)
+        flags.map(EngineFlag::value)
     }
 
     /// Returns the container name that the flags set, if any.
-    pub(crate) fn container_name(&self) -> Option<&str> {
+    pub fn container_name(&self) -> Option<&str> {
         self.value_of(NAME[0])
     }
 
     /// Returns the host name that the flags set, if any.
-    pub(crate) fn host_name(&self) -> Option<&str> {
+    pub fn host_name(&self) -> Option<&str> {
         let mut named = self
             .flags
             .iter()
@@ -111,52 +110,52 @@ impl EngineArgs {
     }
 
     /// Returns all names that the flags set: container name, host name and aliases.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let aliases = self.flags.iter().filter(|f| f.is_long(&ALIAS));
         let one = self.container_name().into_iter().chain(self.host_name());
-        one.chain(aliases.map(Flag::value))
+        one.chain(aliases.map(EngineFlag::value))
     }
 
     /// True if one of these long flags was given.
-    pub(crate) fn has(&self, names: &[&str]) -> bool {
+    pub fn has(&self, names: &[&str]) -> bool {
         self.flags.iter().any(|f| f.is_long(names))
     }
 
     /// Returns the flag as typed, if it was given in one of these spellings and not with `=false`.
-    pub(crate) fn given(&self, long: &[&str], short: Option<char>) -> Option<String> {
-        let is_meant = |f: &&Flag| f.is_long(long) || short.is_some_and(|s| f.has_short(s));
+    pub fn given(&self, long: &[&str], short: Option<char>) -> Option<String> {
+        let is_meant = |f: &&EngineFlag| f.is_long(long) || short.is_some_and(|s| f.has_short(s));
         let mut meant = self.flags.iter().filter(is_meant);
         let flag = meant.rfind(|f| !f.words[0].ends_with("=false"))?;
         Some(flag.words.join(" "))
     }
 
     /// Returns the value of a long flag; of several the last.
-    pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
+    pub fn value_of(&self, name: &str) -> Option<&str> {
         let named = self.flags.iter().filter(|f| f.is_long(&[name]));
-        named.map(Flag::value).next_back()
+        named.map(EngineFlag::value).next_back()
     }
 
     /// True if `none` is the only network of the flags.
-    pub(crate) fn wants_no_network(&self) -> bool {
+    pub fn wants_no_network(&self) -> bool {
         self.networks().eq(["none"])
     }
 
     /// Returns the words for `create`: as typed, but without flags of `run` alone and without `--network none`.
-    pub(crate) fn for_create(&self) -> Vec<String> {
+    pub fn for_create(&self) -> Vec<String> {
         let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
-        let words = flags.flat_map(Flag::without_detach);
+        let words = flags.flat_map(EngineFlag::without_detach);
         words.chain(self.image.iter().cloned()).collect()
     }
 
     /// Like [`for_create`](Self::for_create), for a trial creation of the container.
-    pub(crate) fn for_rehearsal(&self) -> Vec<String> {
+    pub fn for_rehearsal(&self) -> Vec<String> {
         let flags = self.flags_but_none().filter(|f| !f.is_long(&RUN_ONLY));
         let flags = flags.filter(|f| !f.is_long(&OF_REPLACEMENT));
-        let words = flags.flat_map(Flag::without_detach);
+        let words = flags.flat_map(EngineFlag::without_detach);
         words.chain(self.image.iter().cloned()).collect()
     }
 
-    fn flags_but_none(&self) -> impl Iterator<Item = &Flag> {
+    fn flags_but_none(&self) -> impl Iterator<Item = &EngineFlag> {
         let none = self.wants_no_network();
         self.flags
             .iter()
@@ -165,7 +164,7 @@ impl EngineArgs {
 }
 
 /// Takes one flag with its value off the front; `None` at the image.
-fn take_flag(rest: &mut &[String]) -> Option<Flag> {
+fn take_flag(rest: &mut &[String]) -> Option<EngineFlag> {
     let first = rest.first()?;
     if first == "--" {
         *rest = &rest[1..];
@@ -177,7 +176,7 @@ fn take_flag(rest: &mut &[String]) -> Option<Flag> {
     let words = if takes_next_word(first) { 2 } else { 1 };
     let (taken, left) = rest.split_at(words.min(rest.len()));
     *rest = left;
-    Some(Flag {
+    Some(EngineFlag {
         words: taken.to_vec(),
     })
 }
@@ -195,7 +194,7 @@ pub(crate) fn takes_next_word(word: &str) -> bool {
     }
 }
 
-impl Flag {
+impl EngineFlag {
     fn is_long(&self, names: &[&str]) -> bool {
         let long = self.words[0].strip_prefix("--").unwrap_or_default();
         let name = long.split('=').next().unwrap_or_default();
@@ -264,7 +263,7 @@ impl Flag {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> anyhow::Result<EngineArgs> {
+    fn parse(line: &str) -> Result<EngineArgs, CommandError> {
         let words: Vec<_> = line.split_whitespace().map(ToOwned::to_owned).collect();
         EngineArgs::parse(&words)
     }

@@ -11,21 +11,26 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use containers::{AttachArgs, ContainerArgs, DetachArgs, RunArgs, RuntimeArg};
-pub(crate) use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
-pub(crate) use host::{BridgeArgs, ExposeArgs, HideArgs};
-pub(crate) use launch::LaunchArgs;
-pub(crate) use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
+pub use containers::{
+    AllocationArgs, AttachArgs, ContainerArgs, DetachArgs, EngineArg, InterfaceArgs, RunArgs,
+    RuntimeArg,
+};
+pub use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
+pub use host::{BridgeArgs, ExposeArgs, HideArgs};
+pub use launch::LaunchArgs;
+pub use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
+pub use weave::WeaveFlags;
 
 /// One virtual Ethernet switch for all containers on all hosts.
 #[derive(Debug, Parser)]
 #[command(name = "mesh", version, after_help = TOP_HELP)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Unix socket of the router
     #[arg(long, global = true, env = "MESH_SOCKET", value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
+    /// Verb to run.
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub verb: Verb,
 }
 
 const TOP_HELP: &str = "\
@@ -41,7 +46,7 @@ Example, on two hosts:
 
 /// Verb to run.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub enum Verb {
     /// Start the router on this host
     #[command(
         after_help = "The given peers replace the stored targets; without any, the stored targets are dialled.\n\
@@ -175,82 +180,82 @@ Example:
 
 /// `mesh connect`.
 #[derive(Debug, Args)]
-pub(crate) struct ConnectArgs {
+pub struct ConnectArgs {
     /// Replace the whole list of targets
     #[arg(long)]
-    pub(crate) replace: bool,
+    pub replace: bool,
     /// Host names or addresses, with a port if it is not 6783: host2, 192.0.2.7:6783, [2001:db8::7]:6783
     #[arg(required_unless_present = "replace", value_name = "PEER")]
-    pub(crate) peers: Vec<String>,
+    pub peers: Vec<String>,
 }
 
 /// `mesh forget`.
 #[derive(Debug, Args)]
-pub(crate) struct PeerArgs {
+pub struct PeerArgs {
     /// Targets, as in `mesh status targets`
     #[arg(required = true, value_name = "PEER")]
-    pub(crate) peers: Vec<String>,
+    pub peers: Vec<String>,
 }
 
 /// `mesh prime`.
 #[derive(Debug, Args)]
-pub(crate) struct PrimeArgs {
+pub struct PrimeArgs {
     /// Timeout in seconds (default: 30)
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) timeout: Option<f64>,
+    pub timeout: Option<f64>,
 }
 
 /// `mesh rmpeer`.
 #[derive(Debug, Args)]
-pub(crate) struct RmpeerArgs {
+pub struct RmpeerArgs {
     /// Do not wait for 10 minutes of silence, nor for a majority of the routers
     #[arg(long)]
-    pub(crate) force: bool,
+    pub force: bool,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Names, nicknames or identities, as in `mesh status ipam`
     #[arg(required = true, value_name = "PEER")]
-    pub(crate) peers: Vec<String>,
+    pub peers: Vec<String>,
 }
 
 /// `mesh reset`.
 #[derive(Debug, Args)]
-pub(crate) struct ResetArgs {
+pub struct ResetArgs {
     /// Kill the router if it does not stop
     #[arg(long)]
-    pub(crate) force: bool,
+    pub force: bool,
     /// Print what is removed
     #[arg(short, long)]
-    pub(crate) verbose: bool,
+    pub verbose: bool,
     /// Directory of keys, targets and other state (default: /var/lib/mesh)
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
     /// Name of the bridge (default: the running router's, else mesh)
     #[arg(long)]
-    pub(crate) bridge: Option<String>,
+    pub bridge: Option<String>,
     /// Configuration file that `launch` was given
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
 }
 
 /// `mesh keygen`.
 #[derive(Debug, Args)]
-pub(crate) struct KeygenArgs {
+pub struct KeygenArgs {
     /// File to create, never overwritten (default: standard output)
-    pub(crate) file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 /// `mesh completions`.
 #[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// Shell to print the script for
-    pub(crate) shell: Shell,
+pub struct CompletionsArgs {
+    /// CompletionShell to print the script for
+    pub shell: CompletionShell,
 }
 
 /// Shells with a completion script.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Shell {
+pub enum CompletionShell {
     /// GNU bash
     Bash,
     /// zsh
