@@ -7,10 +7,10 @@ use mesh_proto::api::{Done, ForgetReply};
 use crate::client::Client;
 use crate::lookup::Lookup;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Adds targets, or replaces the list of targets.
-pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
+pub(crate) fn connect(client: &Client, args: ConnectArgs) -> VerbResult {
     let lookup = Lookup::begin(&args.peers);
     client.post::<Done>("/connect", &request::connect(args))?;
     lookup.finish();
@@ -18,7 +18,7 @@ pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
 }
 
 /// Makes the router stop dialling these peers.
-pub(crate) fn forget(client: &Client, args: PeerArgs) -> Outcome {
+pub(crate) fn forget(client: &Client, args: PeerArgs) -> VerbResult {
     let done: ForgetReply = client.post("/forget", &request::forget(args))?;
     for peer in done.linked {
         output::complain(&format!(

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, ClientError};
 use crate::engine::wait;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Default timeout of an allocation or of `prime`, in seconds; the same as the router's.
 const TIMEOUT: f64 = 30.0;
@@ -21,7 +21,7 @@ const TIMEOUT: f64 = 30.0;
 const REST: Duration = Duration::from_secs(60);
 
 /// Waits until the address range has an owner.
-pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> Outcome {
+pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> VerbResult {
     let timeout = args.timeout.unwrap_or(TIMEOUT);
     let request = PrimeRequest { timeout };
     let _: Done = client.post_within("/ipam/prime", &request, deadline(Some(timeout)))?;
@@ -29,7 +29,7 @@ pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> Outcome {
 }
 
 /// Removes routers that are gone for good; other routers take over their address space.
-pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> Outcome {
+pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> VerbResult {
     let removed: Removed = client.post("/ipam/remove", &request::remove_peers(args))?;
     if args.json {
         output::print_json(&removed)?;

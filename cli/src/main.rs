@@ -37,7 +37,7 @@ use mesh_command::service::ConfigFile;
 
 use client::Client;
 use containers::{attach, dns, expose, ps};
-use output::Outcome;
+use output::VerbResult;
 use service::{launch, reset, stop};
 use view::{report, status, topology, version};
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Outcome {
+fn dispatch(cli: Cli) -> VerbResult {
     let socket = cli.socket;
     let client = || Client::new(ConfigFile::default().socket(socket.as_deref()));
     match cli.verb {
@@ -88,7 +88,7 @@ fn dispatch(cli: Cli) -> Outcome {
     }
 }
 
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> VerbResult {
     output::print(text)?;
     Ok(0)
 }

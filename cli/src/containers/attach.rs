@@ -11,10 +11,10 @@ use crate::client::Client;
 use crate::engine::Engine;
 use crate::ipam;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Attaches a running container and prints its addresses.
-pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
+pub(crate) fn attach(client: &Client, args: &AttachArgs) -> VerbResult {
     let (json, args) = (args.json, &args.container);
     let (addresses, container) = addresses::with_container(&args.rest)?;
     let runtime = args.engine.runtime.map(Runtime::from);
@@ -23,13 +23,13 @@ pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
 }
 
 /// Detaches a container and prints the addresses that it had.
-pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
+pub(crate) fn detach(client: &Client, args: &DetachArgs) -> VerbResult {
     let request = request::detach(args)?;
     let detached: ContainerAddresses = ipam::post_waiting(client, "/detach", &request, None)?;
     print(&detached, args.json)
 }
 
-fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
+fn print(answer: &ContainerAddresses, json: bool) -> VerbResult {
     if json {
         output::print_json(answer)?;
     } else {
@@ -39,13 +39,13 @@ fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
 }
 
 /// Starts a stopped container, then attaches it to the addresses given.
-pub(crate) fn start(client: &Client, args: &ContainerArgs) -> Outcome {
+pub(crate) fn start(client: &Client, args: &ContainerArgs) -> VerbResult {
     let (addresses, container) = addresses::with_container(&args.rest)?;
     start_and_attach(client, args, "start", container, addresses)
 }
 
 /// Restarts a container, then attaches it to the given addresses, by default to those that it had.
-pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
+pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> VerbResult {
     let (addresses, container) = addresses::with_container(&args.rest)?;
     let addresses = if addresses.is_empty() {
         addresses_of(client, container)?
@@ -72,7 +72,7 @@ fn start_and_attach(
     verb: &str,
     container: &str,
     addresses: &[String],
-) -> Outcome {
+) -> VerbResult {
     // Fail before the container is touched: without a router it would start without its addresses.
     client.pid()?;
     let engine = engine_for(args.engine.runtime, container)?;

@@ -6,22 +6,22 @@ use mesh_proto::api::{Addresses, DnsClient, DnsQuestion, Done};
 
 use crate::client::Client;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Adds a name.
-pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> Outcome {
+pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> VerbResult {
     client.post::<Done>("/dns/add", &dns::change(args)?)?;
     Ok(0)
 }
 
 /// Removes names.
-pub(crate) fn remove(client: &Client, args: &DnsChangeArgs) -> Outcome {
+pub(crate) fn remove(client: &Client, args: &DnsChangeArgs) -> VerbResult {
     client.post::<Done>("/dns/remove", &dns::change(args)?)?;
     Ok(0)
 }
 
 /// Prints the addresses of a name, or the names of an address, one per line.
-pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
+pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> VerbResult {
     let question = DnsQuestion {
         name: args.name.clone(),
     };
@@ -37,7 +37,7 @@ pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> Outcome {
 }
 
 /// Prints the engine flags that make a container use the router for DNS.
-pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> Outcome {
+pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> VerbResult {
     let settings: DnsClient = client.get("/dns/client")?;
     let flags = dns::flags_of(args.runtime, &settings)?;
     if args.json {

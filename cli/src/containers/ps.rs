@@ -6,10 +6,10 @@ use mesh_view::ps::PsListing;
 
 use crate::client::Client;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Prints a line for each container, or for those in `args`.
-pub(crate) fn ps(client: &Client, args: &PsArgs) -> Outcome {
+pub(crate) fn ps(client: &Client, args: &PsArgs) -> VerbResult {
     let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let listing = PsListing::of(&attached, &args.containers);
     for name in listing.missing() {

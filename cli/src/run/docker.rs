@@ -9,7 +9,7 @@ use super::arrived;
 use super::preparation::Preparation;
 use crate::engine::Engine;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 const DOCKER: Engine = Engine::Docker;
 
@@ -18,7 +18,7 @@ pub(crate) fn run(
     mut preparation: Preparation<'_>,
     engine_args: &EngineArgs,
     args: &RunArgs,
-) -> Outcome {
+) -> VerbResult {
     // Complete before the container is created: what the router prepared may not be understood.
     let NewContainer { create, connects } =
         NewContainer::of(preparation.prepared(), engine_args, args)?;

@@ -17,10 +17,10 @@ use self::preparation::Preparation;
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Runs a container, or a command without an engine.
-pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
+pub(crate) fn run(client: &Client, args: &RunArgs) -> VerbResult {
     let RunWorkload { addresses, kind } = RunWorkload::of(args)?;
     match kind {
         WorkloadKind::Process(command) => run_process(client, args, addresses, &command),
@@ -35,7 +35,7 @@ fn run_process(
     args: &RunArgs,
     addresses: &[String],
     command: &CommandLine,
-) -> Outcome {
+) -> VerbResult {
     let (name, pid) = (command.name(), std::process::id());
     let request = request::prepare(args, Runtime::Process, addresses, name, pid);
     let prepared = Preparation::new(client, &request, args.json)?;
@@ -48,7 +48,7 @@ fn run_container(
     args: &RunArgs,
     addresses: &[String],
     engine_args: &EngineArgs,
-) -> Outcome {
+) -> VerbResult {
     let (engine, note) = choose(args.engine.runtime)?;
     match engine {
         Engine::Docker => mesh_command::run::docker::check(engine_args)?,

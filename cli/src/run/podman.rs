@@ -11,7 +11,7 @@ use super::arrived;
 use super::preparation::Preparation;
 use crate::engine::Engine;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 const PODMAN: Engine = Engine::Podman;
 
@@ -45,7 +45,7 @@ pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
 }
 
 /// Starts the container, has the router adopt it, and prints its id.
-pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> VerbResult {
     let cidfile = IdFile::new(args.value_of("cidfile"))?;
     let own = cidfile.is_ours.then(|| cidfile.path.display().to_string());
     let words = run_words(preparation.prepared(), args, own.as_deref())?;

@@ -17,10 +17,10 @@ use super::preparation::Preparation;
 use super::resolv::ResolvConf;
 use crate::engine::status_of;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Runs the command until it ends, and exits with its status; with `-d`, prints an id and leaves it running.
-pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
+pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> VerbResult {
     let netns = preparation.prepared().netns.clone();
     let netns = netns.ok_or(PreparedError::NoNamespace)?;
     // Blocked before the command exists, so that no signal and no early end is missed.
@@ -118,7 +118,7 @@ fn ended_early(
     preparation: &Preparation<'_>,
     command: &CommandLine,
     status: ExitStatus,
-) -> Outcome {
+) -> VerbResult {
     if command.is_detached() {
         preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
@@ -132,7 +132,7 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn wait(child: &mut Child, signals: &SigSet) -> Outcome {
+fn wait(child: &mut Child, signals: &SigSet) -> VerbResult {
     let pid = Pid::from_raw(i32::try_from(child.id()).context("pid out of range")?);
     // A terminal sends SIGINT to the command as well; do not send it twice.
     let by_terminal = std::io::stdin().is_terminal();

@@ -23,7 +23,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::client::{Client, ClientError};
 use crate::lookup::Lookup;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 use crate::router;
 use crate::service::supervisor;
 use crate::service::unit;
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOG_TAIL: u64 = 16 << 10;
 
 /// Starts the router unless it already runs.
-pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
+pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> VerbResult {
     let config = router::read_config(args.router.config.as_deref())?;
     let socket = absolute(&config.socket(socket))?;
     let state_dir = absolute(&config.state_dir(args.router.state_dir.as_deref()))?;

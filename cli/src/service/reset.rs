@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::client::{Client, ClientError};
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 use crate::router;
 use crate::service::stop;
 use crate::service::supervisor;
@@ -26,7 +26,7 @@ const JOURNAL: &str = "addresses";
 const REMOVE: &str = "mesh rmpeer, with the name of this one";
 
 /// Stops the router if it runs, then executes `mesh-router reset`.
-pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
+pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> VerbResult {
     let config = router::read_config(args.config.as_deref())?;
     let socket = config.socket(socket);
     let client = Client::new(socket.clone())?;

@@ -8,7 +8,7 @@ use mesh_proto::api::Done;
 
 use crate::client::{Client, ClientError};
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 use crate::service::supervisor;
 use crate::service::unit;
 
@@ -17,7 +17,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Stops the router and waits until it is gone. If none runs, a message says so; that is not a failure.
-pub(crate) fn stop(client: &Client) -> Outcome {
+pub(crate) fn stop(client: &Client) -> VerbResult {
     if !stop_if_running(client)? {
         output::complain("mesh is not running");
     }

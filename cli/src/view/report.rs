@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Time limit of rendering: with some malformed templates the engine never ends.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Prints the report.
-pub(crate) fn report(client: &Client, args: &ReportArgs) -> Outcome {
+pub(crate) fn report(client: &Client, args: &ReportArgs) -> VerbResult {
     // Kept as untyped JSON: a newer router may report more fields.
     let mut report: Value = client.get("/report")?;
     add_names(client, &mut report)?;

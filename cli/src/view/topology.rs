@@ -6,10 +6,10 @@ use mesh_view::topology::{self, MeshGraph};
 
 use crate::client::Client;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Prints the drawing in the requested format.
-pub(crate) fn topology(client: &Client, args: &TopologyArgs) -> Outcome {
+pub(crate) fn topology(client: &Client, args: &TopologyArgs) -> VerbResult {
     let report: Report = client.get("/report")?;
     let graph = MeshGraph::of(&report.router.peers);
     if args.json {
