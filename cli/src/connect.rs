@@ -4,13 +4,13 @@ use mesh_command::args::{ConnectArgs, PeerArgs};
 use mesh_command::request;
 use mesh_proto::api::{Done, ForgetReply};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::lookup::Lookup;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Adds targets, or replaces the list of targets.
-pub(crate) fn connect(client: &Client, args: ConnectArgs) -> VerbResult {
+pub(crate) fn connect(client: &ApiClient, args: ConnectArgs) -> VerbResult {
     let lookup = Lookup::begin(&args.peers);
     client.post::<Done>("/connect", &request::connect(args))?;
     lookup.finish();
@@ -18,7 +18,7 @@ pub(crate) fn connect(client: &Client, args: ConnectArgs) -> VerbResult {
 }
 
 /// Makes the router stop dialling these peers.
-pub(crate) fn forget(client: &Client, args: PeerArgs) -> VerbResult {
+pub(crate) fn forget(client: &ApiClient, args: PeerArgs) -> VerbResult {
     let done: ForgetReply = client.post("/forget", &request::forget(args))?;
     for peer in done.linked {
         output::complain(&format!(

@@ -10,7 +10,7 @@ use mesh_view::waiting::{AddressRemarks, late_engine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::engine::wait;
 use crate::output;
 use crate::output::VerbResult;
@@ -21,7 +21,7 @@ const TIMEOUT: f64 = 30.0;
 const REST: Duration = Duration::from_secs(60);
 
 /// Waits until the address range has an owner.
-pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> VerbResult {
+pub(crate) fn prime(client: &ApiClient, args: &PrimeArgs) -> VerbResult {
     let timeout = args.timeout.unwrap_or(TIMEOUT);
     let request = PrimeRequest { timeout };
     let _: Done = client.post_within("/ipam/prime", &request, deadline(Some(timeout)))?;
@@ -29,7 +29,7 @@ pub(crate) fn prime(client: &Client, args: &PrimeArgs) -> VerbResult {
 }
 
 /// Removes routers that are gone for good; other routers take over their address space.
-pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> VerbResult {
+pub(crate) fn rmpeer(client: &ApiClient, args: &RmpeerArgs) -> VerbResult {
     let removed: Removed = client.post("/ipam/remove", &request::remove_peers(args))?;
     if args.json {
         output::print_json(&removed)?;
@@ -43,7 +43,7 @@ pub(crate) fn rmpeer(client: &Client, args: &RmpeerArgs) -> VerbResult {
 
 /// Sends a request that may wait for an address or an engine, and tells the user what it waits for.
 pub(crate) fn post_waiting<T: DeserializeOwned>(
-    client: &Client,
+    client: &ApiClient,
     path: &str,
     body: &impl Serialize,
     timeout: Option<f64>,

@@ -35,7 +35,7 @@ use mesh_command::args::{Cli, Verb};
 use mesh_command::completions;
 use mesh_command::service::ConfigFile;
 
-use client::Client;
+use client::ApiClient;
 use containers::{attach, dns, expose, ps};
 use output::VerbResult;
 use service::{launch, reset, stop};
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> VerbResult {
     let socket = cli.socket;
-    let client = || Client::new(ConfigFile::default().socket(socket.as_deref()));
+    let client = || ApiClient::new(ConfigFile::default().socket(socket.as_deref()));
     match cli.verb {
         Verb::Launch(args) => launch::launch(&args, socket.as_deref()),
         Verb::Connect(args) => connect::connect(&client()?, args),

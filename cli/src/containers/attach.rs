@@ -7,14 +7,14 @@ use mesh_command::request;
 use mesh_proto::api::{AttachedContainer, ContainerAddresses, Done, Runtime};
 use mesh_view::ps;
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::engine::Engine;
 use crate::ipam;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Attaches a running container and prints its addresses.
-pub(crate) fn attach(client: &Client, args: &AttachArgs) -> VerbResult {
+pub(crate) fn attach(client: &ApiClient, args: &AttachArgs) -> VerbResult {
     let (json, args) = (args.json, &args.container);
     let (addresses, container) = addresses::with_container(&args.rest)?;
     let runtime = args.engine.runtime.map(Runtime::from);
@@ -23,7 +23,7 @@ pub(crate) fn attach(client: &Client, args: &AttachArgs) -> VerbResult {
 }
 
 /// Detaches a container and prints the addresses that it had.
-pub(crate) fn detach(client: &Client, args: &DetachArgs) -> VerbResult {
+pub(crate) fn detach(client: &ApiClient, args: &DetachArgs) -> VerbResult {
     let request = request::detach(args)?;
     let detached: ContainerAddresses = ipam::post_waiting(client, "/detach", &request, None)?;
     print(&detached, args.json)
@@ -39,13 +39,13 @@ fn print(answer: &ContainerAddresses, json: bool) -> VerbResult {
 }
 
 /// Starts a stopped container, then attaches it to the addresses given.
-pub(crate) fn start(client: &Client, args: &ContainerArgs) -> VerbResult {
+pub(crate) fn start(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
     let (addresses, container) = addresses::with_container(&args.rest)?;
     start_and_attach(client, args, "start", container, addresses)
 }
 
 /// Restarts a container, then attaches it to the given addresses, by default to those that it had.
-pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> VerbResult {
+pub(crate) fn restart(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
     let (addresses, container) = addresses::with_container(&args.rest)?;
     let addresses = if addresses.is_empty() {
         addresses_of(client, container)?
@@ -56,7 +56,7 @@ pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> VerbResult {
 }
 
 /// Returns the current addresses of the container; empty if it is not on the mesh.
-fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>> {
+fn addresses_of(client: &ApiClient, container: &str) -> anyhow::Result<Vec<String>> {
     let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
     let addresses = interfaces
@@ -67,7 +67,7 @@ fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>>
 }
 
 fn start_and_attach(
-    client: &Client,
+    client: &ApiClient,
     args: &ContainerArgs,
     verb: &str,
     container: &str,
@@ -111,7 +111,7 @@ fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<En
 }
 
 fn request_attach(
-    client: &Client,
+    client: &ApiClient,
     args: &ContainerArgs,
     container: &str,
     addresses: &[String],

@@ -4,24 +4,24 @@ use mesh_command::args::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 use mesh_command::dns;
 use mesh_proto::api::{Addresses, DnsClient, DnsQuestion, Done};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Adds a name.
-pub(crate) fn add(client: &Client, args: &DnsChangeArgs) -> VerbResult {
+pub(crate) fn add(client: &ApiClient, args: &DnsChangeArgs) -> VerbResult {
     client.post::<Done>("/dns/add", &dns::change(args)?)?;
     Ok(0)
 }
 
 /// Removes names.
-pub(crate) fn remove(client: &Client, args: &DnsChangeArgs) -> VerbResult {
+pub(crate) fn remove(client: &ApiClient, args: &DnsChangeArgs) -> VerbResult {
     client.post::<Done>("/dns/remove", &dns::change(args)?)?;
     Ok(0)
 }
 
 /// Prints the addresses of a name, or the names of an address, one per line.
-pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> VerbResult {
+pub(crate) fn lookup(client: &ApiClient, args: &DnsLookupArgs) -> VerbResult {
     let question = DnsQuestion {
         name: args.name.clone(),
     };
@@ -37,7 +37,7 @@ pub(crate) fn lookup(client: &Client, args: &DnsLookupArgs) -> VerbResult {
 }
 
 /// Prints the engine flags that make a container use the router for DNS.
-pub(crate) fn args(client: &Client, args: &DnsArgsArgs) -> VerbResult {
+pub(crate) fn args(client: &ApiClient, args: &DnsArgsArgs) -> VerbResult {
     let settings: DnsClient = client.get("/dns/client")?;
     let flags = dns::flags_of(args.runtime, &settings)?;
     if args.json {

@@ -4,13 +4,13 @@ use mesh_command::args::{BridgeArgs, ExposeArgs, HideArgs};
 use mesh_command::request;
 use mesh_proto::api::{Done, Exposed, Hidden};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::ipam;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Gives the host addresses and prints them; other changes are reported on standard error.
-pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> VerbResult {
+pub(crate) fn expose(client: &ApiClient, args: &ExposeArgs) -> VerbResult {
     let request = request::expose(args, std::process::id())?;
     let exposed: Exposed =
         ipam::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
@@ -28,7 +28,7 @@ pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> VerbResult {
 }
 
 /// Removes addresses from the host and prints them.
-pub(crate) fn hide(client: &Client, args: &HideArgs) -> VerbResult {
+pub(crate) fn hide(client: &ApiClient, args: &HideArgs) -> VerbResult {
     let hidden: Hidden = client.post("/hide", &request::hide(args)?)?;
     if args.json {
         output::print_json(&hidden)?;
@@ -46,13 +46,13 @@ pub(crate) fn hide(client: &Client, args: &HideArgs) -> VerbResult {
 }
 
 /// Attaches a bridge to the mesh.
-pub(crate) fn attach_bridge(client: &Client, args: &BridgeArgs) -> VerbResult {
+pub(crate) fn attach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
     client.post::<Done>("/attach-bridge", &request::bridge(args))?;
     Ok(0)
 }
 
 /// Detaches a bridge from the mesh.
-pub(crate) fn detach_bridge(client: &Client, args: &BridgeArgs) -> VerbResult {
+pub(crate) fn detach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
     client.post::<Done>("/detach-bridge", &request::bridge(args))?;
     Ok(0)
 }

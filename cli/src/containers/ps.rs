@@ -4,12 +4,12 @@ use mesh_command::args::PsArgs;
 use mesh_proto::api::AttachedContainer;
 use mesh_view::ps::PsListing;
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Prints a line for each container, or for those in `args`.
-pub(crate) fn ps(client: &Client, args: &PsArgs) -> VerbResult {
+pub(crate) fn ps(client: &ApiClient, args: &PsArgs) -> VerbResult {
     let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let listing = PsListing::of(&attached, &args.containers);
     for name in listing.missing() {

@@ -14,13 +14,13 @@ use mesh_command::{dns, request};
 use mesh_proto::api::{DnsClient, Runtime};
 
 use self::preparation::Preparation;
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::engine::Engine;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Runs a container, or a command without an engine.
-pub(crate) fn run(client: &Client, args: &RunArgs) -> VerbResult {
+pub(crate) fn run(client: &ApiClient, args: &RunArgs) -> VerbResult {
     let RunWorkload { addresses, kind } = RunWorkload::of(args)?;
     match kind {
         WorkloadKind::Process(command) => run_process(client, args, addresses, &command),
@@ -31,7 +31,7 @@ pub(crate) fn run(client: &Client, args: &RunArgs) -> VerbResult {
 }
 
 fn run_process(
-    client: &Client,
+    client: &ApiClient,
     args: &RunArgs,
     addresses: &[String],
     command: &CommandLine,
@@ -44,7 +44,7 @@ fn run_process(
 }
 
 fn run_container(
-    client: &Client,
+    client: &ApiClient,
     args: &RunArgs,
     addresses: &[String],
     engine_args: &EngineArgs,

@@ -2,14 +2,14 @@
 
 use mesh_proto::api::{AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::ipam;
 use crate::output;
 
 /// Interfaces and addresses that the router prepared for a container to come; undone on drop unless
 /// [`keep`](Self::keep) was called.
 pub(crate) struct Preparation<'a> {
-    client: &'a Client,
+    client: &'a ApiClient,
     prepared: Prepared,
     json: bool,
     kept: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Preparation<'a> {
 impl<'a> Preparation<'a> {
     /// Asks the router to prepare a container. With `json`, [`print`](Self::print) prints JSON rather than the id alone.
     pub(super) fn new(
-        client: &'a Client,
+        client: &'a ApiClient,
         request: &PrepareRequest,
         json: bool,
     ) -> anyhow::Result<Self> {
@@ -36,7 +36,7 @@ impl<'a> Preparation<'a> {
     }
 
     /// Returns the client for further requests about the preparation.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &ApiClient {
         self.client
     }
 

@@ -20,7 +20,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::lookup::Lookup;
 use crate::output;
 use crate::output::VerbResult;
@@ -41,7 +41,7 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> VerbResult {
     let config = router::read_config(args.router.config.as_deref())?;
     let socket = absolute(&config.socket(socket))?;
     let state_dir = absolute(&config.state_dir(args.router.state_dir.as_deref()))?;
-    let client = Client::new(socket.clone())?;
+    let client = ApiClient::new(socket.clone())?;
     let remarks = args.weave.remarks()?;
     refuse_if_running(&client)?;
     remarks.iter().for_each(|remark| output::complain(remark));
@@ -65,7 +65,7 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> VerbResult {
 }
 
 /// Prints the router's notices about this host.
-fn tell_notices(client: &Client, unit: Option<&Unit>) {
+fn tell_notices(client: &ApiClient, unit: Option<&Unit>) {
     // A router that does not answer has no notices.
     for notice in client.get::<Vec<String>>("/notices").unwrap_or_default() {
         output::complain(&format!("warning: {notice}"));
@@ -99,7 +99,7 @@ fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn refuse_if_running(client: &Client) -> anyhow::Result<()> {
+fn refuse_if_running(client: &ApiClient) -> anyhow::Result<()> {
     match client.pid() {
         Ok(pid) => bail!("mesh is already running (pid {pid})"),
         Err(ClientError::NotRunning { .. }) => Ok(()),
@@ -208,7 +208,7 @@ fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
         .with_context(|| format!("cannot start {}", router::PROGRAM))
 }
 
-fn wait_until_up(mut child: Child, client: &Client, log: &Log) -> anyhow::Result<()> {
+fn wait_until_up(mut child: Child, client: &ApiClient, log: &Log) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut progress = Progress::default();
     while began.elapsed() < START_DEADLINE {

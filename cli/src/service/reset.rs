@@ -12,7 +12,7 @@ use mesh_proto::api::{Done, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::output;
 use crate::output::VerbResult;
 use crate::router;
@@ -29,7 +29,7 @@ const REMOVE: &str = "mesh rmpeer, with the name of this one";
 pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> VerbResult {
     let config = router::read_config(args.config.as_deref())?;
     let socket = config.socket(socket);
-    let client = Client::new(socket.clone())?;
+    let client = ApiClient::new(socket.clone())?;
     let bridge = bridge(args, &config, &client);
     let state_dir = config.state_dir(args.state_dir.as_deref());
     hand_over(&client, &state_dir, args.force)?;
@@ -69,7 +69,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> VerbResult {
 }
 
 /// Returns the bridge: as given, else as configured, else the running router's, else the default.
-fn bridge(args: &ResetArgs, config: &ConfigFile, client: &Client) -> String {
+fn bridge(args: &ResetArgs, config: &ConfigFile, client: &ApiClient) -> String {
     let given = args.bridge.clone().or_else(|| config.bridge.clone());
     given.unwrap_or_else(|| match client.get::<Report>("/report") {
         Ok(report) => report.router.bridge,
@@ -78,7 +78,7 @@ fn bridge(args: &ResetArgs, config: &ConfigFile, client: &Client) -> String {
 }
 
 /// Makes the router, if it runs, hand its addresses over to others.
-fn hand_over(client: &Client, state_dir: &Path, force: bool) -> anyhow::Result<()> {
+fn hand_over(client: &ApiClient, state_dir: &Path, force: bool) -> anyhow::Result<()> {
     let name = match client.get::<Report>("/report") {
         Ok(report) => report.router.nick_name,
         // No router runs; its addresses stay its own until it is removed elsewhere.
@@ -113,7 +113,7 @@ fn forcible(error: anyhow::Error) -> anyhow::Error {
     error.context("not reset; `mesh reset --force` goes on anyway")
 }
 
-fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
+fn stop_or_kill(client: &ApiClient, force: bool) -> anyhow::Result<()> {
     let error = match stop::stop_if_running(client) {
         Ok(_) => return Ok(()),
         Err(error) if force => error,

@@ -10,7 +10,7 @@ use mesh_view::report::{select, summarize};
 use mesh_view::template;
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::output;
 use crate::output::VerbResult;
 
@@ -18,7 +18,7 @@ use crate::output::VerbResult;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Prints the report.
-pub(crate) fn report(client: &Client, args: &ReportArgs) -> VerbResult {
+pub(crate) fn report(client: &ApiClient, args: &ReportArgs) -> VerbResult {
     // Kept as untyped JSON: a newer router may report more fields.
     let mut report: Value = client.get("/report")?;
     add_names(client, &mut report)?;
@@ -37,7 +37,7 @@ pub(crate) fn report(client: &Client, args: &ReportArgs) -> VerbResult {
 }
 
 /// Adds all DNS names. The router leaves them out of `/report`, since they may be many.
-fn add_names(client: &Client, report: &mut Value) -> anyhow::Result<()> {
+fn add_names(client: &ApiClient, report: &mut Value) -> anyhow::Result<()> {
     if let Some(names) = report.get_mut("DNS") {
         *names = client.get("/dns")?;
     }

@@ -5,12 +5,12 @@ use mesh_proto::api::{DnsReport, Report};
 use mesh_view::dns;
 use mesh_view::status::{StatusSubject, StatusView};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Prints a view.
-pub(crate) fn status(client: &Client, args: &StatusArgs) -> VerbResult {
+pub(crate) fn status(client: &ApiClient, args: &StatusArgs) -> VerbResult {
     let (what, state) = (args.what.as_deref(), args.state.as_deref());
     match StatusSubject::choose(what, &args.patterns, state, args.links)? {
         StatusSubject::Report(view) => of_report(client, &view, args.json),
@@ -19,7 +19,7 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> VerbResult {
 }
 
 /// Prints a view of the report. The exit status is 1 if the router is not ready.
-fn of_report(client: &Client, view: &StatusView, json: bool) -> VerbResult {
+fn of_report(client: &ApiClient, view: &StatusView, json: bool) -> VerbResult {
     let report: Report = client.get("/report")?;
     if json {
         output::print_line(&view.json(&report)?)?;
@@ -34,7 +34,7 @@ fn of_report(client: &Client, view: &StatusView, json: bool) -> VerbResult {
 }
 
 /// Prints the names, and remarks about them on standard error.
-fn of_names(client: &Client, json: bool) -> VerbResult {
+fn of_names(client: &ApiClient, json: bool) -> VerbResult {
     let report: DnsReport = client.get("/dns")?;
     if json {
         output::print_json(&report)?;

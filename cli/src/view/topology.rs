@@ -4,12 +4,12 @@ use mesh_command::args::TopologyArgs;
 use mesh_proto::api::Report;
 use mesh_view::topology::{self, MeshGraph};
 
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Prints the drawing in the requested format.
-pub(crate) fn topology(client: &Client, args: &TopologyArgs) -> VerbResult {
+pub(crate) fn topology(client: &ApiClient, args: &TopologyArgs) -> VerbResult {
     let report: Report = client.get("/report")?;
     let graph = MeshGraph::of(&report.router.peers);
     if args.json {

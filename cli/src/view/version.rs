@@ -4,7 +4,7 @@ use mesh_command::args::VersionArgs;
 use mesh_proto::api::Report;
 use serde::Serialize;
 
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::output;
 use crate::output::VerbResult;
 
@@ -19,7 +19,7 @@ struct Versions {
 }
 
 /// Prints the version of this command, and of the router if one runs.
-pub(crate) fn version(client: &Client, args: &VersionArgs) -> VerbResult {
+pub(crate) fn version(client: &ApiClient, args: &VersionArgs) -> VerbResult {
     let mesh = env!("CARGO_PKG_VERSION");
     if !args.json {
         // Printed before the router is asked, since that may fail.
