@@ -8,7 +8,7 @@ use mesh_proto::api::{AttachedContainer, ContainerAddresses, Done, Runtime};
 use mesh_view::ps;
 
 use crate::client::ApiClient;
-use crate::engine::Engine;
+use crate::engine::EngineClient;
 use crate::ipam;
 use crate::output;
 use crate::output::VerbResult;
@@ -76,7 +76,7 @@ fn start_and_attach(
     // Fail before the container is touched: without a router it would start without its addresses.
     client.pid()?;
     let engine = engine_for(args.engine.runtime, container)?;
-    if engine == Engine::Docker {
+    if engine == EngineClient::Docker {
         // A stopped container does not start while one of its networks is missing.
         client.post::<Done>("/mend", &Done {})?;
     }
@@ -97,14 +97,14 @@ fn start_and_attach(
     Ok(0)
 }
 
-fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<Engine> {
+fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<EngineClient> {
     let engine = match runtime {
-        None => return Engine::of(container),
+        None => return EngineClient::of(container),
         Some(RuntimeArg::Process) => {
             bail!("a process cannot be started again; use `mesh run --runtime process`")
         }
-        Some(RuntimeArg::Docker) => Engine::Docker,
-        Some(RuntimeArg::Podman) => Engine::Podman,
+        Some(RuntimeArg::Docker) => EngineClient::Docker,
+        Some(RuntimeArg::Podman) => EngineClient::Podman,
     };
     engine.check()?;
     Ok(engine)

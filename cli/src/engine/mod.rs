@@ -14,7 +14,7 @@ use crate::router::in_path;
 
 /// Engine with a client that has Docker's command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
+pub(crate) enum EngineClient {
     Docker,
     Podman,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Engine {
 /// Advice when no engine is usable.
 const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
 
-impl Engine {
+impl EngineClient {
     /// Returns the name of the client program.
     pub(crate) fn program(self) -> &'static str {
         match self {

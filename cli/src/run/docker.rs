@@ -7,11 +7,11 @@ use mesh_proto::api::{DnsQuestion, Done};
 
 use super::arrived;
 use super::preparation::Preparation;
-use crate::engine::Engine;
+use crate::engine::EngineClient;
 use crate::output;
 use crate::output::VerbResult;
 
-const DOCKER: Engine = Engine::Docker;
+const DOCKER: EngineClient = EngineClient::Docker;
 
 /// Creates the container on the networks of its flags, connects it to the mesh, starts it and prints its id.
 pub(crate) fn run(

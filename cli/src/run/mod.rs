@@ -15,7 +15,7 @@ use mesh_proto::api::{DnsClient, Runtime};
 
 use self::preparation::Preparation;
 use crate::client::ApiClient;
-use crate::engine::Engine;
+use crate::engine::EngineClient;
 use crate::output;
 use crate::output::VerbResult;
 
@@ -51,8 +51,8 @@ fn run_container(
 ) -> VerbResult {
     let (engine, note) = choose(args.engine.runtime)?;
     match engine {
-        Engine::Docker => mesh_command::run::docker::check(engine_args)?,
-        Engine::Podman => {
+        EngineClient::Docker => mesh_command::run::docker::check(engine_args)?,
+        EngineClient::Podman => {
             mesh_command::run::podman::check(engine_args)?;
             // Fail first if no router runs: otherwise the old container would be removed for nothing.
             client.pid()?;
@@ -68,8 +68,8 @@ fn run_container(
     let prepared = Preparation::new(client, &request, args.json)?;
     warn_of_names(&prepared.prepared().dns, engine_args.names());
     match engine {
-        Engine::Docker => docker::run(prepared, engine_args, args),
-        Engine::Podman => podman::run(prepared, engine_args),
+        EngineClient::Docker => docker::run(prepared, engine_args, args),
+        EngineClient::Podman => podman::run(prepared, engine_args),
     }
 }
 
@@ -79,11 +79,11 @@ fn warn_of_names<'a>(dns: &DnsClient, names: impl Iterator<Item = &'a str>) {
     }
 }
 
-fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(Engine, Option<String>)> {
+fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(EngineClient, Option<String>)> {
     let engine = match runtime {
-        Some(RuntimeArg::Docker) => Engine::Docker,
-        Some(RuntimeArg::Podman) => Engine::Podman,
-        Some(RuntimeArg::Process) | None => return Engine::detect(),
+        Some(RuntimeArg::Docker) => EngineClient::Docker,
+        Some(RuntimeArg::Podman) => EngineClient::Podman,
+        Some(RuntimeArg::Process) | None => return EngineClient::detect(),
     };
     engine.check()?;
     Ok((engine, None))

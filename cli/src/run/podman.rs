@@ -9,11 +9,11 @@ use mesh_proto::api::{AdoptRequest, Done};
 
 use super::arrived;
 use super::preparation::Preparation;
-use crate::engine::Engine;
+use crate::engine::EngineClient;
 use crate::output;
 use crate::output::VerbResult;
 
-const PODMAN: Engine = Engine::Podman;
+const PODMAN: EngineClient = EngineClient::Podman;
 
 /// With `--replace`: removes the container of that name, which may hold the requested address. A trial creation comes
 /// first, so that a mistake in the flags does not cost the old container.
