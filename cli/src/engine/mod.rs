@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
 use mesh_view::ps::short_id;
 
-use self::wait::{Limits, Said};
+use self::wait::{Limits, ProgramOutput};
 use crate::output;
 use crate::router::in_path;
 
@@ -116,16 +116,16 @@ impl EngineClient {
     }
 
     /// Runs the client and captures both of its outputs.
-    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<ProgramOutput> {
         self.within(args, wait::QUESTION)
     }
 
     /// Like [`quietly`](Self::quietly), with a timeout long enough for a container to stop.
-    pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+    pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<ProgramOutput> {
         self.within(args, wait::REMOVAL)
     }
 
-    fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<Said> {
+    fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<ProgramOutput> {
         wait::ask(self.command(args), self.daemon(), limits).with_context(|| self.failed(args))
     }
 

@@ -38,7 +38,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Output and exit status of a client.
-pub(crate) struct Said {
+pub(crate) struct ProgramOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
@@ -48,7 +48,7 @@ pub(crate) struct Said {
 ///
 /// # Errors
 /// The client cannot be started, or does not end in time.
-pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Result<Said> {
+pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Result<ProgramOutput> {
     let mut child = command.stderr(Stdio::piped()).spawn_piped()?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let began = Instant::now();
@@ -56,7 +56,7 @@ pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Res
         if let Some(status) = child.try_wait()? {
             let joined = |pipe: thread::JoinHandle<Vec<u8>>| pipe.join().unwrap_or_default();
             let (stdout, stderr) = (joined(stdout), joined(stderr));
-            return Ok(Said {
+            return Ok(ProgramOutput {
                 status,
                 stdout,
                 stderr,
@@ -78,14 +78,18 @@ pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Res
 ///
 /// # Errors
 /// The client cannot be started, or its daemon hangs.
-pub(crate) fn have_done(mut command: Command, daemon: &str, has_daemon: bool) -> io::Result<Said> {
+pub(crate) fn have_done(
+    mut command: Command,
+    daemon: &str,
+    has_daemon: bool,
+) -> io::Result<ProgramOutput> {
     let mut child = command.stderr(Stdio::inherit()).spawn_piped()?;
     let stdout = drain(child.stdout.take());
     let mut next_ping = Instant::now() + PING_EVERY / 2;
     let mut silent_since: Option<Instant> = None;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Said {
+            return Ok(ProgramOutput {
                 status,
                 stdout: stdout.join().unwrap_or_default(),
                 stderr: Vec::new(),
