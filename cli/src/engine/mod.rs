@@ -103,13 +103,13 @@ impl EngineClient {
     }
 
     /// Runs the client with the user's standard error, and captures its standard output.
-    pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
+    pub(crate) fn run(self, args: &[String]) -> anyhow::Result<FinishedProgram> {
         let has_daemon = self == Self::Docker;
         let result = wait::have_done(self.command(args), self.daemon(), has_daemon)
             .with_context(|| self.failed(args))?;
         let stdout = String::from_utf8_lossy(&result.stdout);
         let last_line = stdout.lines().next_back().unwrap_or_default().trim();
-        Ok(Finished {
+        Ok(FinishedProgram {
             status: status_of(result.status),
             last_line: last_line.to_owned(),
         })
@@ -193,7 +193,7 @@ fn says_it_goes(stderr: &[u8]) -> bool {
 }
 
 /// Result of a client that ended.
-pub(crate) struct Finished {
+pub(crate) struct FinishedProgram {
     /// Exit status; 128 + signal if it was killed, as in a shell.
     pub(crate) status: u8,
     /// Last line of standard output: the container id, if one was printed.
