@@ -5,13 +5,13 @@ use mesh_command::request;
 use mesh_proto::api::{Done, ForgetReply};
 
 use crate::client::ApiClient;
-use crate::lookup::Lookup;
+use crate::lookup::PeerLookup;
 use crate::output;
 use crate::output::VerbResult;
 
 /// Adds targets, or replaces the list of targets.
 pub(crate) fn connect(client: &ApiClient, args: ConnectArgs) -> VerbResult {
-    let lookup = Lookup::begin(&args.peers);
+    let lookup = PeerLookup::begin(&args.peers);
     client.post::<Done>("/connect", &request::connect(args))?;
     lookup.finish();
     Ok(0)

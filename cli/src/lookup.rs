@@ -13,13 +13,13 @@ use crate::output;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Look-ups in progress.
-pub(crate) struct Lookup {
+pub(crate) struct PeerLookup {
     waiting: Vec<String>,
     answers: Receiver<(String, bool)>,
     deadline: Instant,
 }
 
-impl Lookup {
+impl PeerLookup {
     /// Starts the look-ups in threads of their own.
     pub(crate) fn begin(targets: &[String]) -> Self {
         let (sender, answers) = channel();

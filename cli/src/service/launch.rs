@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::client::{ApiClient, ClientError};
-use crate::lookup::Lookup;
+use crate::lookup::PeerLookup;
 use crate::output;
 use crate::output::VerbResult;
 use crate::router;
@@ -56,7 +56,7 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> VerbResult {
         return Err(anyhow!("cannot start {}: {error}", router::PROGRAM));
     }
     let log = Log::open(&state_dir)?;
-    let lookup = Lookup::begin(&peers_to_dial(args, &config));
+    let lookup = PeerLookup::begin(&peers_to_dial(args, &config));
     let child = spawn(command, &log)?;
     wait_until_up(child, &client, &log)?;
     lookup.finish();
