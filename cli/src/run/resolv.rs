@@ -44,7 +44,7 @@ impl ResolvConf {
     ///
     /// Fails if the host has no such file to mount over.
     pub(crate) fn put(&self) -> anyhow::Result<()> {
-        let draft = Draft::write(&self.dir, &self.text)?;
+        let draft = ResolvDraft::write(&self.dir, &self.text)?;
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|e| anyhow!("cannot make a mount namespace: {e}"))?;
         // Mounts of the host propagate into the namespace, but ours do not propagate back.
@@ -60,11 +60,11 @@ impl ResolvConf {
 }
 
 /// Temporary file with a random name. The name is removed on drop; a bind mount of it stays.
-struct Draft {
+struct ResolvDraft {
     path: PathBuf,
 }
 
-impl Draft {
+impl ResolvDraft {
     fn write(dir: &Path, text: &str) -> anyhow::Result<Self> {
         let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
         let path = dir.join(format!("resolv-{random:016x}.conf"));
@@ -81,7 +81,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for ResolvDraft {
     fn drop(&mut self) {
         // If it remains, it is a few bytes until the next boot.
         let _ = std::fs::remove_file(&self.path);
@@ -113,14 +113,14 @@ mod tests {
     #[test]
     fn a_draft_is_readable_for_all_and_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let draft = Draft::write(dir.path(), "text").unwrap();
+        let draft = ResolvDraft::write(dir.path(), "text").unwrap();
         assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), "text");
         let mode = std::fs::metadata(&draft.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         drop(draft);
         assert_eq!(names(dir.path()), 0);
         let nowhere = dir.path().join("no");
-        let error = Draft::write(&nowhere, "text").err().unwrap();
+        let error = ResolvDraft::write(&nowhere, "text").err().unwrap();
         assert!(error.to_string().contains("cannot make"), "{error}");
     }
 
