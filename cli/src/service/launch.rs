@@ -210,7 +210,7 @@ fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
 
 fn wait_until_up(mut child: Child, client: &ApiClient, log: &Log) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut progress = Progress::default();
+    let mut progress = StartProgress::default();
     while began.elapsed() < START_DEADLINE {
         if let Some(status) = child.try_wait()? {
             progress.end();
@@ -254,11 +254,11 @@ fn ended_early(status: std::process::ExitStatus, log: &Log) -> anyhow::Error {
 
 /// Dots on standard error while a user waits.
 #[derive(Default)]
-struct Progress {
+struct StartProgress {
     steps: u32,
 }
 
-impl Progress {
+impl StartProgress {
     fn step(&mut self) {
         if !std::io::stderr().is_terminal() {
             return;
