@@ -105,7 +105,7 @@ fn own_domain(host_name: &str, search: &str) -> Option<String> {
 /// Fails if the arguments name nothing, or an address comes after the container.
 pub fn change(args: &DnsChangeArgs) -> Result<DnsChange, CommandError> {
     let mut addresses = Vec::new();
-    let mut container = None;
+    let mut container: Option<String> = None;
     for word in &args.rest {
         let address = word.strip_prefix("ip:").unwrap_or(word);
         match (address.parse::<IpAddr>(), &container) {
