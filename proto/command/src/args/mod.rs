@@ -249,7 +249,7 @@ pub struct KeygenArgs {
 /// `mesh completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// CompletionShell to print the script for
+    /// Shell to print the script for
     pub shell: CompletionShell,
 }
 
