@@ -35,14 +35,14 @@ const SWITCHES: [&str; 26] = [
 const SHORT_SWITCHES: &str = "diPqt";
 /// Flags that `run` knows and `create` does not.
 const RUN_ONLY: [&str; 3] = ["detach", "detach-keys", "sig-proxy"];
-/// EngineFlag that names a network, in both spellings.
+/// Flag that names a network, in both spellings.
 const NETWORK: [&str; 2] = ["network", "net"];
 
-/// EngineFlag that sets the host name, beside `-h`.
+/// Flag that sets the host name, beside `-h`.
 const HOST_NAME: [&str; 1] = ["hostname"];
 /// Flags that add aliases on a network.
 const ALIAS: [&str; 2] = ["network-alias", "net-alias"];
-/// EngineFlag that names the container.
+/// Flag that names the container.
 const NAME: [&str; 1] = ["name"];
 /// Flags about replacing an existing container; they must not apply to a trial creation.
 const OF_REPLACEMENT: [&str; 4] = ["replace", "name", "cidfile", "pod-id-file"];
