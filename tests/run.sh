@@ -18,7 +18,7 @@ trap 'rm -f "$log"' EXIT
 # Names of the other test targets: `tests/x.rs` and `tests/x/main.rs` of each crate.
 inside_targets() {
     local file
-    for file in {proto,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
+    for file in {proto,proto/view,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
         [ -e "$file" ] && basename -s .rs "${file%/main.rs}"
     done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
 }

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MAX_ANSWER: usize = 256 << 20;
 
 /// Client of the router on a socket. Each request opens a new connection.
-pub(crate) struct Client {
+pub(crate) struct ApiClient {
     socket: PathBuf,
     runtime: Runtime,
 }
@@ -43,7 +43,7 @@ pub(crate) enum ClientError {
     Broken { socket: PathBuf, why: String },
 }
 
-impl Client {
+impl ApiClient {
     /// Returns a client for the router on `socket`, without connecting.
     pub(crate) fn new(socket: PathBuf) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -70,7 +70,7 @@ impl Client {
         self.request(Method::POST, path, body.into(), ANSWER_DEADLINE)
     }
 
-    /// Like [`Client::post`], with a timeout of `deadline`.
+    /// Like [`ApiClient::post`], with a timeout of `deadline`.
     pub(crate) fn post_within<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -81,7 +81,7 @@ impl Client {
         self.request(Method::POST, path, body.into(), deadline)
     }
 
-    /// Like [`Client::post_within`]; while waiting, calls `tell` every second with the answer to a `GET` of progress.
+    /// Like [`ApiClient::post_within`]; while waiting, calls `tell` every second with the answer to a `GET` of progress.
     pub(crate) fn post_patiently<T: DeserializeOwned, P: DeserializeOwned>(
         &self,
         path: &str,

@@ -1,29 +1,25 @@
 //! `mesh connect` and `mesh forget`.
 
-use mesh_proto::api::{ConnectRequest, Done, ForgetReply, ForgetRequest};
+use mesh_command::args::{ConnectArgs, PeerArgs};
+use mesh_command::request;
+use mesh_proto::api::{Done, ForgetReply};
 
-use crate::args::{ConnectArgs, PeerArgs};
-use crate::client::Client;
-use crate::lookup::Lookup;
+use crate::client::ApiClient;
+use crate::lookup::PeerLookup;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Adds targets, or replaces the list of targets.
-pub(crate) fn connect(client: &Client, args: ConnectArgs) -> Outcome {
-    let lookup = Lookup::begin(&args.peers);
-    let request = ConnectRequest {
-        peers: args.peers,
-        replace: args.replace,
-    };
-    client.post::<Done>("/connect", &request)?;
+pub(crate) fn connect(client: &ApiClient, args: ConnectArgs) -> VerbResult {
+    let lookup = PeerLookup::begin(&args.peers);
+    client.post::<Done>("/connect", &request::connect(args))?;
     lookup.finish();
     Ok(0)
 }
 
 /// Makes the router stop dialling these peers.
-pub(crate) fn forget(client: &Client, args: PeerArgs) -> Outcome {
-    let request = ForgetRequest { peers: args.peers };
-    let done: ForgetReply = client.post("/forget", &request)?;
+pub(crate) fn forget(client: &ApiClient, args: PeerArgs) -> VerbResult {
+    let done: ForgetReply = client.post("/forget", &request::forget(args))?;
     for peer in done.linked {
         output::complain(&format!(
             "{peer} is linked, and stays so until that link ends; this router does not dial it any more, but it may dial this one"

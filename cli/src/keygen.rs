@@ -7,13 +7,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use mesh_command::args::KeygenArgs;
 
-use crate::args::KeygenArgs;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Writes 32 random bytes as 64 hexadecimal characters and a newline.
-pub(crate) fn keygen(args: &KeygenArgs) -> Outcome {
+pub(crate) fn keygen(args: &KeygenArgs) -> VerbResult {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow!("no randomness from the system: {e}"))?;
     let text = hex_line(&key);

@@ -1,5 +1,8 @@
-//! The `mesh` command: thin. It parses the command line, calls the router over its Unix socket and the container
-//! engine, and prints. All decisions are the router's.
+//! The `mesh` command: thin. It calls the router over its Unix socket and the container engine, and prints. All decisions
+//! are the router's.
+//!
+//! The command line and what follows from it are in the crate `mesh-command`, the text of answers in `mesh-view`; neither
+//! makes a system call. Here is what does:
 //!
 //! | folder | verbs |
 //! |---|---|
@@ -7,15 +10,13 @@
 //! | `run` | `run`: containers of Docker and podman, and commands without an engine |
 //! | `containers` | `attach`, `detach`, `start`, `restart`, `expose`, `ps`, `dns-…`: what exists already |
 //! | `view` | `status`, `report`, `topology`, `version` |
-//! | (here) | `connect`, `forget`, `keygen`, `ipam`, `completions` |
+//! | (here) | `connect`, `forget`, `keygen`, `ipam` |
 //!
-//! [`args`] declares them all, [`client`] speaks to the router, [`engine`] to docker and podman, [`output`] to the user.
+//! [`client`] speaks to the router, [`engine`] to docker and podman, [`output`] to the user.
 
 #![forbid(unsafe_code)]
 
-mod args;
 mod client;
-mod completions;
 mod connect;
 mod containers;
 mod engine;
@@ -26,23 +27,23 @@ mod output;
 mod router;
 mod run;
 mod service;
-mod suggest;
 mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use mesh_command::args::{Cli, Verb};
+use mesh_command::completions;
+use mesh_command::service::ConfigFile;
 
-use args::{Cli, Verb};
-use client::Client;
+use client::ApiClient;
 use containers::{attach, dns, expose, ps};
-use output::Outcome;
+use output::VerbResult;
 use service::{launch, reset, stop};
 use view::{report, status, topology, version};
 
 fn main() -> ExitCode {
-    let words = run::words::sorted(std::env::args_os().collect());
-    let cli = Cli::try_parse_from(words).unwrap_or_else(|error| suggest::revise(error).exit());
+    let words = std::env::args_os().collect();
+    let cli = mesh_command::parse(words).unwrap_or_else(|error| error.exit());
     match dispatch(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::FAILURE,
@@ -53,9 +54,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Outcome {
+fn dispatch(cli: Cli) -> VerbResult {
     let socket = cli.socket;
-    let client = || Client::new(router::socket(socket.as_deref(), None));
+    let client = || ApiClient::new(ConfigFile::default().socket(socket.as_deref()));
     match cli.verb {
         Verb::Launch(args) => launch::launch(&args, socket.as_deref()),
         Verb::Connect(args) => connect::connect(&client()?, args),
@@ -83,6 +84,11 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Reset(args) => reset::reset(&args, socket.as_deref()),
         Verb::Keygen(args) => keygen::keygen(&args),
         Verb::Version(args) => version::version(&client()?, &args),
-        Verb::Completions(args) => completions::completions(&args),
+        Verb::Completions(args) => print(&completions::script(args.shell)),
     }
+}
+
+fn print(text: &str) -> VerbResult {
+    output::print(text)?;
+    Ok(0)
 }

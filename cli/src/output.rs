@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 /// Exit status of a verb, or the error that is printed as one line with exit status 1.
-pub(crate) type Outcome = anyhow::Result<u8>;
+pub(crate) type VerbResult = anyhow::Result<u8>;
 
 /// Writes `text` to standard output as it is.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {

@@ -1,57 +1,23 @@
-//! Paths of the router: socket, state directory, program.
+//! Files of the router: configuration, program, log.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use mesh_options::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
-use serde::Deserialize;
+use mesh_command::service::ConfigFile;
 
 /// The router's program.
 pub(crate) const PROGRAM: &str = "mesh-router";
 /// Log of a background router, in its state directory.
 pub(crate) const LOG: &str = "router.log";
 
-/// Keys of the router's configuration file that this command needs; the router checks the rest.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Config {
-    socket: Option<PathBuf>,
-    state_dir: Option<PathBuf>,
-    /// Peers to dial.
-    #[serde(default)]
-    pub(crate) peers: Vec<String>,
-    /// Name of the bridge.
-    pub(crate) bridge: Option<String>,
-}
-
-impl Config {
-    /// Reads the file, if one is given.
-    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(file) = file else {
-            return Ok(Self::default());
-        };
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        toml::from_str(&text)
-            .map_err(|e| anyhow!("cannot read {}: {}", file.display(), e.message()))
-    }
-}
-
-/// Returns the socket: as given (flag or environment), else as configured, else the default.
-pub(crate) fn socket(given: Option<&Path>, config: Option<&Config>) -> PathBuf {
-    let configured = config.and_then(|c| c.socket.as_deref());
-    given
-        .or(configured)
-        .unwrap_or(Path::new(DEFAULT_SOCKET))
-        .to_owned()
-}
-
-/// Returns the state directory: as given, else as configured, else the default.
-pub(crate) fn state_dir(given: Option<&Path>, config: &Config) -> PathBuf {
-    given
-        .or(config.state_dir.as_deref())
-        .unwrap_or(Path::new(DEFAULT_STATE_DIR))
-        .to_owned()
+/// Reads the configuration file, if one is given.
+pub(crate) fn read_config(file: Option<&Path>) -> anyhow::Result<ConfigFile> {
+    let Some(file) = file else {
+        return Ok(ConfigFile::default());
+    };
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    ConfigFile::parse(&text).map_err(|e| anyhow!("cannot read {}: {e}", file.display()))
 }
 
 /// Returns the path of the router's program: in the directory of this one, else in PATH.
@@ -71,25 +37,4 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flag_then_configuration_then_default() {
-        let config: Config =
-            toml::from_str("socket = '/c.sock'\nstate-dir = '/c'\nport = 7000\npeers = ['a']\n")
-                .unwrap();
-        let given = Path::new("/g");
-        assert_eq!(socket(Some(given), Some(&config)), given);
-        assert_eq!(socket(None, Some(&config)), Path::new("/c.sock"));
-        assert_eq!(socket(None, None), Path::new(DEFAULT_SOCKET));
-        assert_eq!(state_dir(None, &config), Path::new("/c"));
-        assert_eq!(
-            state_dir(None, &Config::default()),
-            Path::new(DEFAULT_STATE_DIR)
-        );
-    }
 }

@@ -1,45 +1,35 @@
 //! `mesh attach`, `detach`, `start` and `restart`.
 
 use anyhow::bail;
-use mesh_proto::api::{
-    AttachRequest, AttachedContainer, ContainerAddresses, DetachRequest, Done, Runtime,
-};
+use mesh_command::addresses;
+use mesh_command::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
+use mesh_command::request;
+use mesh_proto::api::{AttachedContainer, ContainerAddresses, Done, Runtime};
+use mesh_view::ps;
 
-use crate::args::{AttachArgs, ContainerArgs, DetachArgs, RuntimeArg};
-use crate::client::Client;
-use crate::containers::addresses;
-use crate::containers::ps;
-use crate::engine::Engine;
+use crate::client::ApiClient;
+use crate::engine::EngineClient;
 use crate::ipam;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Attaches a running container and prints its addresses.
-pub(crate) fn attach(client: &Client, args: &AttachArgs) -> Outcome {
+pub(crate) fn attach(client: &ApiClient, args: &AttachArgs) -> VerbResult {
     let (json, args) = (args.json, &args.container);
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     let runtime = args.engine.runtime.map(Runtime::from);
     let attached = request_attach(client, args, container, addresses, runtime)?;
     print(&attached, json)
 }
 
 /// Detaches a container and prints the addresses that it had.
-pub(crate) fn detach(client: &Client, args: &DetachArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
-    let request = DetachRequest {
-        container: container.to_owned(),
-        addresses: addresses.to_vec(),
-        runtime: args.engine.runtime.map(Runtime::from),
-    };
+pub(crate) fn detach(client: &ApiClient, args: &DetachArgs) -> VerbResult {
+    let request = request::detach(args)?;
     let detached: ContainerAddresses = ipam::post_waiting(client, "/detach", &request, None)?;
     print(&detached, args.json)
 }
 
-fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
+fn print(answer: &ContainerAddresses, json: bool) -> VerbResult {
     if json {
         output::print_json(answer)?;
     } else {
@@ -49,18 +39,14 @@ fn print(answer: &ContainerAddresses, json: bool) -> Outcome {
 }
 
 /// Starts a stopped container, then attaches it to the addresses given.
-pub(crate) fn start(client: &Client, args: &ContainerArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+pub(crate) fn start(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     start_and_attach(client, args, "start", container, addresses)
 }
 
 /// Restarts a container, then attaches it to the given addresses, by default to those that it had.
-pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
-    let (addresses, after) = addresses::split(&args.rest);
-    let container = addresses::only_container(after)?;
-    addresses::check(addresses)?;
+pub(crate) fn restart(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
+    let (addresses, container) = addresses::with_container(&args.rest)?;
     let addresses = if addresses.is_empty() {
         addresses_of(client, container)?
     } else {
@@ -70,7 +56,7 @@ pub(crate) fn restart(client: &Client, args: &ContainerArgs) -> Outcome {
 }
 
 /// Returns the current addresses of the container; empty if it is not on the mesh.
-fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>> {
+fn addresses_of(client: &ApiClient, container: &str) -> anyhow::Result<Vec<String>> {
     let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
     let addresses = interfaces
@@ -81,16 +67,16 @@ fn addresses_of(client: &Client, container: &str) -> anyhow::Result<Vec<String>>
 }
 
 fn start_and_attach(
-    client: &Client,
+    client: &ApiClient,
     args: &ContainerArgs,
     verb: &str,
     container: &str,
     addresses: &[String],
-) -> Outcome {
+) -> VerbResult {
     // Fail before the container is touched: without a router it would start without its addresses.
     client.pid()?;
     let engine = engine_for(args.engine.runtime, container)?;
-    if engine == Engine::Docker {
+    if engine == EngineClient::Docker {
         // A stopped container does not start while one of its networks is missing.
         client.post::<Done>("/mend", &Done {})?;
     }
@@ -111,37 +97,28 @@ fn start_and_attach(
     Ok(0)
 }
 
-fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<Engine> {
+fn engine_for(runtime: Option<RuntimeArg>, container: &str) -> anyhow::Result<EngineClient> {
     let engine = match runtime {
-        None => return Engine::of(container),
+        None => return EngineClient::of(container),
         Some(RuntimeArg::Process) => {
             bail!("a process cannot be started again; use `mesh run --runtime process`")
         }
-        Some(RuntimeArg::Docker) => Engine::Docker,
-        Some(RuntimeArg::Podman) => Engine::Podman,
+        Some(RuntimeArg::Docker) => EngineClient::Docker,
+        Some(RuntimeArg::Podman) => EngineClient::Podman,
     };
     engine.check()?;
     Ok(engine)
 }
 
 fn request_attach(
-    client: &Client,
+    client: &ApiClient,
     args: &ContainerArgs,
     container: &str,
     addresses: &[String],
     runtime: Option<Runtime>,
 ) -> anyhow::Result<ContainerAddresses> {
-    let request = AttachRequest {
-        container: container.to_owned(),
-        addresses: addresses.to_vec(),
-        runtime,
-        multicast_route: !args.interfaces.no_multicast_route,
-        caller_pid: std::process::id(),
-        without_dns: args.without_dns,
-        timeout: args.interfaces.allocation.timeout,
-        no_rewrite_hosts: args.no_rewrite_hosts,
-        add_host: args.add_host.clone(),
-    };
+    let pid = std::process::id();
+    let request = request::attach(args, container, addresses, runtime, pid);
     Ok(ipam::post_waiting(
         client,
         "/attach",

@@ -1,25 +1,17 @@
 //! `mesh expose`, `hide`, `attach-bridge` and `detach-bridge`: the host's own connection to the mesh.
 
-use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
+use mesh_command::args::{BridgeArgs, ExposeArgs, HideArgs};
+use mesh_command::request;
+use mesh_proto::api::{Done, Exposed, Hidden};
 
-use crate::args::{BridgeArgs, ExposeArgs, HideArgs};
-use crate::client::Client;
-use crate::containers::addresses;
+use crate::client::ApiClient;
 use crate::ipam;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Gives the host addresses and prints them; other changes are reported on standard error.
-pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
-    addresses::check(&args.addresses)?;
-    let request = ExposeRequest {
-        addresses: args.addresses.clone(),
-        name: args.name.clone(),
-        masquerade: !args.without_masquerade,
-        forward: args.forward,
-        caller_pid: std::process::id(),
-        timeout: args.allocation.timeout,
-    };
+pub(crate) fn expose(client: &ApiClient, args: &ExposeArgs) -> VerbResult {
+    let request = request::expose(args, std::process::id())?;
     let exposed: Exposed =
         ipam::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
     if args.json {
@@ -36,12 +28,8 @@ pub(crate) fn expose(client: &Client, args: &ExposeArgs) -> Outcome {
 }
 
 /// Removes addresses from the host and prints them.
-pub(crate) fn hide(client: &Client, args: &HideArgs) -> Outcome {
-    addresses::check(&args.addresses)?;
-    let request = HideRequest {
-        addresses: args.addresses.clone(),
-    };
-    let hidden: Hidden = client.post("/hide", &request)?;
+pub(crate) fn hide(client: &ApiClient, args: &HideArgs) -> VerbResult {
+    let hidden: Hidden = client.post("/hide", &request::hide(args)?)?;
     if args.json {
         output::print_json(&hidden)?;
         return Ok(0);
@@ -58,19 +46,13 @@ pub(crate) fn hide(client: &Client, args: &HideArgs) -> Outcome {
 }
 
 /// Attaches a bridge to the mesh.
-pub(crate) fn attach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
-    client.post::<Done>("/attach-bridge", &request(args))?;
+pub(crate) fn attach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
+    client.post::<Done>("/attach-bridge", &request::bridge(args))?;
     Ok(0)
 }
 
 /// Detaches a bridge from the mesh.
-pub(crate) fn detach_bridge(client: &Client, args: &BridgeArgs) -> Outcome {
-    client.post::<Done>("/detach-bridge", &request(args))?;
+pub(crate) fn detach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
+    client.post::<Done>("/detach-bridge", &request::bridge(args))?;
     Ok(0)
-}
-
-fn request(args: &BridgeArgs) -> BridgeRequest {
-    BridgeRequest {
-        bridge: args.bridge.clone(),
-    }
 }

@@ -1,30 +1,28 @@
 //! Container engines, driven through their command-line clients.
 
-pub(crate) mod args;
 pub(crate) mod wait;
 
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use mesh_proto::api::Runtime;
+use mesh_view::ps::short_id;
 
-use self::wait::{Limits, Said};
+use self::wait::{Limits, ProgramOutput};
 use crate::output;
 use crate::router::in_path;
 
 /// Engine with a client that has Docker's command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
+pub(crate) enum EngineClient {
     Docker,
     Podman,
 }
 
-/// Characters of a container id that are shown.
-const SHORT_ID: usize = 12;
 /// Advice when no engine is usable.
 const NO_ENGINE: &str = "install docker or podman, or run a command without an engine: `mesh run --runtime process 10.2.1.3/24 -- COMMAND`";
 
-impl Engine {
+impl EngineClient {
     /// Returns the name of the client program.
     pub(crate) fn program(self) -> &'static str {
         match self {
@@ -105,29 +103,29 @@ impl Engine {
     }
 
     /// Runs the client with the user's standard error, and captures its standard output.
-    pub(crate) fn run(self, args: &[String]) -> anyhow::Result<Finished> {
+    pub(crate) fn run(self, args: &[String]) -> anyhow::Result<FinishedProgram> {
         let has_daemon = self == Self::Docker;
         let result = wait::have_done(self.command(args), self.daemon(), has_daemon)
             .with_context(|| self.failed(args))?;
         let stdout = String::from_utf8_lossy(&result.stdout);
         let last_line = stdout.lines().next_back().unwrap_or_default().trim();
-        Ok(Finished {
+        Ok(FinishedProgram {
             status: status_of(result.status),
             last_line: last_line.to_owned(),
         })
     }
 
     /// Runs the client and captures both of its outputs.
-    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+    pub(crate) fn quietly<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<ProgramOutput> {
         self.within(args, wait::QUESTION)
     }
 
     /// Like [`quietly`](Self::quietly), with a timeout long enough for a container to stop.
-    pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<Said> {
+    pub(crate) fn removing<S: AsRef<str>>(self, args: &[S]) -> anyhow::Result<ProgramOutput> {
         self.within(args, wait::REMOVAL)
     }
 
-    fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<Said> {
+    fn within<S: AsRef<str>>(self, args: &[S], limits: Limits) -> anyhow::Result<ProgramOutput> {
         wait::ask(self.command(args), self.daemon(), limits).with_context(|| self.failed(args))
     }
 
@@ -195,7 +193,7 @@ fn says_it_goes(stderr: &[u8]) -> bool {
 }
 
 /// Result of a client that ended.
-pub(crate) struct Finished {
+pub(crate) struct FinishedProgram {
     /// Exit status; 128 + signal if it was killed, as in a shell.
     pub(crate) status: u8,
     /// Last line of standard output: the container id, if one was printed.
@@ -210,8 +208,4 @@ pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
         .or_else(|| status.signal().map(|s| 128 + s))
         .unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
-}
-/// Returns the first 12 characters of a container id.
-pub(crate) fn short_id(id: &str) -> &str {
-    id.get(..SHORT_ID).unwrap_or(id)
 }

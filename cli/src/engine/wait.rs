@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mesh_view::waiting::silence;
+
 use crate::output;
 
 /// Time limits of a command.
@@ -36,7 +38,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Output and exit status of a client.
-pub(crate) struct Said {
+pub(crate) struct ProgramOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
@@ -46,7 +48,7 @@ pub(crate) struct Said {
 ///
 /// # Errors
 /// The client cannot be started, or does not end in time.
-pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Result<Said> {
+pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Result<ProgramOutput> {
     let mut child = command.stderr(Stdio::piped()).spawn_piped()?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let began = Instant::now();
@@ -54,7 +56,7 @@ pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Res
         if let Some(status) = child.try_wait()? {
             let joined = |pipe: thread::JoinHandle<Vec<u8>>| pipe.join().unwrap_or_default();
             let (stdout, stderr) = (joined(stdout), joined(stderr));
-            return Ok(Said {
+            return Ok(ProgramOutput {
                 status,
                 stdout,
                 stderr,
@@ -76,14 +78,18 @@ pub(crate) fn ask(mut command: Command, daemon: &str, limits: Limits) -> io::Res
 ///
 /// # Errors
 /// The client cannot be started, or its daemon hangs.
-pub(crate) fn have_done(mut command: Command, daemon: &str, has_daemon: bool) -> io::Result<Said> {
+pub(crate) fn have_done(
+    mut command: Command,
+    daemon: &str,
+    has_daemon: bool,
+) -> io::Result<ProgramOutput> {
     let mut child = command.stderr(Stdio::inherit()).spawn_piped()?;
     let stdout = drain(child.stdout.take());
     let mut next_ping = Instant::now() + PING_EVERY / 2;
     let mut silent_since: Option<Instant> = None;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Said {
+            return Ok(ProgramOutput {
                 status,
                 stdout: stdout.join().unwrap_or_default(),
                 stderr: Vec::new(),
@@ -144,10 +150,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
 pub(crate) fn say_once(daemon: &str, limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
-        let limit = limit.as_secs();
-        output::complain(&format!(
-            "waiting for {daemon}, which does not answer (for {limit} s at most)"
-        ));
+        output::complain(&silence(daemon, limit.as_secs()));
     }
 }
 

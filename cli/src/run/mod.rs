@@ -6,71 +6,84 @@ mod podman;
 mod preparation;
 mod process;
 mod resolv;
-pub(crate) mod words;
 
-use anyhow::bail;
-use mesh_proto::api::Runtime;
+use mesh_command::args::{RunArgs, RuntimeArg};
+use mesh_command::engine_args::EngineArgs;
+use mesh_command::run::{CommandLine, RunWorkload, WorkloadKind};
+use mesh_command::{dns, request};
+use mesh_proto::api::{DnsClient, Runtime};
 
 use self::preparation::Preparation;
-use crate::args::{RunArgs, RuntimeArg};
-use crate::client::Client;
-use crate::containers::addresses;
-use crate::containers::dns;
-use crate::engine::Engine;
-use crate::engine::args::EngineArgs;
+use crate::client::ApiClient;
+use crate::engine::EngineClient;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// Runs a container, or a command without an engine.
-pub(crate) fn run(client: &Client, args: &RunArgs) -> Outcome {
-    let (addresses, rest) = addresses::split(&args.rest);
-    addresses::check(addresses)?;
-    if args.engine.runtime == Some(RuntimeArg::Process) {
-        let command = process::CommandLine::parse(rest)?;
-        addresses::check_image(command.program())?;
-        if args.json && !command.is_detached() {
-            bail!("--json wants -d here: without it standard output is the command's");
+pub(crate) fn run(client: &ApiClient, args: &RunArgs) -> VerbResult {
+    let RunWorkload { addresses, kind } = RunWorkload::of(args)?;
+    match kind {
+        WorkloadKind::Process(command) => run_process(client, args, addresses, &command),
+        WorkloadKind::Container(engine_args) => {
+            run_container(client, args, addresses, &engine_args)
         }
-        let name = command.name();
-        let prepared = Preparation::new(client, Runtime::Process, addresses, args, name)?;
-        dns::warn_of_names(&prepared.prepared().dns, [name].into_iter());
-        return process::run(prepared, &command);
     }
-    let engine_args = EngineArgs::parse(rest)?;
-    addresses::check_image(engine_args.image())?;
+}
+
+fn run_process(
+    client: &ApiClient,
+    args: &RunArgs,
+    addresses: &[String],
+    command: &CommandLine,
+) -> VerbResult {
+    let (name, pid) = (command.name(), std::process::id());
+    let request = request::prepare(args, Runtime::Process, addresses, name, pid);
+    let prepared = Preparation::new(client, &request, args.json)?;
+    warn_of_names(&prepared.prepared().dns, [name].into_iter());
+    process::run(prepared, command)
+}
+
+fn run_container(
+    client: &ApiClient,
+    args: &RunArgs,
+    addresses: &[String],
+    engine_args: &EngineArgs,
+) -> VerbResult {
     let (engine, note) = choose(args.engine.runtime)?;
     match engine {
-        Engine::Docker => docker::check(&engine_args)?,
-        Engine::Podman => {
-            podman::check(&engine_args)?;
+        EngineClient::Docker => mesh_command::run::docker::check(engine_args)?,
+        EngineClient::Podman => {
+            mesh_command::run::podman::check(engine_args)?;
             // Fail first if no router runs: otherwise the old container would be removed for nothing.
             client.pid()?;
-            podman::make_room(&engine_args)?;
+            podman::make_room(engine_args)?;
         }
     }
     if let Some(note) = note {
         output::complain(&note);
     }
     let name = engine_args.container_name().unwrap_or_default();
-    let prepared = Preparation::new(client, engine.runtime(), addresses, args, name)?;
-    dns::warn_of_names(&prepared.prepared().dns, engine_args.names());
+    let pid = std::process::id();
+    let request = request::prepare(args, engine.runtime(), addresses, name, pid);
+    let prepared = Preparation::new(client, &request, args.json)?;
+    warn_of_names(&prepared.prepared().dns, engine_args.names());
     match engine {
-        Engine::Docker => {
-            let wishes = docker::Wishes {
-                without_dns: args.without_dns,
-                no_rewrite_hosts: args.no_rewrite_hosts,
-            };
-            docker::run(prepared, &engine_args, wishes)
-        }
-        Engine::Podman => podman::run(prepared, &engine_args),
+        EngineClient::Docker => docker::run(prepared, engine_args, args),
+        EngineClient::Podman => podman::run(prepared, engine_args),
     }
 }
 
-fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(Engine, Option<String>)> {
+fn warn_of_names<'a>(dns: &DnsClient, names: impl Iterator<Item = &'a str>) {
+    for remark in dns::unusable_names(dns, names) {
+        output::complain(&remark);
+    }
+}
+
+fn choose(runtime: Option<RuntimeArg>) -> anyhow::Result<(EngineClient, Option<String>)> {
     let engine = match runtime {
-        Some(RuntimeArg::Docker) => Engine::Docker,
-        Some(RuntimeArg::Podman) => Engine::Podman,
-        Some(RuntimeArg::Process) | None => return Engine::detect(),
+        Some(RuntimeArg::Docker) => EngineClient::Docker,
+        Some(RuntimeArg::Podman) => EngineClient::Podman,
+        Some(RuntimeArg::Process) | None => return EngineClient::detect(),
     };
     engine.check()?;
     Ok((engine, None))

@@ -3,64 +3,22 @@
 use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
+use mesh_command::engine_args::EngineArgs;
+use mesh_command::run::podman::{Replacement, run_words};
 use mesh_proto::api::{AdoptRequest, Done};
 
 use super::arrived;
 use super::preparation::Preparation;
-use crate::containers::dns;
-use crate::engine::Engine;
-use crate::engine::args::EngineArgs;
+use crate::engine::EngineClient;
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
-const PODMAN: Engine = Engine::Podman;
-
-/// Long and short names of flags that podman ignores or refuses for a container in an existing network namespace, and
-/// the alternative.
-const CANNOT_WORK: [(&[&str], Option<char>, &str); 6] = [
-    (&["publish"], Some('p'), BESIDE),
-    (&["publish-all"], Some('P'), BESIDE),
-    (&["pod", "pod-id-file"], None, BESIDE),
-    (
-        &["ip", "ip6"],
-        None,
-        "give its address on the mesh in front, like 10.2.1.1/24",
-    ),
-    (
-        &["mac-address"],
-        None,
-        "leave it out: the MAC follows from the address",
-    ),
-    (
-        &["network-alias", "net-alias"],
-        None,
-        "give it further names with `mesh dns-add`",
-    ),
-];
-const BESIDE: &str = "run it with podman and then `mesh attach` it";
-
-/// Fails if flags cannot work: a podman container joins either the router's namespace or one of its own.
-pub(crate) fn check(args: &EngineArgs) -> anyhow::Result<()> {
-    if !args.networks().all(|network| network == "none") {
-        bail!(
-            "with podman, a container of `mesh run` is on the mesh only; to have another network as well, run it with podman and then `mesh attach` it"
-        )
-    }
-    for (long, short, instead) in CANNOT_WORK {
-        if let Some(flag) = args.given(long, short) {
-            bail!(
-                "with podman, a container of `mesh run` is on the mesh only, so {flag} cannot work; {instead}"
-            );
-        }
-    }
-    Ok(())
-}
+const PODMAN: EngineClient = EngineClient::Podman;
 
 /// With `--replace`: removes the container of that name, which may hold the requested address. A trial creation comes
 /// first, so that a mistake in the flags does not cost the old container.
 pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
-    let name = args.container_name().filter(|name| !name.is_empty());
-    let (Some(_), Some(name)) = (args.given(&["replace"], None), name) else {
+    let Some(Replacement { name, rehearsal }) = Replacement::of(args) else {
         return Ok(());
     };
     if !PODMAN
@@ -70,8 +28,6 @@ pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    let mut rehearsal = vec!["create".to_owned(), "--network=none".to_owned()];
-    rehearsal.extend(args.for_rehearsal());
     let made = PODMAN.run(&rehearsal)?;
     if made.status != 0 {
         bail!(
@@ -89,20 +45,10 @@ pub(crate) fn make_room(args: &EngineArgs) -> anyhow::Result<()> {
 }
 
 /// Starts the container, has the router adopt it, and prints its id.
-pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> Outcome {
-    let prepared = preparation.prepared();
-    let Some(netns) = &prepared.netns else {
-        bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
-    };
+pub(crate) fn run(mut preparation: Preparation<'_>, args: &EngineArgs) -> VerbResult {
     let cidfile = IdFile::new(args.value_of("cidfile"))?;
-    let mut words = vec!["run".to_owned(), "-d".to_owned()];
-    words.push(format!("--network=ns:{netns}"));
-    if cidfile.is_ours {
-        words.push(format!("--cidfile={}", cidfile.path.display()));
-    }
-    words.extend(dns::unless_said(dns::flags_inside(&prepared.dns), args));
-    // Always in the background, whatever the flags say.
-    words.extend(args.for_create());
+    let own = cidfile.is_ours.then(|| cidfile.path.display().to_string());
+    let words = run_words(preparation.prepared(), args, own.as_deref())?;
     let finished = PODMAN.run(&words)?;
     if finished.status != 0 {
         PODMAN.remove(&cidfile.read());

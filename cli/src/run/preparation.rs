@@ -1,49 +1,31 @@
 //! The router's preparation for a container to come.
 
-use mesh_proto::api::{
-    AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared, Runtime,
-};
+use mesh_proto::api::{AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared};
 
-use crate::args::RunArgs;
-use crate::client::Client;
+use crate::client::ApiClient;
 use crate::ipam;
 use crate::output;
 
 /// Interfaces and addresses that the router prepared for a container to come; undone on drop unless
 /// [`keep`](Self::keep) was called.
 pub(crate) struct Preparation<'a> {
-    client: &'a Client,
+    client: &'a ApiClient,
     prepared: Prepared,
     json: bool,
     kept: bool,
 }
 
 impl<'a> Preparation<'a> {
+    /// Asks the router to prepare a container. With `json`, [`print`](Self::print) prints JSON rather than the id alone.
     pub(super) fn new(
-        client: &'a Client,
-        runtime: Runtime,
-        addresses: &[String],
-        args: &RunArgs,
-        name: &str,
+        client: &'a ApiClient,
+        request: &PrepareRequest,
+        json: bool,
     ) -> anyhow::Result<Self> {
-        let request = PrepareRequest {
-            runtime,
-            addresses: addresses.to_vec(),
-            multicast_route: !args.interfaces.no_multicast_route,
-            caller_pid: std::process::id(),
-            name: name.to_owned(),
-            without_dns: args.without_dns,
-            timeout: args.interfaces.allocation.timeout,
-        };
         Ok(Self {
             client,
-            prepared: ipam::post_waiting(
-                client,
-                "/prepare",
-                &request,
-                args.interfaces.allocation.timeout,
-            )?,
-            json: args.json,
+            prepared: ipam::post_waiting(client, "/prepare", request, request.timeout)?,
+            json,
             kept: false,
         })
     }
@@ -54,7 +36,7 @@ impl<'a> Preparation<'a> {
     }
 
     /// Returns the client for further requests about the preparation.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &ApiClient {
         self.client
     }
 

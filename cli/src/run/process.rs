@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
+use mesh_command::run::{CommandLine, PreparedError};
 use mesh_proto::api::{AdoptRequest, Done};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -16,76 +17,12 @@ use super::preparation::Preparation;
 use super::resolv::ResolvConf;
 use crate::engine::status_of;
 use crate::output;
-use crate::output::Outcome;
-
-/// `[-d] [--name NAME] [--] command [argument…]`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CommandLine {
-    detach: bool,
-    name: String,
-    words: Vec<String>,
-}
-
-impl CommandLine {
-    /// Parses the words after the addresses.
-    pub(crate) fn parse(rest: &[String]) -> anyhow::Result<Self> {
-        let mut detach = false;
-        let mut name = None;
-        let mut rest = rest;
-        loop {
-            match rest {
-                [flag, after @ ..] if flag == "-d" || flag == "--detach" => {
-                    detach = true;
-                    rest = after;
-                }
-                [flag, value, after @ ..] if flag == "--name" => {
-                    name = Some(value.clone());
-                    rest = after;
-                }
-                [flag, after @ ..] if flag == "--" => {
-                    rest = after;
-                    break;
-                }
-                [flag, ..] if flag.starts_with('-') => bail!(
-                    "'{flag}' is not an option of --runtime process; write the command after --"
-                ),
-                _ => break,
-            }
-        }
-        let Some(program) = rest.first() else {
-            bail!("no command: give it after the addresses, like -- ping 10.2.1.1");
-        };
-        let name = name.unwrap_or_else(|| program.rsplit('/').next().unwrap_or(program).to_owned());
-        Ok(Self {
-            detach,
-            name,
-            words: rest.to_vec(),
-        })
-    }
-}
-
-impl CommandLine {
-    /// Returns the program to run, or an empty string.
-    pub(crate) fn program(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
-    }
-
-    /// True if the command stays in the background.
-    pub(crate) fn is_detached(&self) -> bool {
-        self.detach
-    }
-
-    /// Returns the name that `ps` shows.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-}
+use crate::output::VerbResult;
 
 /// Runs the command until it ends, and exits with its status; with `-d`, prints an id and leaves it running.
-pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Outcome {
-    let Some(netns) = preparation.prepared().netns.clone() else {
-        bail!("the router prepared no namespace; are mesh and mesh-router of the same version?");
-    };
+pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> VerbResult {
+    let netns = preparation.prepared().netns.clone();
+    let netns = netns.ok_or(PreparedError::NoNamespace)?;
     // Blocked before the command exists, so that no signal and no early end is missed.
     let signals = watched_signals();
     signals.thread_block().context("cannot block signals")?;
@@ -101,7 +38,7 @@ pub(crate) fn run(mut preparation: Preparation<'_>, command: &CommandLine) -> Ou
             }
         };
     }
-    if command.detach {
+    if command.is_detached() {
         preparation.keep();
         preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
@@ -147,10 +84,10 @@ fn spawn_in(
 }
 
 fn spawn(line: &CommandLine) -> anyhow::Result<Child> {
-    let (program, args) = line.words.split_first().context("no command")?;
+    let (program, args) = line.words().split_first().context("no command")?;
     let mut command = Command::new(program);
     command.args(args);
-    if line.detach {
+    if line.is_detached() {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -171,7 +108,7 @@ fn adopt(
         id: preparation.prepared().id.clone(),
         container: None,
         pid: Some(child.id()),
-        name: command.name.clone(),
+        name: command.name().to_owned(),
     };
     preparation.client().post::<Done>("/adopt", &request)?;
     Ok(())
@@ -181,8 +118,8 @@ fn ended_early(
     preparation: &Preparation<'_>,
     command: &CommandLine,
     status: ExitStatus,
-) -> Outcome {
-    if command.detach {
+) -> VerbResult {
+    if command.is_detached() {
         preparation.print(&preparation.prepared().id, command.name())?;
         return Ok(0);
     }
@@ -195,7 +132,7 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn wait(child: &mut Child, signals: &SigSet) -> Outcome {
+fn wait(child: &mut Child, signals: &SigSet) -> VerbResult {
     let pid = Pid::from_raw(i32::try_from(child.id()).context("pid out of range")?);
     // A terminal sends SIGINT to the command as well; do not send it twice.
     let by_terminal = std::io::stdin().is_terminal();
@@ -208,35 +145,6 @@ fn wait(child: &mut Child, signals: &SigSet) -> Outcome {
             Signal::SIGINT if by_terminal => {}
             // The command may have ended just now; the next iteration notices.
             signal => drop(kill(pid, signal)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> anyhow::Result<CommandLine> {
-        let words: Vec<_> = line.split_whitespace().map(ToOwned::to_owned).collect();
-        CommandLine::parse(&words)
-    }
-
-    #[test]
-    fn command_lines() {
-        for (line, detach, name, words) in [
-            ("ping 10.2.1.1 -d", false, "ping", "ping 10.2.1.1 -d"),
-            ("-- /bin/ping -c 1 x", false, "ping", "/bin/ping -c 1 x"),
-            ("-d -- sleep 60", true, "sleep", "sleep 60"),
-            ("--detach --name web httpd -f", true, "web", "httpd -f"),
-            ("-- -odd", false, "-odd", "-odd"),
-        ] {
-            let command = parse(line).unwrap();
-            assert_eq!(command.detach, detach, "{line}");
-            assert_eq!(command.name, name, "{line}");
-            assert_eq!(command.words.join(" "), words, "{line}");
-        }
-        for line in ["", "-d", "--", "-x ping", "--name"] {
-            assert!(parse(line).is_err(), "{line}");
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use mesh_command::dns::resolv_conf;
 use mesh_proto::api::DnsClient;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -17,7 +17,6 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const NONE: Option<&str> = None;
 
 /// Text of the file, and the directory to create it in.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ResolvConf {
     text: String,
     /// Directory of the router's socket, a file system that lasts until the next boot.
@@ -35,9 +34,8 @@ impl ResolvConf {
     }
 
     fn new(dns: &DnsClient, dir: &Path) -> Option<Self> {
-        let server = dns.inside?;
         Some(Self {
-            text: text(server, dns),
+            text: resolv_conf(dns)?,
             dir: dir.to_owned(),
         })
     }
@@ -46,7 +44,7 @@ impl ResolvConf {
     ///
     /// Fails if the host has no such file to mount over.
     pub(crate) fn put(&self) -> anyhow::Result<()> {
-        let draft = Draft::write(&self.dir, &self.text)?;
+        let draft = ResolvDraft::write(&self.dir, &self.text)?;
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|e| anyhow!("cannot make a mount namespace: {e}"))?;
         // Mounts of the host propagate into the namespace, but ours do not propagate back.
@@ -61,25 +59,12 @@ impl ResolvConf {
     }
 }
 
-fn text(server: IpAddr, dns: &DnsClient) -> String {
-    let domains: Vec<&str> = [&dns.search]
-        .into_iter()
-        .chain(&dns.also)
-        .map(String::as_str)
-        .collect();
-    let mut text = format!("nameserver {server}\nsearch {}\n", domains.join(" "));
-    if !dns.options.is_empty() {
-        text += &format!("options {}\n", dns.options.join(" "));
-    }
-    text
-}
-
 /// Temporary file with a random name. The name is removed on drop; a bind mount of it stays.
-struct Draft {
+struct ResolvDraft {
     path: PathBuf,
 }
 
-impl Draft {
+impl ResolvDraft {
     fn write(dir: &Path, text: &str) -> anyhow::Result<Self> {
         let random = getrandom::u64().map_err(|e| anyhow!("no randomness from the system: {e}"))?;
         let path = dir.join(format!("resolv-{random:016x}.conf"));
@@ -96,7 +81,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for ResolvDraft {
     fn drop(&mut self) {
         // If it remains, it is a few bytes until the next boot.
         let _ = std::fs::remove_file(&self.path);
@@ -112,36 +97,30 @@ mod tests {
     }
 
     #[test]
-    fn it_names_the_server_within_and_the_domain() {
+    fn it_is_made_only_to_ask_the_router_and_beside_its_socket() {
+        let dir = Path::new("/run/mesh");
         let mut dns = DnsClient {
-            servers: vec!["172.17.0.1".parse().unwrap()],
-            inside: None,
             search: "mesh.local".into(),
             ..DnsClient::default()
         };
-        assert_eq!(ResolvConf::new(&dns, Path::new("/run/mesh")), None);
+        assert!(ResolvConf::new(&dns, dir).is_none());
         dns.inside = Some("127.0.0.12".parse().unwrap());
-        let conf = ResolvConf::new(&dns, Path::new("/run/mesh")).unwrap();
+        let conf = ResolvConf::new(&dns, dir).unwrap();
         assert_eq!(conf.text, "nameserver 127.0.0.12\nsearch mesh.local\n");
-        assert_eq!(conf.dir, Path::new("/run/mesh"));
-        dns.also = vec!["corp.example".into()];
-        dns.options = vec!["ndots:2".into()];
-        let conf = ResolvConf::new(&dns, Path::new("/run/mesh")).unwrap();
-        let expected = "nameserver 127.0.0.12\nsearch mesh.local corp.example\noptions ndots:2\n";
-        assert_eq!(conf.text, expected);
+        assert_eq!(conf.dir, dir);
     }
 
     #[test]
     fn a_draft_is_readable_for_all_and_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let draft = Draft::write(dir.path(), "text").unwrap();
+        let draft = ResolvDraft::write(dir.path(), "text").unwrap();
         assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), "text");
         let mode = std::fs::metadata(&draft.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         drop(draft);
         assert_eq!(names(dir.path()), 0);
         let nowhere = dir.path().join("no");
-        let error = Draft::write(&nowhere, "text").err().unwrap();
+        let error = ResolvDraft::write(&nowhere, "text").err().unwrap();
         assert!(error.to_string().contains("cannot make"), "{error}");
     }
 

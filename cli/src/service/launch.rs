@@ -12,19 +12,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use mesh_options::{DEFAULT_SOCKET, Datapath, Options};
+use mesh_command::args::LaunchArgs;
+use mesh_command::service::{Unit, peers_to_dial, router_words};
+use mesh_options::DEFAULT_SOCKET;
+use mesh_view::router_log;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::args::LaunchArgs;
-use crate::client::{Client, ClientError};
-use crate::lookup::Lookup;
+use crate::client::{ApiClient, ClientError};
+use crate::lookup::PeerLookup;
 use crate::output;
-use crate::output::Outcome;
-use crate::router::{self, Config};
+use crate::output::VerbResult;
+use crate::router;
 use crate::service::supervisor;
-use crate::service::unit::Unit;
+use crate::service::unit;
 
 /// Time within which the router must answer.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -33,37 +35,28 @@ const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes at the end of the log that are read when the router ends early.
 const LOG_TAIL: u64 = 16 << 10;
-/// Lines of the log that are shown.
-const LOG_LINES: usize = 3;
 
 /// Starts the router unless it already runs.
-pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
-    let config = Config::read(args.router.config.as_deref())?;
-    let socket = absolute(&router::socket(socket, Some(&config)))?;
-    let state_dir = absolute(&router::state_dir(
-        args.router.state_dir.as_deref(),
-        &config,
-    ))?;
-    let client = Client::new(socket.clone())?;
+pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> VerbResult {
+    let config = router::read_config(args.router.config.as_deref())?;
+    let socket = absolute(&config.socket(socket))?;
+    let state_dir = absolute(&config.state_dir(args.router.state_dir.as_deref()))?;
+    let client = ApiClient::new(socket.clone())?;
     let remarks = args.weave.remarks()?;
     refuse_if_running(&client)?;
     remarks.iter().for_each(|remark| output::complain(remark));
-    let unit = Unit::installed().filter(|_| !args.foreground);
+    let unit = unit::installed().filter(|_| !args.foreground);
     refuse_if_starting(unit.as_ref(), &socket)?;
 
     let mut command = Command::new(router::program()?);
+    let args = &with_absolute_files(args)?;
     command.args(router_words(args, &socket, &state_dir)?);
     if args.foreground {
         let error = command.exec();
         return Err(anyhow!("cannot start {}: {error}", router::PROGRAM));
     }
     let log = Log::open(&state_dir)?;
-    let typed = args.router.peers.iter().chain(&args.more_peers);
-    let mut peers: Vec<String> = typed.cloned().collect();
-    if peers.is_empty() && !args.resume {
-        peers.clone_from(&config.peers);
-    }
-    let lookup = Lookup::begin(&peers);
+    let lookup = PeerLookup::begin(&peers_to_dial(args, &config));
     let child = spawn(command, &log)?;
     wait_until_up(child, &client, &log)?;
     lookup.finish();
@@ -72,7 +65,7 @@ pub(crate) fn launch(args: &LaunchArgs, socket: Option<&Path>) -> Outcome {
 }
 
 /// Prints the router's notices about this host.
-fn tell_notices(client: &Client, unit: Option<&Unit>) {
+fn tell_notices(client: &ApiClient, unit: Option<&Unit>) {
     // A router that does not answer has no notices.
     for notice in client.get::<Vec<String>>("/notices").unwrap_or_default() {
         output::complain(&format!("warning: {notice}"));
@@ -106,7 +99,7 @@ fn refuse_if_starting(unit: Option<&Unit>, socket: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn refuse_if_running(client: &Client) -> anyhow::Result<()> {
+fn refuse_if_running(client: &ApiClient) -> anyhow::Result<()> {
     match client.pid() {
         Ok(pid) => bail!("mesh is already running (pid {pid})"),
         Err(ClientError::NotRunning { .. }) => Ok(()),
@@ -119,28 +112,10 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("'{}' is not a path", path.display()))
 }
 
-/// The router's command line.
-fn router_words(args: &LaunchArgs, socket: &Path, state_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let mut words = vec!["--socket".to_owned(), text(socket)?];
-    let starts: [(&str, bool); 3] = [
-        ("--daemon", !args.foreground),
-        ("--restart", !args.foreground && !args.no_restart),
-        ("--resume", args.resume),
-    ];
-    let given = starts.iter().filter(|(_, given)| *given);
-    words.extend(given.map(|(flag, _)| (*flag).to_owned()));
-    words.extend(router_options(args, state_dir)?.to_words()?);
-    Ok(words)
-}
-
-/// Options that the router is started with: paths are absolute, and flags of other tools have become ours.
-fn router_options(args: &LaunchArgs, state_dir: &Path) -> anyhow::Result<Options> {
-    let mut options = args.router.clone();
-    options.state_dir = Some(state_dir.to_owned());
-    options.peers.extend(args.more_peers.iter().cloned());
-    if args.weave.asks_for_pcap() {
-        options.datapath.get_or_insert(Datapath::Pcap);
-    }
+/// Makes the paths of files absolute.
+fn with_absolute_files(args: &LaunchArgs) -> anyhow::Result<LaunchArgs> {
+    let mut args = args.clone();
+    let options = &mut args.router;
     for file in [
         &mut options.config,
         &mut options.key_file,
@@ -148,12 +123,7 @@ fn router_options(args: &LaunchArgs, state_dir: &Path) -> anyhow::Result<Options
     ] {
         *file = file.as_deref().map(absolute).transpose()?;
     }
-    Ok(options)
-}
-
-fn text(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().map(ToOwned::to_owned);
-    text.ok_or_else(|| anyhow!("'{}' is not valid UTF-8; use another path", path.display()))
+    Ok(args)
 }
 
 /// Fails if other users may write the directory, since they could redirect the log. The router checks this, too.
@@ -225,20 +195,8 @@ impl Log {
             let _ = file.seek(SeekFrom::Start(from));
             let _ = file.take(LOG_TAIL).read_to_end(&mut bytes);
         }
-        pick_lines(&String::from_utf8_lossy(&bytes))
+        router_log::last_lines(&String::from_utf8_lossy(&bytes))
     }
-}
-
-fn pick_lines(log: &str) -> String {
-    let lines: Vec<&str> = log
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let is_error = |l: &&&str| l.contains("ERROR") || l.to_lowercase().starts_with("error");
-    let errors: Vec<&str> = lines.iter().filter(is_error).copied().collect();
-    let chosen = if errors.is_empty() { lines } else { errors };
-    chosen[chosen.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
@@ -250,9 +208,9 @@ fn spawn(mut command: Command, log: &Log) -> anyhow::Result<Child> {
         .with_context(|| format!("cannot start {}", router::PROGRAM))
 }
 
-fn wait_until_up(mut child: Child, client: &Client, log: &Log) -> anyhow::Result<()> {
+fn wait_until_up(mut child: Child, client: &ApiClient, log: &Log) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut progress = Progress::default();
+    let mut progress = StartProgress::default();
     while began.elapsed() < START_DEADLINE {
         if let Some(status) = child.try_wait()? {
             progress.end();
@@ -296,11 +254,11 @@ fn ended_early(status: std::process::ExitStatus, log: &Log) -> anyhow::Error {
 
 /// Dots on standard error while a user waits.
 #[derive(Default)]
-struct Progress {
+struct StartProgress {
     steps: u32,
 }
 
-impl Progress {
+impl StartProgress {
     fn step(&mut self) {
         if !std::io::stderr().is_terminal() {
             return;
@@ -320,49 +278,5 @@ impl Progress {
         if self.steps > 0 {
             let _ = writeln!(std::io::stderr());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_given_is_passed_on() {
-        let args = LaunchArgs {
-            router: Options {
-                peers: vec!["host2".to_owned()],
-                port: Some(7000),
-                multicast_limit: Some(0),
-                no_discovery: true,
-                no_encryption: true,
-                trusted_subnets: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
-                ..Options::default()
-            },
-            ..LaunchArgs::default()
-        };
-        let words = router_words(&args, Path::new("/s"), Path::new("/d")).unwrap();
-        let expected = [
-            "--socket",
-            "/s",
-            "--daemon",
-            "--restart",
-            "--multicast-limit=0",
-            "--no-discovery",
-            "--no-encryption",
-            "--port=7000",
-            "--state-dir=/d",
-            "--trusted-subnets=10.0.0.0/8",
-            "--trusted-subnets=fd00::/8",
-            "host2",
-        ];
-        assert_eq!(words, expected);
-    }
-
-    #[test]
-    fn errors_come_before_other_lines() {
-        assert_eq!(pick_lines("a\n\nERROR b\nc\n"), "ERROR b");
-        assert_eq!(pick_lines("1\n2\n3\n4\n"), "2\n3\n4");
-        assert_eq!(pick_lines(""), "");
     }
 }

@@ -4,20 +4,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use mesh_command::args::ResetArgs;
+use mesh_command::service::{ConfigFile, Unit};
 use mesh_options::DEFAULT_BRIDGE;
 use mesh_proto::api::ipam::Left;
 use mesh_proto::api::{Done, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::args::ResetArgs;
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::output;
-use crate::output::Outcome;
-use crate::router::{self, Config};
+use crate::output::VerbResult;
+use crate::router;
 use crate::service::stop;
 use crate::service::supervisor;
-use crate::service::unit::Unit;
+use crate::service::unit;
 
 /// File in which a router that allocated addresses keeps them.
 const JOURNAL: &str = "addresses";
@@ -25,12 +26,12 @@ const JOURNAL: &str = "addresses";
 const REMOVE: &str = "mesh rmpeer, with the name of this one";
 
 /// Stops the router if it runs, then executes `mesh-router reset`.
-pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
-    let config = Config::read(args.config.as_deref())?;
-    let socket = router::socket(socket, Some(&config));
-    let client = Client::new(socket.clone())?;
+pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> VerbResult {
+    let config = router::read_config(args.config.as_deref())?;
+    let socket = config.socket(socket);
+    let client = ApiClient::new(socket.clone())?;
     let bridge = bridge(args, &config, &client);
-    let state_dir = router::state_dir(args.state_dir.as_deref(), &config);
+    let state_dir = config.state_dir(args.state_dir.as_deref());
     hand_over(&client, &state_dir, args.force)?;
     stop_or_kill(&client, args.force)?;
 
@@ -57,7 +58,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
         ));
         return Ok(1);
     }
-    if let Some(unit) = Unit::installed().filter(Unit::is_enabled) {
+    if let Some(unit) = unit::installed().filter(Unit::is_enabled) {
         output::complain(&format!(
             "{} is enabled, so systemd starts a new router at the next boot; `systemctl disable {}` if it is not to",
             unit.name(),
@@ -68,7 +69,7 @@ pub(crate) fn reset(args: &ResetArgs, socket: Option<&Path>) -> Outcome {
 }
 
 /// Returns the bridge: as given, else as configured, else the running router's, else the default.
-fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
+fn bridge(args: &ResetArgs, config: &ConfigFile, client: &ApiClient) -> String {
     let given = args.bridge.clone().or_else(|| config.bridge.clone());
     given.unwrap_or_else(|| match client.get::<Report>("/report") {
         Ok(report) => report.router.bridge,
@@ -77,7 +78,7 @@ fn bridge(args: &ResetArgs, config: &Config, client: &Client) -> String {
 }
 
 /// Makes the router, if it runs, hand its addresses over to others.
-fn hand_over(client: &Client, state_dir: &Path, force: bool) -> anyhow::Result<()> {
+fn hand_over(client: &ApiClient, state_dir: &Path, force: bool) -> anyhow::Result<()> {
     let name = match client.get::<Report>("/report") {
         Ok(report) => report.router.nick_name,
         // No router runs; its addresses stay its own until it is removed elsewhere.
@@ -112,7 +113,7 @@ fn forcible(error: anyhow::Error) -> anyhow::Error {
     error.context("not reset; `mesh reset --force` goes on anyway")
 }
 
-fn stop_or_kill(client: &Client, force: bool) -> anyhow::Result<()> {
+fn stop_or_kill(client: &ApiClient, force: bool) -> anyhow::Result<()> {
     let error = match stop::stop_if_running(client) {
         Ok(_) => return Ok(()),
         Err(error) if force => error,

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use mesh_proto::api::Done;
 
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 use crate::service::supervisor;
-use crate::service::unit::Unit;
+use crate::service::unit;
 
 /// Time within which the router must end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Stops the router and waits until it is gone. If none runs, a message says so; that is not a failure.
-pub(crate) fn stop(client: &Client) -> Outcome {
+pub(crate) fn stop(client: &ApiClient) -> VerbResult {
     if !stop_if_running(client)? {
         output::complain("mesh is not running");
     }
@@ -25,11 +25,11 @@ pub(crate) fn stop(client: &Client) -> Outcome {
 }
 
 /// Stops the router, and the supervisor or unit that would restart it. Returns true if any of them ran.
-pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
+pub(crate) fn stop_if_running(client: &ApiClient) -> anyhow::Result<bool> {
     let pid = running(client)?;
-    let unit = Unit::of(pid, client.socket());
+    let unit = unit::of(pid, client.socket());
     if let Some(unit) = &unit {
-        unit.stop()?;
+        unit::stop(unit)?;
         if let (Some(pid), None) = (pid, running(client)?) {
             wait_until_gone(client, pid)?;
         }
@@ -56,7 +56,7 @@ pub(crate) fn stop_if_running(client: &Client) -> anyhow::Result<bool> {
     Ok(pid.is_some() || supervisor.is_some() || unit.is_some())
 }
 
-fn running(client: &Client) -> anyhow::Result<Option<i32>> {
+fn running(client: &ApiClient) -> anyhow::Result<Option<i32>> {
     match client.pid() {
         Ok(pid) => Ok(Some(pid)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
@@ -78,7 +78,7 @@ fn wait_for_supervisor(pid: i32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wait_until_gone(client: &Client, pid: i32) -> anyhow::Result<()> {
+fn wait_until_gone(client: &ApiClient, pid: i32) -> anyhow::Result<()> {
     let began = Instant::now();
     while began.elapsed() < STOP_DEADLINE {
         let silent = matches!(client.pid(), Err(ClientError::NotRunning { .. }));

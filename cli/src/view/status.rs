@@ -1,63 +1,30 @@
-//! `mesh status` and its subcommands: views of the report.
+//! `mesh status` and its subcommands.
 
-use mesh_proto::api::Report;
-use mesh_proto::api::ipam::IpamReport;
+use mesh_command::args::StatusArgs;
+use mesh_proto::api::{DnsReport, Report};
+use mesh_view::dns;
+use mesh_view::status::{StatusSubject, StatusView};
 
-use crate::args::StatusArgs;
-use crate::client::Client;
-use crate::containers::dns;
-use crate::ipam;
+use crate::client::ApiClient;
 use crate::output;
-use crate::output::Outcome;
-use crate::view::peers;
-use crate::view::peers::Filter;
-use crate::view::render;
+use crate::output::VerbResult;
 
-const USAGE: &str = "Usage: mesh status [--json] [--state STATE] [--links] [targets|connections|peers|dns|ipam] [PATTERN]...";
-
-/// View to print.
-enum View {
-    Overview,
-    Targets,
-    Connections(Filter),
-    Peers(Filter, bool),
-    Ipam,
+/// Prints a view.
+pub(crate) fn status(client: &ApiClient, args: &StatusArgs) -> VerbResult {
+    let (what, state) = (args.what.as_deref(), args.state.as_deref());
+    match StatusSubject::choose(what, &args.patterns, state, args.links)? {
+        StatusSubject::Report(view) => of_report(client, &view, args.json),
+        StatusSubject::Names => of_names(client, args.json),
+    }
 }
 
-/// Prints a view. The exit status is 1 if the router is not ready.
-pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
-    let (patterns, state) = (&args.patterns, args.state.as_deref());
-    let has_filter = !patterns.is_empty() || state.is_some() || args.links;
-    let view = match args.what.as_deref() {
-        Some("connections") => View::Connections(Filter::for_connections(patterns, state)?),
-        Some("peers") => View::Peers(Filter::for_peers(patterns, state)?, args.links),
-        what if has_filter => {
-            let what = what.unwrap_or("the overview");
-            output::complain(&format!(
-                "There is nothing to choose from in {what}; {USAGE}"
-            ));
-            return Ok(1);
-        }
-        None => View::Overview,
-        Some("targets") => View::Targets,
-        Some("ipam") => View::Ipam,
-        Some("dns") => return dns::status(client, args.json),
-        Some(other) => {
-            output::complain(&format!("Invalid status sub-command '{other}'; {USAGE}"));
-            return Ok(1);
-        }
-    };
+/// Prints a view of the report. The exit status is 1 if the router is not ready.
+fn of_report(client: &ApiClient, view: &StatusView, json: bool) -> VerbResult {
     let report: Report = client.get("/report")?;
-    if args.json {
-        print_json(&view, &report)?;
+    if json {
+        output::print_line(&view.json(&report)?)?;
     } else {
-        output::print(&match &view {
-            View::Overview => render::overview(&report),
-            View::Targets => render::targets(&report.router),
-            View::Connections(filter) => render::connections(&filter.connections(&report.router)),
-            View::Peers(filter, links) => peers::text(&report.router, filter, *links),
-            View::Ipam => ipam::text(&report.ipam.clone().unwrap_or_else(none)),
-        })?;
+        output::print(&view.text(&report))?;
     }
     if !report.ready {
         output::complain("the router is not ready yet; try again in a moment");
@@ -66,20 +33,16 @@ pub(crate) fn status(client: &Client, args: &StatusArgs) -> Outcome {
     Ok(0)
 }
 
-/// Returns the report for a router that is too old to send one.
-fn none() -> IpamReport {
-    IpamReport {
-        off: "this router is of a version that allocates no addresses".to_owned(),
-        ..IpamReport::default()
+/// Prints the names, and remarks about them on standard error.
+fn of_names(client: &ApiClient, json: bool) -> VerbResult {
+    let report: DnsReport = client.get("/dns")?;
+    if json {
+        output::print_json(&report)?;
+        return Ok(0);
     }
-}
-
-fn print_json(view: &View, report: &Report) -> anyhow::Result<()> {
-    match view {
-        View::Overview => output::print_json(report),
-        View::Targets => output::print_json(&report.router.targets),
-        View::Connections(filter) => output::print_json(&filter.connections(&report.router)),
-        View::Peers(filter, _) => output::print_json(&filter.peers(&report.router)),
-        View::Ipam => output::print_json(&report.ipam),
+    output::print(&dns::table(&report))?;
+    for remark in dns::remarks(&report) {
+        output::complain(&remark);
     }
+    Ok(0)
 }

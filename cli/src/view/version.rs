@@ -1,12 +1,12 @@
 //! `mesh version`.
 
+use mesh_command::args::VersionArgs;
 use mesh_proto::api::Report;
 use serde::Serialize;
 
-use crate::args::VersionArgs;
-use crate::client::{Client, ClientError};
+use crate::client::{ApiClient, ClientError};
 use crate::output;
-use crate::output::Outcome;
+use crate::output::VerbResult;
 
 /// JSON output of `mesh version`.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ struct Versions {
 }
 
 /// Prints the version of this command, and of the router if one runs.
-pub(crate) fn version(client: &Client, args: &VersionArgs) -> Outcome {
+pub(crate) fn version(client: &ApiClient, args: &VersionArgs) -> VerbResult {
     let mesh = env!("CARGO_PKG_VERSION");
     if !args.json {
         // Printed before the router is asked, since that may fail.

@@ -4,7 +4,8 @@ use crate::support::{Lab, REPORT};
 
 #[track_caller]
 fn golden(name: &str, text: &str) {
-    let file = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/view/tests/golden");
+    let file = format!("{dir}/{name}.txt");
     if std::env::var_os("MESH_BLESS").is_some() {
         std::fs::write(&file, text).unwrap();
     }

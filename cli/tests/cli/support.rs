@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
-pub(crate) const REPORT: &str = include_str!("../report.json");
-pub(crate) const PS: &str = include_str!("../ps.json");
+pub(crate) const REPORT: &str = include_str!("../../../proto/view/tests/report.json");
+pub(crate) const PS: &str = include_str!("../../../proto/view/tests/ps.json");
 pub(crate) const CONTAINER: &str =
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 

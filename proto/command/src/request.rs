@@ -1,0 +1,178 @@
+//! Requests to the router, as the arguments of a verb ask for them.
+
+use mesh_proto::api::ipam::RemoveRequest;
+use mesh_proto::api::{
+    AttachRequest, BridgeRequest, ConnectRequest, DetachRequest, ExposeRequest, ForgetRequest,
+    HideRequest, PrepareRequest, Runtime,
+};
+
+use crate::CommandError;
+use crate::addresses;
+use crate::args::{
+    BridgeArgs, ConnectArgs, ContainerArgs, DetachArgs, ExposeArgs, HideArgs, PeerArgs, RmpeerArgs,
+    RunArgs,
+};
+
+/// Returns the request of `mesh connect`.
+pub fn connect(args: ConnectArgs) -> ConnectRequest {
+    ConnectRequest {
+        peers: args.peers,
+        replace: args.replace,
+    }
+}
+
+/// Returns the request of `mesh forget`.
+pub fn forget(args: PeerArgs) -> ForgetRequest {
+    ForgetRequest { peers: args.peers }
+}
+
+/// Returns the request to prepare a container of `mesh run`, or a process.
+pub fn prepare(
+    args: &RunArgs,
+    runtime: Runtime,
+    addresses: &[String],
+    name: &str,
+    caller_pid: u32,
+) -> PrepareRequest {
+    PrepareRequest {
+        runtime,
+        addresses: addresses.to_vec(),
+        multicast_route: !args.interfaces.no_multicast_route,
+        caller_pid,
+        name: name.to_owned(),
+        without_dns: args.without_dns,
+        timeout: args.interfaces.allocation.timeout,
+    }
+}
+
+/// Returns the request to attach a container.
+pub fn attach(
+    args: &ContainerArgs,
+    container: &str,
+    addresses: &[String],
+    runtime: Option<Runtime>,
+    caller_pid: u32,
+) -> AttachRequest {
+    AttachRequest {
+        container: container.to_owned(),
+        addresses: addresses.to_vec(),
+        runtime,
+        multicast_route: !args.interfaces.no_multicast_route,
+        caller_pid,
+        without_dns: args.without_dns,
+        timeout: args.interfaces.allocation.timeout,
+        no_rewrite_hosts: args.no_rewrite_hosts,
+        add_host: args.add_host.clone(),
+    }
+}
+
+/// Returns the request of `mesh detach`.
+///
+/// # Errors
+/// Fails if the arguments are not addresses and one container.
+pub fn detach(args: &DetachArgs) -> Result<DetachRequest, CommandError> {
+    let (addresses, container) = addresses::with_container(&args.rest)?;
+    Ok(DetachRequest {
+        container: container.to_owned(),
+        addresses: addresses.to_vec(),
+        runtime: args.engine.runtime.map(Runtime::from),
+    })
+}
+
+/// Returns the request of `mesh expose`.
+///
+/// # Errors
+/// Fails if an argument is not an address.
+pub fn expose(args: &ExposeArgs, caller_pid: u32) -> Result<ExposeRequest, CommandError> {
+    addresses::check(&args.addresses)?;
+    Ok(ExposeRequest {
+        addresses: args.addresses.clone(),
+        name: args.name.clone(),
+        masquerade: !args.without_masquerade,
+        forward: args.forward,
+        caller_pid,
+        timeout: args.allocation.timeout,
+    })
+}
+
+/// Returns the request of `mesh hide`.
+///
+/// # Errors
+/// Fails if an argument is not an address.
+pub fn hide(args: &HideArgs) -> Result<HideRequest, CommandError> {
+    addresses::check(&args.addresses)?;
+    Ok(HideRequest {
+        addresses: args.addresses.clone(),
+    })
+}
+
+/// Returns the request of `mesh attach-bridge` and `detach-bridge`.
+pub fn bridge(args: &BridgeArgs) -> BridgeRequest {
+    BridgeRequest {
+        bridge: args.bridge.clone(),
+    }
+}
+
+/// Returns the request of `mesh rmpeer`.
+pub fn remove_peers(args: &RmpeerArgs) -> RemoveRequest {
+    RemoveRequest {
+        peers: args.peers.clone(),
+        force: args.force,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn verb(line: &str) -> Verb {
+        let words = ["mesh"].into_iter().chain(line.split_whitespace());
+        let cli: Cli = crate::parse(words.map(Into::into).collect()).unwrap();
+        cli.verb
+    }
+
+    #[test]
+    fn attach_asks_for_what_is_not_turned_off() {
+        let Verb::Attach(args) = verb("attach --without-dns --timeout 5 10.2.1.1/24 web") else {
+            panic!("another verb");
+        };
+        let (addresses, container) = addresses::with_container(&args.container.rest).unwrap();
+        let request = attach(&args.container, container, addresses, None, 7);
+        assert_eq!(request.container, "web");
+        assert_eq!(request.addresses, ["10.2.1.1/24"]);
+        assert!(request.without_dns && request.multicast_route && !request.no_rewrite_hosts);
+        assert_eq!((request.timeout, request.caller_pid), (Some(5.0), 7));
+    }
+
+    #[test]
+    fn run_prepares_what_it_was_given() {
+        let Verb::Run(args) = verb("run --no-multicast-route 10.2.1.1/24 --name web nginx") else {
+            panic!("another verb");
+        };
+        let (addresses, _) = addresses::split(&args.rest);
+        let request = prepare(&args, Runtime::Docker, addresses, "web", 7);
+        assert_eq!(request.addresses, ["10.2.1.1/24"]);
+        assert_eq!((request.name.as_str(), request.caller_pid), ("web", 7));
+        assert!(!request.multicast_route && !request.without_dns);
+    }
+
+    #[test]
+    fn a_typo_is_found_before_anything_is_asked() {
+        let Verb::Expose(args) = verb("expose 10.2.1.1") else {
+            panic!("another verb");
+        };
+        assert!(expose(&args, 7).is_err());
+        let Verb::Expose(args) = verb("expose --forward net:default -h gw") else {
+            panic!("another verb");
+        };
+        let request = expose(&args, 7).unwrap();
+        assert!(request.masquerade && request.forward);
+        assert_eq!(request.name.as_deref(), Some("gw"));
+        let Verb::Detach(args) = verb("detach --runtime podman web db") else {
+            panic!("another verb");
+        };
+        let error = detach(&args).unwrap_err();
+        assert_eq!(error, CommandError::NotAnAddress("web".to_owned()));
+    }
+}
