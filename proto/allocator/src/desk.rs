@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use mesh_host::container_names::ContainerNames;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::feed;
 use mesh_proto::ids::PeerId;

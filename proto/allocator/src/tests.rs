@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core::time::Duration;
-use mesh_host::container_names::ContainerNames;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;

@@ -16,9 +16,9 @@ use mesh_proto::names::{
     AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
 };
 
-use crate::container::ContainerNaming;
-use crate::docker::DockerContainer;
-use crate::hosts_file::{HostsLines, path_of};
+use crate::containers::docker::DockerContainer;
+use crate::containers::hosts_file::{HostsLines, path_of};
+use crate::containers::naming::ContainerNaming;
 use crate::update::OwnNames;
 
 /// Reason why a name is not changed; one line, ready to print.

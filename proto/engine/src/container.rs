@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mesh_host::endpoint::SHORT_ID;
+use mesh_host::docker::endpoint::SHORT_ID;
 
 use crate::error::EngineError;
 

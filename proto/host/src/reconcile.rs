@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_proto::api::Runtime;
 
-use crate::endpoint::DockerEndpoint;
+use crate::docker::endpoint::DockerEndpoint;
 use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity, Tenant};
 
 /// All containers of an engine by full id, with whether they run. None: it was not asked, or could not answer.
@@ -209,7 +209,7 @@ pub fn endpoint_action(end: &DockerEndpoint, facts: EndpointFacts) -> EndpointAc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{DeferredAddress, EndpointOptions};
+    use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
 
     const PROCESS: ProcessIdentity = ProcessIdentity {
         pid: 7,

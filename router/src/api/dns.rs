@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mesh_dns::report::{counters, entries};
+use mesh_dns::server::report::{counters, entries};
 use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, DnsSummary, Done};
 
 use super::{Api, ApiResult, Failure, ask};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use ipnet::IpNet;
-use mesh_host::deferral::AddressSetting;
+use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 

@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_engine::plugin::call::JoinedEndpoint;
-use mesh_host::endpoint::EndpointOptions;
+use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::member::ResolverSite;

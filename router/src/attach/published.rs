@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mesh_host::container_names::ContainerNames;
-use mesh_host::endpoint::ContainerRef;
+use mesh_host::docker::endpoint::ContainerRef;
 use mesh_host::exposure::ExposedName;
-use mesh_host::lease_owner::id;
+use mesh_host::leases::container_names::ContainerNames;
+use mesh_host::leases::lease_owner::id;
 use mesh_host::member::ResolverSite;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_proto::ids::Mac;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_host::container_names::ContainerNames;
-use mesh_host::endpoint::ContainerRef;
+use mesh_host::docker::endpoint::ContainerRef;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_host::table::AttachmentTable;
 use mesh_proto::ids::Mac;
 

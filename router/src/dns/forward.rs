@@ -7,8 +7,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mesh_dns::counters::count;
-use mesh_dns::forwarding::{Attempts, JudgedReply, write_reply};
+use mesh_dns::server::counters::count;
+use mesh_dns::server::forwarding::{Attempts, JudgedReply, write_reply};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS};
 use mesh_proto::names::{Forwarded, Judgement, QueryTransport};

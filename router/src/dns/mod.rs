@@ -17,9 +17,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use mesh_dns::counters::{DnsCounters, DnsCounts};
-use mesh_dns::forwarding::Attempts;
-use mesh_dns::permits::Permits;
+use mesh_dns::server::counters::{DnsCounters, DnsCounts};
+use mesh_dns::server::forwarding::Attempts;
+use mesh_dns::server::permits::Permits;
 use mesh_proto::limits::{
     MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_dns::counters::count;
+use mesh_dns::server::counters::count;
 use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
 use mesh_proto::names::{QueryOutcome, QueryTransport};
 use tokio::net::{TcpListener, TcpStream};

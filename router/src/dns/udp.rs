@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_dns::counters::count;
-use mesh_dns::permits::Permit;
+use mesh_dns::server::counters::count;
+use mesh_dns::server::permits::Permit;
 use mesh_proto::limits::MAX_DNS_QUERY;
 use mesh_proto::names::{Forwarded, QueryOutcome, QueryTransport};
 use tokio::net::UdpSocket;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mesh_dns::resolv_conf::{FileStamp, Look, ResolvConfCache};
+use mesh_dns::server::resolv_conf::{FileStamp, Look, ResolvConfCache};
 use mesh_proto::limits::MAX_RESOLV_CONF;
 use mesh_proto::time::Instant;
 

@@ -11,8 +11,8 @@ use mesh_engine::plugin::endpoints::{
     PluginEndpoint, PluginEndpoints, interface, leftovers, tags_of,
 };
 use mesh_engine::plugin::process::{RouterAnswer, take_answer};
-use mesh_host::deferral::{AddressSetting, FINISH_WAIT};
-use mesh_host::endpoint::EndpointOptions;
+use mesh_host::docker::deferral::{AddressSetting, FINISH_WAIT};
+use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;

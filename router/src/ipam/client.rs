@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease, NotGiven};
-use mesh_host::container_names::ContainerNames;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
 use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::{mpsc, oneshot};

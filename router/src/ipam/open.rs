@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use mesh_allocator::desk::AddressDesk;
 use mesh_allocator::journal::file::Journal;
-use mesh_host::container_names::ContainerNames;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_options::ipalloc::IpallocPlan;
 use mesh_proto::control::Control;
 use mesh_proto::ipam::{Ipam, IpamConfig, JournalError, Slicing};

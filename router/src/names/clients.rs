@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use mesh_dns::clients::{HostAddress, ServedClients, listening_address};
+use mesh_dns::server::clients::{HostAddress, ServedClients, listening_address};
 use mesh_options::DNS_PORT;
 use mesh_sys::bridge::others;
 use mesh_sys::error::SysError;

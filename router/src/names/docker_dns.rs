@@ -10,13 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mesh_dns::docker::{ChangedFiles, DockerCheck, DockerContainer};
-use mesh_dns::hosts_file::HostsLines;
+use mesh_dns::containers::docker::{ChangedFiles, DockerCheck, DockerContainer};
+use mesh_dns::containers::hosts_file::HostsLines;
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
-use mesh_sys::socket::loopback::listen_in;
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver;
+use mesh_sys::socket::loopback::listen_in;
 use tokio::sync::watch;
 
 use super::hosts_file::put;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use mesh_dns::container::{ContainerNaming, Services};
+use mesh_dns::containers::naming::{ContainerNaming, Services};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
 use mesh_proto::api::Runtime;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mesh_dns::firewall::{
+use mesh_dns::server::firewall::{
     DnsAccess, FirewallCheck, MAX_ACCESSES, Obstacle, failed, obstructed, text, wanted,
 };
 use mesh_sys::firewall::Changed;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mesh_dns::docker::DockerContainer;
+use mesh_dns::containers::docker::DockerContainer;
 use mesh_dns::host_names::{AttachedNow, ChangeTarget, HostNames, attached_target};
 use mesh_dns::update::NameUpdate;
 use mesh_engine::error::EngineError;

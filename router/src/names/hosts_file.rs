@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mesh_dns::hosts_file::{HostsLines, MAX_HOSTS};
+use mesh_dns::containers::hosts_file::{HostsLines, MAX_HOSTS};
 use mesh_sys::error::SysError;
 use mesh_sys::inplace::rewrite;
 

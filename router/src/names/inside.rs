@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mesh_dns::namespaces::{NamespaceCheck, ServedNamespaces};
+use mesh_dns::containers::namespaces::{NamespaceCheck, ServedNamespaces};
 use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
 use mesh_options::DNS_PORT;
 use mesh_proto::limits::MAX_DNS_NAMESPACES;

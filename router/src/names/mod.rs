@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mesh_dns::host_names::NameChangeError;
-use mesh_dns::resolv_conf::client_configuration;
+use mesh_dns::server::resolv_conf::client_configuration;
 use mesh_dns::update::KnownNames;
 use mesh_engine::error::EngineError;
 use mesh_options::DnsSettings;

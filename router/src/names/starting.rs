@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use mesh_dns::starting::StartingContainers;
+use mesh_dns::containers::starting::StartingContainers;
 use mesh_engine::container::EngineContainer;
 
 use super::hosts_file::put;

@@ -45,11 +45,9 @@ impl ControlSide {
         mesh_sys::bridge::check_usable(&settings.bridge)?;
         let clock = Clock::start();
         let forwarder = Arc::new(Forwarder::with_limits(settings.groups, &mut OsEntropy));
-        let plan = settings
-            .ipalloc
-            .settle(manner.is_by_hand(), |range| {
-                ipam::colliding(range, &settings.bridge)
-            })?;
+        let plan = settings.ipalloc.settle(manner.is_by_hand(), |range| {
+            ipam::colliding(range, &settings.bridge)
+        })?;
         let control = build_control(settings, manner, secret, &opened, &forwarder, clock)?;
         let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
         let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;

@@ -320,6 +320,8 @@ fn view(
 /// Starts the thread that writes state files.
 fn write_state(store: &Arc<Store>, warnings: &Warnings) -> anyhow::Result<StateWriter> {
     let disk = store.clone();
-    StateWriter::start(warnings.clone(), move |change: &StateChange| disk.apply(change))
-        .context("cannot start a thread")
+    StateWriter::start(warnings.clone(), move |change: &StateChange| {
+        disk.apply(change)
+    })
+    .context("cannot start a thread")
 }

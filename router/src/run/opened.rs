@@ -36,7 +36,10 @@ pub(super) struct StartResources {
 }
 
 impl StartResources {
-    pub(super) async fn open(settings: &RouterSettings, warnings: &Warnings) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        settings: &RouterSettings,
+        warnings: &Warnings,
+    ) -> anyhow::Result<Self> {
         let given = settings.peers.iter().chain(&settings.configured);
         targets::check(given, settings.port)?;
         let api = api::bind(&settings.socket).await?;

@@ -1,8 +1,8 @@
 //! Peers that a starting router dials: stored targets, and targets given now.
 
+use crate::process::start::StartMode;
 use mesh_options::RouterSettings;
 use mesh_state::content::GivenPeers;
-use crate::process::start::StartMode;
 
 /// Targets of this start, and the given peers to store.
 pub(super) struct Settled {

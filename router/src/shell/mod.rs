@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_host::table::Announced;
-use mesh_state::changes::StateChange;
 use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
+use mesh_state::changes::StateChange;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 

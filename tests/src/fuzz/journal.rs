@@ -1,9 +1,9 @@
 //! The journal file of allocated addresses.
 
+use mesh_allocator::journal::file::{entries, file};
 use mesh_proto::ids::PeerId;
 use mesh_proto::ipam::{Ipam, IpamConfig, IpamOutput, RequestId, Slicing};
 use mesh_proto::time::Instant;
-use mesh_allocator::journal::file::{entries, file};
 
 fn config() -> IpamConfig {
     let range = "10.32.0.0/24".parse().expect("a range");

@@ -1,6 +1,6 @@
 //! Containers that Docker started, or could not start, while the router was away.
 
-use mesh_host::driver_options;
+use mesh_host::docker::driver_options;
 
 use crate::container::EngineContainer;
 

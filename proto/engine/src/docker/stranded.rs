@@ -8,7 +8,7 @@ use super::container::has_process;
 use super::networks::has_our_driver;
 use crate::container::{EngineContainer, NetworkConnection};
 use crate::network::{OwnNetwork, may_be_ours};
-use mesh_host::driver_options;
+use mesh_host::docker::driver_options;
 
 /// Target of a container's network connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_proto::ids::Mac;
 use serde_json::{Value, json};
 

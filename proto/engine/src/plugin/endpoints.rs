@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_host::interface::{ContainerInterface, parse_tag};
 use mesh_proto::limits::MAX_ATTACHED;
 use serde_json::Value;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use mesh_host::driver_options::{self, OptionValue};
-use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::driver_options::{self, OptionValue};
+use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_proto::ids::Mac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

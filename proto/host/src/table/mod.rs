@@ -11,7 +11,7 @@ use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
 use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{DockerEndpoint, DockerEndpointTable};
+use crate::docker::endpoint::{DockerEndpoint, DockerEndpointTable};
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
 use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};

@@ -3,7 +3,7 @@ use std::path::Path;
 use mesh_proto::ids::Mac;
 
 use super::*;
-use crate::endpoint::{ContainerRef, DeferredAddress, EndpointOptions};
+use crate::docker::endpoint::{ContainerRef, DeferredAddress, EndpointOptions};
 use crate::exposure::HostExposure;
 use crate::member::Tenant;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mesh_engine::error::EngineError;
-use mesh_host::driver_options;
-use mesh_host::lease_owner::lease_owner;
+use mesh_host::docker::driver_options;
+use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::ProcessIdentity;
 use mesh_host::table::AddressBinding;
 use mesh_proto::api::Runtime;

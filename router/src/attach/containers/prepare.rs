@@ -5,12 +5,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
 use mesh_host::arguments::{parse_addresses, patience, texts};
-use mesh_host::driver_options;
-use mesh_host::endpoint::EndpointOptions;
+use mesh_host::docker::driver_options;
+use mesh_host::docker::endpoint::EndpointOptions;
+use mesh_host::docker::network_plan;
 use mesh_host::interface::is_first_ipv4;
-use mesh_host::lease_owner::lease_owner;
+use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
-use mesh_host::network_plan;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
 use super::{Members, Tenants};

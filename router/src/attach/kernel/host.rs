@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use mesh_host::deferral::AddressSetting;
+use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 use mesh_sys::attach::{self, AttachError, Endpoint, Plug};

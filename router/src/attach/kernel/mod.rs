@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use ipnet::IpNet;
-use mesh_host::deferral::AddressSetting;
+use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
 

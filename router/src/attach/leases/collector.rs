@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_engine::container::EngineContainer;
-use mesh_host::driver_options;
-use mesh_host::endpoint::ContainerRef;
-use mesh_host::lease_gc::{DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners};
-use mesh_host::lease_owner::{HOST, id, is_of_docker, lease_owner};
+use mesh_host::docker::driver_options;
+use mesh_host::docker::endpoint::ContainerRef;
+use mesh_host::leases::lease_gc::{
+    DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners,
+};
+use mesh_host::leases::lease_owner::{HOST, id, is_of_docker, lease_owner};
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
 
-use super::{LeaseSource, LeaseRequest};
+use super::{LeaseRequest, LeaseSource};
 use crate::attach::kernel::KernelHandle;
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;

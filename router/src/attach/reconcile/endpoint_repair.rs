@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mesh_host::endpoint::{ContainerRef, DockerEndpoint, HalfMade};
+use mesh_host::docker::endpoint::{ContainerRef, DockerEndpoint, HalfMade};
 use mesh_host::reconcile::{EndpointAction, EndpointFacts, endpoint_action};
 
 use crate::attach::docker::DockerEndpoints;

@@ -1,5 +1,5 @@
 //! Makes the kernel agree with the table: what someone deleted comes back, what has ended goes. What is to be done is
-//! decided in [`mesh_host::reconcile`], [`mesh_host::orphan`] and [`mesh_host::lease_gc`].
+//! decided in [`mesh_host::reconcile`], [`mesh_host::orphan`] and [`mesh_host::leases::lease_gc`].
 
 mod bridge_repair;
 mod endpoint_repair;

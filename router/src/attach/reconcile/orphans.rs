@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mesh_host::driver_options;
-use mesh_host::endpoint::{DeferredAddress, EndpointOptions};
-use mesh_host::lease_owner::lease_owner;
+use mesh_host::docker::driver_options;
+use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember};
 use mesh_host::orphan::{self, OrphanVerdict};
 use mesh_host::table::AttachmentTable;

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use ipnet::Ipv4Net;
 use mesh_allocator::call::{ContainerLease, NotGiven};
-use mesh_host::container_names::ContainerNames;
-use mesh_host::driver_options;
+use mesh_host::docker::driver_options;
+use mesh_host::leases::container_names::ContainerNames;
 use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::mpsc;
 

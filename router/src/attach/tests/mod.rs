@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mesh_engine::network::NetworkEndpoint;
-use mesh_host::endpoint::DeferredAddress;
+use mesh_host::docker::endpoint::DeferredAddress;
 
 use super::fake::FakeKernel;
 use super::*;

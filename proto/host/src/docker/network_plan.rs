@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::endpoint::DeferredAddress;
+use crate::docker::endpoint::DeferredAddress;
 
 /// One connection of a container that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
 
-use crate::endpoint::{DeferredAddress, EndpointOptions};
+use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
 
 const ADDRESS: &str = "mesh.address";
 const MULTICAST: &str = "mesh.multicast";

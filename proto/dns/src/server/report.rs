@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mesh_proto::api::{ControlReport, DnsEntry};
 use mesh_proto::names::ZoneEntry;
 
-use crate::counters::DnsCounts;
+use crate::server::counters::DnsCounts;
 use crate::update::KnownNames;
 
 /// Returns one row per name, container and address, in order.

@@ -4,7 +4,7 @@ use ipnet::Ipv4Net;
 use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::MAX_CONTAINER_ID;
 
-use crate::endpoint::SHORT_ID;
+use crate::docker::endpoint::SHORT_ID;
 
 /// Characters of the id of an engine's container.
 const FULL_ID: usize = 64;
@@ -33,7 +33,7 @@ pub fn is_of_docker(owner: &str) -> bool {
 }
 
 /// Returns the name that operators know: the one that it was given, or the beginning of its engine's id. See
-/// [`ContainerNames`](crate::container_names::ContainerNames) for the name that it has now.
+/// [`ContainerNames`](crate::leases::container_names::ContainerNames) for the name that it has now.
 pub fn display_name(owner: &str) -> String {
     if owner == HOST {
         return EXPOSE.to_owned();

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use mesh_engine::container::EngineContainer;
-use mesh_host::driver_options::promise;
+use mesh_host::docker::driver_options::promise;
 
-use crate::hosts_file::{HostsLines, path_of};
+use crate::containers::hosts_file::{HostsLines, path_of};
 
 /// Most connections that are recorded. Other containers get their file changed right after the start.
 const MAX_EXPECTED: usize = 4_096;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
 
-use crate::lease_owner;
+use crate::leases::lease_owner;
 
 /// Names by the ids in lease owners. Cheap to clone; attachments keep it, all that shows a lease owner reads it.
 #[derive(Clone, Debug, Default)]

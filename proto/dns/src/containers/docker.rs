@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::hosts_file::HostsLines;
+use crate::containers::hosts_file::HostsLines;
 
 /// Port of DNS, as containers use it.
 const PORT: u16 = 53;
