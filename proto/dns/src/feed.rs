@@ -19,7 +19,7 @@ pub struct UpdateFeed {
 }
 
 /// State of a router for the server, once an update is sent.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SentState {
     origin: PeerId,
     /// Version and reachability; `None` if the server forgets the router.

@@ -510,7 +510,7 @@ mod tests {
         let rows = [web()];
         let id = rows[0].container.clone();
         let effects = look(&mut names, &rows);
-        assert_eq!(effects.inspect, [id.clone()]);
+        assert_eq!(effects.inspect, std::slice::from_ref(&id));
         assert!(effects.docker.is_empty(), "nothing is known of it");
         assert_eq!(shown(&names.take_announcement().unwrap()), ["web"]);
         assert_eq!(names.take_announcement(), None);

@@ -154,7 +154,10 @@ mod tests {
             addresses_of(&names, db),
             ["10.2.1.2".parse::<IpAddr>().unwrap()]
         );
-        assert_eq!(names_of(&names, [10, 2, 1, 2].into()), [db.clone()]);
+        assert_eq!(
+            names_of(&names, [10, 2, 1, 2].into()),
+            std::slice::from_ref(db)
+        );
         NameUpdate::Reachable(origin, false)
             .apply(&mut names)
             .unwrap();

@@ -65,6 +65,6 @@ mod tests {
         );
         assert_eq!(found(&[silent.clone(), none]), Ok(silent));
         let refused = EngineError::NotRunning("web".into());
-        assert_eq!(found(&[refused.clone()]), Err(refused));
+        assert_eq!(found(std::slice::from_ref(&refused)), Err(refused));
     }
 }

@@ -207,7 +207,7 @@ impl Node {
             self.armed = None;
         }
         let occupant = self.occupant.as_ref();
-        if !occupant.is_some_and(|o| o.next_deadline() <= now) {
+        if occupant.is_none_or(|o| o.next_deadline() > now) {
             return self.arm(around);
         }
         self.fired = match self.fired {

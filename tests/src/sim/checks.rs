@@ -14,6 +14,7 @@ use super::invariants::{Check, Violation, bounds, names};
 use super::layout::{components, diameter};
 use super::network::{HostId, VirtualNetwork};
 use super::plan::MeshParameters;
+use super::router::SimRouter;
 use super::sybils::SYBILS;
 
 const PATH_MTU: &str = "S4 path MTU";
@@ -99,7 +100,7 @@ impl Inspector<'_> {
         others.retain(|h| ![of, copy].contains(h));
         for component in self.components_of(&others) {
             for host in &component {
-                let reachable = self.hosts.router(*host).map(|r| r.reachable());
+                let reachable = self.hosts.router(*host).map(SimRouter::reachable);
                 let reachable: BTreeSet<HostId> = reachable
                     .iter()
                     .flatten()
@@ -181,7 +182,11 @@ impl Inspector<'_> {
                 let others = component.iter().filter(|h| *h != me);
                 let there = others.flat_map(|h| &self.hosts[*h].stations);
                 let truth: BTreeSet<IpAddr> = there.map(|c| c.ip.into()).collect();
-                let held = self.hosts.router(*me).map(|r| r.held()).unwrap_or_default();
+                let held = self
+                    .hosts
+                    .router(*me)
+                    .map(SimRouter::held)
+                    .unwrap_or_default();
                 if held != truth {
                     let wrong: Vec<_> = held.symmetric_difference(&truth).collect();
                     let detail = format!("router {me} is wrong about {wrong:?}");

@@ -211,7 +211,7 @@ impl SimHost {
             self.armed = None;
         }
         let occupant = self.occupant.as_ref();
-        if !occupant.is_some_and(|o| o.next_deadline() <= now) {
+        if occupant.is_none_or(|o| o.next_deadline() > now) {
             self.arm(runtime);
             return Ok(false);
         }

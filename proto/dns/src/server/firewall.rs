@@ -142,7 +142,7 @@ mod tests {
         );
         assert_eq!(
             check.set(some.clone(), vec![problem.clone()]),
-            [problem.clone()]
+            std::slice::from_ref(&problem)
         );
         assert!(check.set(some, vec![problem.clone()]).is_empty());
         assert_eq!(check.problems(), [problem]);
