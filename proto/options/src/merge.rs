@@ -15,9 +15,7 @@ impl Options {
     /// [`OptionsError::File`] with the line.
     pub fn from_toml(text: &str) -> Result<Self, OptionsError> {
         toml::from_str(text).map_err(|error| OptionsError::File {
-            line: error.span().map_or(1, |span| {
-                text[..span.start.min(text.len())].lines().count().max(1)
-            }),
+            line: error.span().map_or(1, |span| line_at(text, span.start)),
             message: error.message().trim().replace('\n', " "),
         })
     }
@@ -84,6 +82,12 @@ fn word(name: &str, value: &Value) -> String {
         Value::String(text) => format!("--{name}={text}"),
         other => format!("--{name}={other}"),
     }
+}
+
+/// Returns the line, from 1, in which a byte of the text stands.
+fn line_at(text: &str, at: usize) -> usize {
+    let before = text.bytes().take(at);
+    before.filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -201,6 +205,7 @@ mod tests {
     fn mistakes_in_the_file_have_a_line() {
         for (text, line, message) in [
             ("prot = 7000\n", 1, "unknown field `prot`"),
+            ("\n# é\nprot = 7000\n", 3, "unknown field `prot`"),
             ("\nport = 'x'\n", 2, "u16"),
             ("cipher = 'rot13'", 1, "aes-256-gcm"),
             ("trusted-subnets = ['10.0.0.0']", 1, ""),
