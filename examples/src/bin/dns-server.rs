@@ -1,7 +1,9 @@
 //! The router's DNS server alone, with names from the command line: for trying out clients, and for measurements.
 //!
-//!     cargo run --release -p mesh-examples --bin dns-server -- 127.0.0.1:5300 web=10.32.0.1 web=10.32.0.2
-//!     dig -p 5300 @127.0.0.1 web.mesh.local
+//! ```text
+//! cargo run --release -p mesh-examples --bin dns-server -- 127.0.0.1:5300 web=10.32.0.1 web=10.32.0.2
+//! dig -p 5300 @127.0.0.1 web.mesh.local
+//! ```
 //!
 //! `many=N` creates the names `n1` to `nN`. Further words without `=` are upstream servers for other names; a `/path`
 //! is a `resolv.conf` to read them from. The server ends when its standard input is closed.

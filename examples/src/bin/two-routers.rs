@@ -3,7 +3,9 @@
 //! Each router is a [`Control`] (control plane) and a [`Forwarder`] (data plane). Control says what it wants done
 //! ([`Output`]); its caller does that and reports the result. Here the "network" hands bytes over at once.
 //!
-//!     cargo run -p mesh-examples --bin two-routers
+//! ```text
+//! cargo run -p mesh-examples --bin two-routers
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -282,7 +282,7 @@ impl Naming {
         }
     }
 
-    /// Returns the DNS configuration for a prepared container, by its key in [`Attachments::inside`].
+    /// Returns the DNS configuration for a prepared container, by the id of its preparation.
     pub async fn client_of(&self, key: &str) -> DnsClient {
         let mut client = self.client();
         if let Some(inside) = &self.inside {
@@ -376,7 +376,7 @@ impl Naming {
     /// Handles `mesh dns-remove`.
     ///
     /// # Errors
-    /// [`NamesError::NotThere`], the request is invalid, or the result cannot be stored; nothing is changed.
+    /// [`NameChangeError::NotThere`], the request is invalid, or the result cannot be stored; nothing is changed.
     pub async fn remove(&self, change: DnsChange) -> Result<(), NamesError> {
         self.ask(|done| NamesRequest::Remove(change, done)).await?
     }

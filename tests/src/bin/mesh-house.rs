@@ -1,7 +1,9 @@
 //! `mesh-house`: metrics of the source code, next to their goals.
 //!
-//!     mesh-house                      # the table
-//!     mesh-house --list cycles        # places to improve
+//! ```text
+//! mesh-house                      # the table
+//! mesh-house --list cycles        # places to improve
+//! ```
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! `mesh-many`: many real routers on one machine, each on its own host made of namespaces.
 //!
-//!     mesh-many [ROUTERS]
+//! ```text
+//! mesh-many [ROUTERS]
+//! ```
 //!
 //! Starts all at once, waits until they agree and each has few links, measures their idle cost, kills a tenth of them
 //! at once, then restarts all at once. Prints each figure, with its goal if there is one; exit status 1 if a goal is

@@ -1,6 +1,8 @@
 //! `mesh-scale`: a large mesh of real routers in the simulator, measured against its goals.
 //!
-//!     mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]
+//! ```text
+//! mesh-scale --routers 1000 --seed 1 [--scenario table|all|NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]
+//! ```
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -1,9 +1,11 @@
 //! `mesh-sim`: replays one seed of the simulator, or runs a range of seeds.
 //!
-//!     mesh-sim --seed 7 --verbose
-//!     mesh-sim --from 1 --to 1000 [--scenario Partition]
-//!     mesh-sim --replace 1000         # replaces 1,000 routers of one mesh, one after another
-//!     mesh-sim --planted all          # or the name of a fault: searches a seed that detects it
+//! ```text
+//! mesh-sim --seed 7 --verbose
+//! mesh-sim --from 1 --to 1000 [--scenario Partition]
+//! mesh-sim --replace 1000         # replaces 1,000 routers of one mesh, one after another
+//! mesh-sim --planted all          # or the name of a fault: searches a seed that detects it
+//! ```
 
 use std::io::Write as _;
 use std::process::ExitCode;

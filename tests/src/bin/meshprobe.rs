@@ -1,12 +1,14 @@
 //! Traffic generator for tests. It runs in the network namespace of a container.
 //!
-//!     meshprobe receive ADDRESS:PORT               reads one TCP connection; prints its length and SHA-256
-//!     meshprobe send ADDRESS:PORT BYTES MBIT       sends pseudo-random bytes over TCP; MBIT 0: no rate limit
-//!     meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until killed
-//!     meshprobe cast ADDRESS TARGET LABEL COUNT    sends datagrams to a broadcast or multicast address
-//!     meshprobe storm ADDRESS TARGET MILLISECONDS  sends broadcast datagrams at full speed; prints their number
-//!     meshprobe knock TARGET MILLISECONDS SOURCE…  opens TCP connections from these addresses at full speed, each with
-//!                                                  a hello and then silence; prints their number
+//! ```text
+//! meshprobe receive ADDRESS:PORT               reads one TCP connection; prints its length and SHA-256
+//! meshprobe send ADDRESS:PORT BYTES MBIT       sends pseudo-random bytes over TCP; MBIT 0: no rate limit
+//! meshprobe listen ADDRESS PORT [GROUP]        prints each datagram that arrives, until killed
+//! meshprobe cast ADDRESS TARGET LABEL COUNT    sends datagrams to a broadcast or multicast address
+//! meshprobe storm ADDRESS TARGET MILLISECONDS  sends broadcast datagrams at full speed; prints their number
+//! meshprobe knock TARGET MILLISECONDS SOURCE…  opens TCP connections from these addresses at full speed, each with
+//!                                              a hello and then silence; prints their number
+//! ```
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};

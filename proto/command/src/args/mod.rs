@@ -185,6 +185,10 @@ pub struct ConnectArgs {
     #[arg(long)]
     pub replace: bool,
     /// Host names or addresses, with a port if it is not 6783: host2, 192.0.2.7:6783, [2001:db8::7]:6783
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "a text for --help, with an address in brackets"
+    )]
     #[arg(required_unless_present = "replace", value_name = "PEER")]
     pub peers: Vec<String>,
 }

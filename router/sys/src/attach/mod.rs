@@ -38,7 +38,7 @@ pub struct Plug<'a> {
     pub address: IpNet,
     /// True to route IPv4 multicast (224.0.0.0/4) to this interface.
     pub multicast_route: bool,
-    /// Caller's name for it in [`super::list`] and [`super::unplug`]; at most 200 bytes.
+    /// Caller's name for it in [`list`] and [`unplug`]; at most 200 bytes.
     pub alias: &'a str,
     /// True to disable checksum and segmentation offloads, as a pcap port needs.
     pub offloads_off: bool,
