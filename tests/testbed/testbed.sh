@@ -48,6 +48,13 @@ processes_in() {
     find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\\[$inode\\]" 2>/dev/null | cut -d/ -f3 || true
 }
 
+# Kills a process if it is in a network namespace now.
+kill_in() {
+    local inode
+    inode=$(stat -Lc %i "/run/netns/$1" 2>/dev/null) || return 0
+    [ "$(readlink "/proc/$2/ns/net" 2>/dev/null)" != "net:[$inode]" ] || kill -KILL "$2" 2>/dev/null || true
+}
+
 # Prints the pid of a host's first process; fails if the host is down or the pid has been reused.
 pid_of() {
     local pid inode
@@ -178,14 +185,17 @@ first_process() {
     while :; do sleep infinity & wait || true; done
 }
 
+# Ends all processes of a host. With the first process of its PID namespace the kernel ends all others in it; to kill each
+# of a list would now and then hit a process of another testbed that got the pid of one that had just ended.
 power_off() {
-    local host=$1 space pid i
+    local host=$1 space pid left i
     space=$(netns "$host")
+    if pid=$(pid_of "$host"); then kill -KILL "$pid" 2>/dev/null || true; fi
     for ((i = 0; i < 200; i++)); do
-        pid=$(processes_in "$space")
-        [ -n "$pid" ] || break
-        # shellcheck disable=SC2086  # one word per process
-        kill -KILL $pid 2>/dev/null || true
+        left=$(processes_in "$space")
+        [ -n "$left" ] || break
+        # After a second: what entered the host's network from outside.
+        [ "$i" -lt 20 ] || for pid in $left; do kill_in "$space" "$pid"; done
         sleep 0.05
     done
     rm -f "$dir/hosts/$host/init.pid"
