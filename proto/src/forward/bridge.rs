@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::{Counter, Counters, Underlay, lock};
+use super::{Counter, Counters, DropReason, Snapshot, Underlay, lock};
 use crate::arp_proxy::ArpProxy;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
+use crate::frame::ethernet::EthernetView;
 use crate::ids::Mac;
 use crate::limits::MAX_FLAPS;
 use crate::time::Instant;
@@ -41,6 +42,25 @@ impl BridgeTables {
 
     pub(super) fn underlay(&self) -> &Underlay {
         &self.underlay
+    }
+
+    /// Checks what holds for frames of either direction: a source of one station, a destination that bridges forward,
+    /// and no underlay traffic of this mesh.
+    pub(super) fn check(
+        &self,
+        snapshot: &Snapshot,
+        frame: &EthernetView<'_>,
+    ) -> Result<(), DropReason> {
+        if frame.source().is_group() {
+            return Err(DropReason::GroupSource);
+        }
+        if frame.is_link_local() {
+            return Err(DropReason::LinkLocal);
+        }
+        if self.underlay.carries(snapshot, frame) {
+            return Err(DropReason::Underlay);
+        }
+        Ok(())
     }
 
     /// Removes expired entries.

@@ -121,15 +121,7 @@ fn check<'f>(
     if frame.bytes.len() > longest(snapshot, frame) {
         return Err(DropReason::TooBig);
     }
-    if view.source().is_group() {
-        return Err(DropReason::GroupSource);
-    }
-    if view.is_link_local() {
-        return Err(DropReason::LinkLocal);
-    }
-    if tables.underlay().carries(snapshot, &view) {
-        return Err(DropReason::Underlay);
-    }
+    tables.check(snapshot, &view)?;
     Ok(view)
 }
 

@@ -41,16 +41,8 @@ fn check<'f>(
     if frame.len() > MAX_FRAME {
         return Err(DropReason::TooBig);
     }
-    if view.source().is_group() {
-        return Err(DropReason::GroupSource);
-    }
-    if view.is_link_local() {
-        return Err(DropReason::LinkLocal);
-    }
-    // The router by which the frame entered did not know that underlay address yet.
-    if tables.underlay().carries(snapshot, &view) {
-        return Err(DropReason::Underlay);
-    }
+    // Underlay traffic too: the router by which the frame entered may not have known that address yet.
+    tables.check(snapshot, &view)?;
     if frame.len() > snapshot.max_frame() {
         return Err(DropReason::OverMtu);
     }
