@@ -10,9 +10,9 @@
 //! | `run` | `run`: containers of Docker and podman, and commands without an engine |
 //! | `containers` | `attach`, `detach`, `start`, `restart`, `expose`, `ps`, `dns-…`: what exists already |
 //! | `view` | `status`, `report`, `topology`, `version` |
-//! | (here) | `connect`, `forget`, `keygen`, `ipam` |
+//! | (here) | `connect`, `forget`, `keygen`, `prime`, `rmpeer`, `completions` |
 //!
-//! [`client`] speaks to the router, [`engine`] to docker and podman, [`output`] to the user.
+//! [`client`] speaks to the router, [`waiting`] where a request may take long, [`engine`] to docker and podman, [`output`] to the user.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ mod router;
 mod run;
 mod service;
 mod view;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -8,13 +8,14 @@
 //!              control plane                                data plane
 //!  ┌───────────────────────────────────────┐   ┌───────────────────────────────────────┐
 //!  │ control   links, gossip, paths, routes│──>│ forward    egress, ingress, relaying  │
-//!  │ ipam      allocation of addresses     │   │ arp_proxy  proxy ARP and ND           │
+//!  │ ipam      allocation of addresses     │   │ arp_proxy  directs ARP and ND         │
 //!  │ names     names, and DNS answers      │   │ fdb        MAC table                  │
+//!  │ feed      from control to ipam        │   │ fastpath   consent to plain VXLAN     │
 //!  └───────────────────────────────────────┘   └───────────────────────────────────────┘
 //!    topology  records, database, routes         session   keys between two routers
 //!    link      one TCP connection                fragment, pmtu, offload, frame
 //!  ─────────────────────────────────────────────────────────────────────────────────────
-//!    wire  noise  crypto  ids  limits  rate  checksum  time  entropy  address  api
+//!    wire  noise  crypto  ids  limits  rate  room  source  latency  checksum  time  entropy  address  api
 //! ```
 //!
 //! Arrows and floors point one way: a module uses those below it. `docs/ARCHITECTURE.md` follows a frame, a record

@@ -28,7 +28,7 @@ pub enum ControlCommand {
         done: oneshot::Sender<(Vec<Forgot>, Stored)>,
     },
     /// Announces a record for a topic, in place of the previous one.
-    Say(Topic, Vec<u8>),
+    Announce(Topic, Vec<u8>),
     /// Handles a keepalive that arrived by VXLAN.
     Beat(Beat),
     /// Stops the control plane in good order.

@@ -11,8 +11,9 @@
 //!
 //! Two planes. The control plane is one single-threaded tokio runtime: [`shell`] moves bytes for
 //! `mesh_proto::control`, [`api`] answers the `mesh` command, [`driver`] answers Docker. The data plane consists of
-//! plain threads ([`lanes`]). They share the snapshot, the MAC table and the sessions' counters, nothing else. [`run`]
-//! puts the parts together; all system calls are in `mesh_sys`.
+//! plain threads ([`lanes`]). They share the snapshot, the tables of the forwarder (MACs, announced addresses, duplicate
+//! windows, waiting frames, counters) and the counters of the sessions, nothing else. [`run`] puts the parts together;
+//! all system calls are in `mesh_sys`.
 
 #![forbid(unsafe_code)]
 

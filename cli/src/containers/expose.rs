@@ -5,15 +5,15 @@ use mesh_command::request;
 use mesh_proto::api::{Done, Exposed, Hidden};
 
 use crate::client::ApiClient;
-use crate::ipam;
 use crate::output;
 use crate::output::VerbResult;
+use crate::waiting;
 
 /// Gives the host addresses and prints them; other changes are reported on standard error.
 pub(crate) fn expose(client: &ApiClient, args: &ExposeArgs) -> VerbResult {
     let request = request::expose(args, std::process::id())?;
     let exposed: Exposed =
-        ipam::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
+        waiting::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
     if args.json {
         output::print_json(&exposed)?;
         return Ok(0);

@@ -3,8 +3,8 @@
 use mesh_proto::api::{AbandonRequest, ContainerAddresses, Done, PrepareRequest, Prepared};
 
 use crate::client::ApiClient;
-use crate::ipam;
 use crate::output;
+use crate::waiting;
 
 /// Interfaces and addresses that the router prepared for a container to come; undone on drop unless
 /// [`keep`](Self::keep) was called.
@@ -24,7 +24,7 @@ impl<'a> Preparation<'a> {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             client,
-            prepared: ipam::post_waiting(client, "/prepare", request, request.timeout)?,
+            prepared: waiting::post_waiting(client, "/prepare", request, request.timeout)?,
             json,
             kept: false,
         })

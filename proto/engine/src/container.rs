@@ -49,7 +49,7 @@ pub struct EngineContainer {
     pub leave_hosts: bool,
 }
 
-/// NetworkConnection of a container to a Docker network; the container need not run.
+/// Connection of a container to a Docker network; the container need not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkConnection {
     /// Name of the network.

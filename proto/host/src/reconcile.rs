@@ -100,9 +100,9 @@ pub enum MemberAction {
     /// Plug what is missing into the namespace of this process.
     Plug(ProcessIdentity),
     /// Free its addresses, and take the carrier from its interfaces.
-    Detach,
+    Suspend,
     /// Take those of its addresses that are free, and give the carrier back.
-    Reattach,
+    Restore,
     /// Free its addresses, and remove its interfaces.
     Stop,
     /// Remove it from the table.
@@ -125,9 +125,9 @@ pub fn namespace_actions(
         actions.push(MemberAction::Fill);
     }
     match tenant {
-        TenantState::Running if member.detached => actions.push(MemberAction::Reattach),
+        TenantState::Running if member.detached => actions.push(MemberAction::Restore),
         TenantState::Stopped if is_missing || !member.detached => {
-            actions.push(MemberAction::Detach);
+            actions.push(MemberAction::Suspend);
         }
         _ => {}
     }
@@ -265,18 +265,18 @@ mod tests {
 
     #[test]
     fn a_namespace_is_filled_before_its_carrier_changes() {
-        use MemberAction::{Detach, Fill, Reattach, Remove};
+        use MemberAction::{Fill, Remove, Restore, Suspend};
         use TenantState::{Gone, Running, Stopped};
         for (detached, tenant, is_missing, expected) in [
             (false, Gone, true, vec![Remove]),
             (false, Running, false, vec![]),
             (false, Running, true, vec![Fill]),
-            (true, Running, true, vec![Fill, Reattach]),
-            (true, Running, false, vec![Reattach]),
-            (false, Stopped, false, vec![Detach]),
+            (true, Running, true, vec![Fill, Restore]),
+            (true, Running, false, vec![Restore]),
+            (false, Stopped, false, vec![Suspend]),
             (true, Stopped, false, vec![]),
             // A reboot took the interfaces; those that are plugged have a carrier.
-            (true, Stopped, true, vec![Fill, Detach]),
+            (true, Stopped, true, vec![Fill, Suspend]),
         ] {
             let actions = namespace_actions(&pod(detached), tenant, is_missing);
             assert_eq!(actions, expected, "{detached} {tenant:?} {is_missing}");

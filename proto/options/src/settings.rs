@@ -63,9 +63,9 @@ pub struct RouterSettings {
     pub multicast_route: bool,
     /// True if peers learnt by gossip are dialled.
     pub discovery: bool,
-    /// RouterSettings of address allocation.
+    /// Settings of address allocation.
     pub ipalloc: Ipalloc,
-    /// RouterSettings of name resolution.
+    /// Settings of name resolution.
     pub dns: DnsSettings,
     /// Log filter.
     pub log_level: String,

@@ -9,6 +9,8 @@
 //! | `POST /prepare` | [`PrepareRequest`] | [`Prepared`] |
 //! | `POST /abandon` | [`AbandonRequest`] | [`Done`] |
 //! | `POST /adopt` | [`AdoptRequest`] | [`Done`] |
+//! | `POST /arrived` | [`ArrivedRequest`] | [`Done`]: the container has its addresses |
+//! | `POST /mend` | – | [`Done`]: the networks that Docker's containers need exist |
 //! | `POST /attach` | [`AttachRequest`] | [`ContainerAddresses`] |
 //! | `POST /detach` | [`DetachRequest`] | [`ContainerAddresses`] |
 //! | `GET /ps` | – | [`Vec<AttachedContainer>`] |

@@ -1,4 +1,4 @@
-//! AnswerContent of a DNS answer, before it is encoded.
+//! Content of a DNS answer, before it is encoded.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use super::subject::address_label;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::limits::MAX_DNS_RECORDS;
 
-/// AnswerSettings of the DNS answers.
+/// Settings of the DNS answers.
 #[derive(Clone, Debug)]
 pub struct AnswerSettings {
     /// Domain of the mesh.
@@ -21,7 +21,7 @@ pub struct AnswerSettings {
     pub ranges: Vec<IpNet>,
 }
 
-/// AnswerContent of an answer.
+/// Code, addresses and names of an answer.
 #[derive(Debug)]
 pub(super) struct AnswerContent {
     pub(super) code: Rcode,

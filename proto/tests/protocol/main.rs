@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
+mod counters;
 mod document;
 mod limits;
 mod link;

@@ -28,7 +28,7 @@ const MAX_REPLY: usize = 4_096;
 /// Upstream server.
 #[derive(Clone, Debug)]
 pub(super) enum UpstreamServer {
-    /// UpstreamServer that the host uses, too.
+    /// Server that the host uses, too.
     Host(SocketAddr),
     /// Resolver in the network namespace of a container.
     Embedded(EmbeddedResolver),

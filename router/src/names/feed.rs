@@ -26,14 +26,14 @@ impl NamesFeed {
     }
 
     /// Marks a router whose record was updated, if the topic is names.
-    pub fn said(&mut self, key: RecordKey) {
+    pub fn note_record(&mut self, key: RecordKey) {
         if self.server.is_some() {
             self.updates.note_record(key);
         }
     }
 
     /// Marks routers whose reachability changed.
-    pub fn reach(&mut self, control: &Control) {
+    pub fn note_reach(&mut self, control: &Control) {
         if self.server.is_some() {
             self.updates.note_reach(control);
         }
@@ -53,7 +53,7 @@ impl NamesFeed {
     }
 
     /// Sends updates until the channel is full.
-    pub fn tell(&mut self, control: &Control) {
+    pub fn send_updates(&mut self, control: &Control) {
         let Some(server) = &self.server else {
             return;
         };

@@ -195,7 +195,7 @@ impl NamesTask {
             let _ = server.send(DnsCommand::Update(update)).await;
         }
         if let Some(body) = news.statement {
-            let command = ControlCommand::Say(Topic::NAMES, body);
+            let command = ControlCommand::Announce(Topic::NAMES, body);
             // Fails if the control plane has ended.
             let _ = self.commands.send(command).await;
         }

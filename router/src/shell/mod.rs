@@ -88,7 +88,7 @@ impl Shell {
             for waiting in self.unstored.drain(..) {
                 self.state.confirm(waiting);
             }
-            self.names.tell(&self.control);
+            self.names.send_updates(&self.control);
             let sleep = tokio::time::sleep_until(self.clock.to_tokio(self.next_deadline()));
             // Polled in random order, so that no source starves another; due timers do not depend on it.
             tokio::select! {
@@ -184,8 +184,8 @@ impl Shell {
                     let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                     held.set(holder);
                 }
-                Output::Announcement(key) => self.names.said(key),
-                Output::Reach => self.names.reach(&self.control),
+                Output::Announcement(key) => self.names.note_record(key),
+                Output::Reach => self.names.note_reach(&self.control),
                 // The topic's own module has handled it.
                 Output::Unicast { .. } => {}
                 Output::Fast(peers) => {
@@ -234,7 +234,7 @@ impl Shell {
                 let became = self.control.forget(&targets);
                 let _ = done.send((became, self.stored()));
             }
-            ControlCommand::Say(topic, body) => {
+            ControlCommand::Announce(topic, body) => {
                 if let Err(error) = self.control.announce(topic, body, now) {
                     tracing::error!("{topic} cannot be announced: {error}");
                 }

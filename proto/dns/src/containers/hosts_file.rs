@@ -13,7 +13,7 @@ pub const MAX_HOSTS: u64 = 256 * 1024;
 /// End of our lines.
 const MARK: &str = "\t# mesh";
 
-/// HostsLines to put into a file.
+/// Lines to put into a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostsLines {
     /// Own names of the container: the host name and its first label.

@@ -1,4 +1,4 @@
-//! DnsCounters of the DNS server.
+//! Counters of the DNS server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -44,7 +44,7 @@ pub(crate) enum GossipEffect {
     Note(Note),
 }
 
-/// GossipCounters of gossip, for the report.
+/// Counters of gossip, for the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GossipCounters {
     /// Records that were new.

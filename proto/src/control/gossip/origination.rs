@@ -82,7 +82,7 @@ impl LocalRecords {
         let encoded = body.encode();
         let version = Version { epoch, seq: 1 };
         let introduction = SignedRecord::sign(Topic::IDENTITY, version, &encoded, &identity)?;
-        let statement = LocalRecord {
+        let local = LocalRecord {
             body: encoded,
             signed: Some(introduction.clone()),
             seq: 1,
@@ -93,7 +93,7 @@ impl LocalRecords {
             body,
             introduction,
             epoch,
-            topics: BTreeMap::from([(Topic::IDENTITY, statement)]),
+            topics: BTreeMap::from([(Topic::IDENTITY, local)]),
             raised: false,
             gone: BTreeMap::new(),
         })
@@ -101,8 +101,8 @@ impl LocalRecords {
 
     /// Takes over a record that was published in this run already.
     pub(crate) fn resume(&mut self, published: SignedRecord) {
-        let statement = self.topics.entry(published.topic()).or_default();
-        *statement = LocalRecord {
+        let local = self.topics.entry(published.topic()).or_default();
+        *local = LocalRecord {
             body: published.body().to_vec(),
             seq: published.version().seq,
             signed: Some(published),

@@ -60,7 +60,7 @@ impl Gossip {
             };
             let push = self.push(link.peer, &ring, link.queue.len() > BUSY_LINK);
             if let Some(link) = self.links.get_mut(conn) {
-                link.queue.sort(push, now);
+                link.queue.decide_push(push, now);
             }
         }
         due

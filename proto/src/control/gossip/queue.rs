@@ -102,8 +102,8 @@ impl PeerQueue {
         }
     }
 
-    /// Decides for the updates that are due how each is pushed.
-    pub(crate) fn sort(&mut self, push: impl Fn(&RecordKey) -> Push, now: Instant) {
+    /// Decides how each update that is due is pushed.
+    pub(crate) fn decide_push(&mut self, push: impl Fn(&RecordKey) -> Push, now: Instant) {
         if self.push_at.is_none_or(|at| now < at) {
             return;
         }
@@ -201,7 +201,7 @@ mod tests {
             k if k == key(4) => Push::Skip,
             _ => Push::Lazy,
         };
-        queue.sort(push, now);
+        queue.decide_push(push, now);
         assert_eq!(queue.eager, BTreeSet::from([key(1)]));
         assert_eq!(queue.lazy, BTreeSet::from([key(2), key(3)]));
         assert_eq!(queue.len(), 3);
@@ -234,7 +234,7 @@ mod tests {
         let now = Instant::ZERO;
         let mut queue = updates(&[1], now);
         queue.advertise(key(1), now);
-        queue.sort(|_| Push::Eager, now);
+        queue.decide_push(|_| Push::Eager, now);
         assert_eq!((queue.eager.len(), queue.lazy.len()), (1, 0));
     }
 
@@ -243,10 +243,10 @@ mod tests {
         let now = Instant::ZERO;
         let later = now + LAZY_PUSH_DELAY;
         let mut queue = updates(&[1, 2], later);
-        queue.sort(|_| Push::Eager, now);
+        queue.decide_push(|_| Push::Eager, now);
         assert!(queue.eager.is_empty());
         queue.forget(|k| *k == key(1));
-        queue.sort(|_| Push::Eager, later);
+        queue.decide_push(|_| Push::Eager, later);
         assert_eq!(queue.eager, BTreeSet::from([key(2)]));
     }
 }

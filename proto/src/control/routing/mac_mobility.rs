@@ -25,7 +25,7 @@ struct LastSeen {
     owner: PeerId,
     moves: u32,
     at: Instant,
-    /// MacMobility since `first`.
+    /// Moves since `first`.
     count: u32,
     first: Instant,
 }

@@ -232,7 +232,7 @@ impl Routing {
 
     /// Computes routes; `relinked` are the routers whose links may have changed since they were computed.
     pub(crate) fn compute(&self, lsdb: &Lsdb, relinked: &BTreeSet<PeerId>) -> Routes {
-        self.routes.follow(lsdb, relinked)
+        self.routes.updated(lsdb, relinked)
     }
 
     /// Holds the next computation of routes back.

@@ -52,7 +52,7 @@ impl Graph {
 
     /// Returns the same graph as [`Graph::of`], computed from this one; only the routers in `changed` may have
     /// changed their links since.
-    pub(super) fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
+    pub(super) fn updated(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
         let is_other = |peer: &PeerId| self.index(peer).is_some() != lsdb.knows(peer);
         // If numbers change, or many rows, a full computation costs no more.
         if 8 * changed.len() > self.peers.len() || changed.iter().any(is_other) {

@@ -53,8 +53,8 @@ impl Routes {
 
     /// Returns the same routes as [`Routes::compute`], from the previous ones; only the routers in `changed` may have
     /// been added, removed, or have changed their links since.
-    pub fn follow(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
-        Self::in_graph(self.graph.follow(lsdb, changed).into(), self.me)
+    pub fn updated(&self, lsdb: &Lsdb, changed: &BTreeSet<PeerId>) -> Self {
+        Self::in_graph(self.graph.updated(lsdb, changed).into(), self.me)
     }
 
     /// Returns the routes of a router that knows no router, not even itself.

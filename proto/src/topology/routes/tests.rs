@@ -222,7 +222,7 @@ proptest! {
             say(&mut lsdb, who, &peers, 2 + u64::try_from(seq).unwrap());
             let full = Routes::compute(&lsdb, id(0));
             let changed = lsdb.take_relinked();
-            routes = routes.follow(&lsdb, &changed);
+            routes = routes.updated(&lsdb, &changed);
             prop_assert!(routes.has_links_of(&full));
             prop_assert!(routes.known().eq(full.known()));
             for peer in (0..12).map(id) {
@@ -300,7 +300,7 @@ fn routes_take_milliseconds() {
         let routes = timed("from nothing", &|| Routes::compute(&lsdb, all[0]));
         assert_eq!(routes.reachable().count(), routers);
         let changed = BTreeSet::from([all[500]]);
-        let followed = timed("after a change", &|| routes.follow(&lsdb, &changed));
+        let followed = timed("after a change", &|| routes.updated(&lsdb, &changed));
         assert!(followed.has_links_of(&routes));
     }
 }

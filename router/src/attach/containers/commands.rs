@@ -98,7 +98,7 @@ impl ContainerCommands {
             .table
             .read(|table| table.members.detached_of(&subject.owner));
         for key in detached {
-            self.members.reattach(&key).await?;
+            self.members.restore(&key).await?;
         }
         let done = self.reserve(&subject, addresses, request)?;
         for address in done.lost.iter().flatten() {

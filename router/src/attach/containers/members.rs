@@ -177,7 +177,7 @@ impl Members {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) async fn detach(&self, key: &str) -> Result<(), AttachmentError> {
+    pub(crate) async fn suspend(&self, key: &str) -> Result<(), AttachmentError> {
         self.table.record(|table| table.members.set_detached(key));
         self.set_resting(key, true).await
     }
@@ -186,7 +186,7 @@ impl Members {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) async fn reattach(&self, key: &str) -> Result<(), AttachmentError> {
+    pub(crate) async fn restore(&self, key: &str) -> Result<(), AttachmentError> {
         let elsewhere = |ip| self.source.elsewhere(ip);
         let lost = self.table.record(|table| table.reattach(key, &elsewhere));
         for port in lost {

@@ -104,7 +104,7 @@ impl Tenants {
                     self.members.remove(&key).await?;
                     is_gone = true;
                 }
-                TenantState::Stopped if !member.detached => self.members.detach(&key).await?,
+                TenantState::Stopped if !member.detached => self.members.suspend(&key).await?,
                 TenantState::Stopped | TenantState::Running => {}
             }
         }

@@ -77,8 +77,8 @@ impl MemberRepair {
                 let target = NetnsRef::Pid(process.pid);
                 self.members.plug_all(key, target).await
             }
-            MemberAction::Detach => self.members.detach(key).await,
-            MemberAction::Reattach => self.members.reattach(key).await,
+            MemberAction::Suspend => self.members.suspend(key).await,
+            MemberAction::Restore => self.members.restore(key).await,
             MemberAction::Stop => self.members.stop(key, member).await,
             MemberAction::Forget => {
                 self.members.forget_container(key);

@@ -48,10 +48,10 @@ async fn a_member_is_plugged_rests_and_is_taken_out() {
     let announced = s.base.table.published().announced();
     assert_eq!(announced.borrow().len(), 1);
 
-    members.detach("p").await.unwrap();
+    members.suspend("p").await.unwrap();
     assert_eq!(s.kernel.world().resting.len(), 1);
     assert!(announced.borrow().is_empty());
-    members.reattach("p").await.unwrap();
+    members.restore("p").await.unwrap();
     assert!(s.kernel.world().resting.is_empty());
     s.kernel.fail("unplug", 0);
     members.remove("p").await.unwrap_err();
