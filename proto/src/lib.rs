@@ -8,15 +8,18 @@
 //!              control plane                                data plane
 //!  ┌───────────────────────────────────────┐   ┌───────────────────────────────────────┐
 //!  │ control   links, gossip, paths, routes│──>│ forward    egress, ingress, relaying  │
-//!  │ ipam      allocation of addresses     │   │ arp_proxy  directs ARP and ND         │
-//!  │ names     names, and DNS answers      │   │ fdb        MAC table                  │
-//!  │ feed      from control to ipam        │   │ fastpath   consent to plain VXLAN     │
+//!  │           snapshots for the lanes     │   │ arp_proxy  directs ARP and ND         │
+//!  │                                       │   │ fdb        MAC table                  │
+//!  │                                       │   │ fastpath   consent to plain VXLAN     │
 //!  └───────────────────────────────────────┘   └───────────────────────────────────────┘
 //!    topology  records, database, routes         session   keys between two routers
 //!    link      one TCP connection                fragment, pmtu, offload, frame
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!    wire  noise  crypto  ids  limits  rate  room  source  latency  checksum  time  entropy  address  api
 //! ```
+//!
+//! Allocation of addresses and names of containers are crates of their own above this one, `mesh-ipam` and
+//! `mesh-names`: a change in them does not rebuild the control plane.
 //!
 //! Arrows and floors point one way: a module uses those below it. `docs/ARCHITECTURE.md` follows a frame, a record
 //! and a request through them, `docs/PROTOCOL.md` has the bytes, and [`limits`] every bound.
@@ -31,16 +34,13 @@ pub mod crypto;
 pub mod entropy;
 pub mod fastpath;
 pub mod fdb;
-pub mod feed;
 pub mod forward;
 pub mod fragment;
 pub mod frame;
 pub mod ids;
-pub mod ipam;
 pub mod latency;
 pub mod limits;
 pub mod link;
-pub mod names;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;

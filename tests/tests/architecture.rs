@@ -27,14 +27,22 @@ const IMPURE: [&str; 14] = [
     "tokio",
 ];
 /// Dependencies that are allowed between our own crates.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("mesh-proto", &[]),
-    ("mesh-allocator", &["mesh-host", "mesh-proto"]),
-    ("mesh-command", &["mesh-options", "mesh-proto"]),
-    ("mesh-dns", &["mesh-engine", "mesh-host", "mesh-proto"]),
+    ("mesh-allocator", &["mesh-host", "mesh-ipam", "mesh-proto"]),
+    (
+        "mesh-command",
+        &["mesh-names", "mesh-options", "mesh-proto"],
+    ),
+    (
+        "mesh-dns",
+        &["mesh-engine", "mesh-host", "mesh-names", "mesh-proto"],
+    ),
     ("mesh-engine", &["mesh-host", "mesh-proto"]),
-    ("mesh-host", &["mesh-proto"]),
-    ("mesh-options", &["mesh-proto"]),
+    ("mesh-host", &["mesh-names", "mesh-proto"]),
+    ("mesh-ipam", &["mesh-proto"]),
+    ("mesh-names", &["mesh-proto"]),
+    ("mesh-options", &["mesh-ipam", "mesh-names", "mesh-proto"]),
     ("mesh-state", &["mesh-proto"]),
     ("mesh-view", &["mesh-proto"]),
     ("mesh-sys", &["mesh-proto"]),
@@ -45,6 +53,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "mesh-dns",
             "mesh-engine",
             "mesh-host",
+            "mesh-ipam",
+            "mesh-names",
             "mesh-options",
             "mesh-proto",
             "mesh-state",
@@ -59,6 +69,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "mesh-tests",
         &[
             "mesh-allocator",
+            "mesh-ipam",
+            "mesh-names",
             "mesh-options",
             "mesh-proto",
             "mesh-sys",
@@ -72,17 +84,25 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     (
         "mesh-examples",
-        &["mesh-proto", "mesh-sys", "mesh-router", "mesh-cli"],
+        &[
+            "mesh-names",
+            "mesh-proto",
+            "mesh-sys",
+            "mesh-router",
+            "mesh-cli",
+        ],
     ),
 ];
 /// Sources of the pure crates.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "proto/src",
     "proto/allocator/src",
     "proto/command/src",
     "proto/dns/src",
     "proto/engine/src",
     "proto/host/src",
+    "proto/ipam/src",
+    "proto/names/src",
     "proto/options/src",
     "proto/state/src",
     "proto/view/src",
@@ -244,6 +264,8 @@ fn proto_reaches_nothing_that_does_io() {
         "mesh-dns",
         "mesh-engine",
         "mesh-host",
+        "mesh-ipam",
+        "mesh-names",
         "mesh-state",
         "mesh-view",
     ];

@@ -13,10 +13,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mesh_proto::ids::PeerId;
-use mesh_proto::names::{
+use mesh_names::{
     AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, ServiceProtocol,
 };
+use mesh_proto::ids::PeerId;
 use mesh_router::clock::Clock;
 use mesh_router::dns::{Dns, DnsConfig, UpstreamSource};
 

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use mesh_ipam::AddressRequest;
 use mesh_proto::api::ipam::Left;
-use mesh_proto::ipam::AddressRequest;
 
 /// Number of a call that is answered later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

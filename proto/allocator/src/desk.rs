@@ -7,10 +7,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use mesh_host::leases::container_names::ContainerNames;
+use mesh_ipam::feed;
+use mesh_ipam::{AddressPool, AddressRefusal, AddressRequest, Ipam, IpamOutput, RequestId};
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::feed;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{AddressPool, AddressRefusal, AddressRequest, Ipam, IpamOutput, RequestId};
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;

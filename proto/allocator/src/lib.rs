@@ -1,4 +1,4 @@
-//! Addresses for the containers of one host, around the state machine [`mesh_proto::ipam`].
+//! Addresses for the containers of one host, around the state machine [`mesh_ipam`].
 //!
 //! | module | subject |
 //! |---|---|

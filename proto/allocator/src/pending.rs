@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use mesh_ipam::RequestId;
 use mesh_proto::api::ipam::Left;
-use mesh_proto::ipam::RequestId;
 use mesh_proto::time::Instant;
 
 use crate::call::CallId;

@@ -1,8 +1,8 @@
 //! The reports about addresses that operators see.
 
+use mesh_ipam::AddressRequest;
 use mesh_proto::api::ipam::{IpamAllocation, IpamOwner, IpamRemoteLease, IpamReport, IpamWaiting};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::AddressRequest;
 use mesh_proto::time::Instant;
 
 use crate::desk::AddressDesk;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use core::time::Duration;
 use mesh_host::leases::container_names::ContainerNames;
+use mesh_ipam::{AddressPool, AddressRequest, Ipam, IpamConfig, Slicing};
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
@@ -12,7 +13,6 @@ use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
-use mesh_proto::ipam::{AddressPool, AddressRequest, Ipam, IpamConfig, Slicing};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 

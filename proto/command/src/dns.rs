@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use mesh_names::{Domain, MeshName};
 use mesh_proto::api::{DnsChange, DnsClient};
-use mesh_proto::names::{Domain, MeshName};
 
 use crate::CommandError;
 use crate::args::{DnsChangeArgs, RuntimeArg};

@@ -11,10 +11,10 @@ use mesh_engine::container::is_part_of_id;
 use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
-use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
-use mesh_proto::names::{
+use mesh_names::{
     AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
 };
+use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
 
 use crate::containers::docker::DockerContainer;
 use crate::containers::hosts_file::{HostsLines, path_of};

@@ -8,7 +8,7 @@
 //! | [`server`] | clients that are answered, upstream servers for other names, firewall rules, what operators see |
 //!
 //! Nothing here waits, reads a clock or opens a socket: inputs and the time are arguments, effects are return values. The
-//! answers themselves are in [`mesh_proto::names`].
+//! answers themselves are in [`mesh_names`].
 
 #![forbid(unsafe_code)]
 

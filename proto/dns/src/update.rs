@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use mesh_names::{MeshName, NameEntry, Names, StatementError, ZoneEntry};
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::names::{MeshName, NameEntry, Names, StatementError, ZoneEntry};
 
 /// An update of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn names_of(names: &Names, ip: IpAddr) -> Vec<MeshName> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_proto::names::{Container, Domain, LocalNames};
+    use mesh_names::{Container, Domain, LocalNames};
     use mesh_proto::time::Instant;
 
     use super::*;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mesh_names::MeshName;
 use mesh_proto::api::ExposedAddress;
 use mesh_proto::ids::Mac;
-use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
 /// A name of the host, and the addresses it leads to.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use mesh_proto::names::Domain;
+use mesh_names::Domain;
 
 use crate::error::{SettingsError, refuse};
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use mesh_proto::ipam::{AddressPool, Slicing};
+use mesh_ipam::{AddressPool, Slicing};
 use mesh_proto::limits::IPAM_DEAD_AFTER;
 
 use crate::error::{SettingsError, refuse};

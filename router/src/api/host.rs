@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use mesh_names::MeshName;
 use mesh_proto::api::{BridgeRequest, Done, ExposeRequest, Exposed, Hidden, HideRequest};
-use mesh_proto::names::MeshName;
 
 use super::{Api, ApiResult, refused};
 

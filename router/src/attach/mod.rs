@@ -51,13 +51,13 @@ use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::member::ResolverSite;
 use mesh_host::table::{Announced, AttachmentTable};
+use mesh_names::MeshName;
 use mesh_proto::api::{
     AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer,
     ContainerAddresses, DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport,
     PrepareRequest, Prepared, Runtime,
 };
 use mesh_proto::ids::Mac;
-use mesh_proto::names::MeshName;
 use tokio::sync::watch;
 
 use crate::engine::Engines;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use mesh_dns::update::{KnownNames, NameUpdate, addresses_of, known, names_of};
-use mesh_proto::names::MeshName;
+use mesh_names::MeshName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerState;

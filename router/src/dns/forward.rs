@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use mesh_dns::server::counters::count;
 use mesh_dns::server::forwarding::{Attempts, JudgedReply, write_reply};
+use mesh_names::{Forwarded, Judgement, QueryTransport};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS};
-use mesh_proto::names::{Forwarded, Judgement, QueryTransport};
 use mesh_sys::resolver::{tcp_to, udp_to};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;

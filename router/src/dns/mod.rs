@@ -1,4 +1,4 @@
-//! The DNS server: sockets around [`mesh_proto::names::answer`], and a forwarder for names outside the mesh.
+//! The DNS server: sockets around [`mesh_names::answer`], and a forwarder for names outside the mesh.
 //!
 //! It has its own thread, so that a container that sends many queries does not delay the control plane. The thread owns
 //! the view of all names and receives updates ([`DnsCommand`]).
@@ -20,11 +20,11 @@ use std::thread::JoinHandle;
 use mesh_dns::server::counters::{DnsCounters, DnsCounts};
 use mesh_dns::server::forwarding::Attempts;
 use mesh_dns::server::permits::Permits;
+use mesh_names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
 use mesh_proto::limits::{
     MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE,
 };
-use mesh_proto::names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
 use mesh_sys::netns::NetnsId;
 use tokio::sync::mpsc;
 

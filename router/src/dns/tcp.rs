@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_dns::server::counters::count;
+use mesh_names::{QueryOutcome, QueryTransport};
 use mesh_proto::limits::{DNS_IDLE, MAX_DNS_QUERY};
-use mesh_proto::names::{QueryOutcome, QueryTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mesh_dns::server::counters::count;
 use mesh_dns::server::permits::Permit;
+use mesh_names::{Forwarded, QueryOutcome, QueryTransport};
 use mesh_proto::limits::MAX_DNS_QUERY;
-use mesh_proto::names::{Forwarded, QueryOutcome, QueryTransport};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 

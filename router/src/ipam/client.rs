@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease, NotGiven};
 use mesh_host::leases::container_names::ContainerNames;
+use mesh_ipam::{AddressPool, AddressRequest};
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
-use mesh_proto::ipam::{AddressPool, AddressRequest};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the control thread.

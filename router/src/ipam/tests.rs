@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use mesh_allocator::call::Acquire;
+use mesh_ipam::AddressRequest;
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::Config as ControlConfig;
 use mesh_proto::crypto::aead::Suites;
@@ -15,7 +16,6 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
-use mesh_proto::ipam::AddressRequest;
 use mesh_proto::topology::record::Ed25519;
 
 use super::*;

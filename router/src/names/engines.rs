@@ -6,8 +6,8 @@ use std::time::Duration;
 use mesh_dns::containers::naming::{ContainerNaming, Services};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
+use mesh_names::Domain;
 use mesh_proto::api::Runtime;
-use mesh_proto::names::Domain;
 use tokio::sync::mpsc;
 
 use crate::engine::Engine;

@@ -32,10 +32,10 @@ use mesh_dns::host_names::NameChangeError;
 use mesh_dns::server::resolv_conf::client_configuration;
 use mesh_dns::update::KnownNames;
 use mesh_engine::error::EngineError;
+use mesh_names::{AnswerSettings, MeshName, NameError, Names};
 use mesh_options::DnsSettings;
 use mesh_proto::api::{DnsChange, DnsClient, Runtime};
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{AnswerSettings, MeshName, NameError, Names};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::Attachments;

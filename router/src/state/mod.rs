@@ -18,8 +18,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use mesh_names::ManualNames;
 use mesh_proto::control::{Forgotten, StoredNeighbour};
-use mesh_proto::names::ManualNames;
 use mesh_state::content::{GivenPeers, parse_pins, pins_text, to_json};
 use mesh_state::files::{ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, PINS, TARGETS};
 use mesh_sys::process::{LockFile, is_trusted};

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::ipam::{
+use mesh_ipam::{
     AddressRequest, Denial, ForeignClaim, Ipam, IpamConfig, IpamMessage, IpamOutput, IpamStatement,
     Pin, RequestId, SliceRun, Slicing,
 };
+use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::time::Instant;
 
 use super::input::Input;

@@ -1,8 +1,8 @@
 //! The journal file of allocated addresses.
 
 use mesh_allocator::journal::file::{entries, file};
+use mesh_ipam::{Ipam, IpamConfig, IpamOutput, RequestId, Slicing};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Ipam, IpamConfig, IpamOutput, RequestId, Slicing};
 use mesh_proto::time::Instant;
 
 fn config() -> IpamConfig {

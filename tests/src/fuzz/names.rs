@@ -3,14 +3,14 @@
 use core::net::SocketAddr;
 use std::sync::LazyLock;
 
-use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
-use mesh_proto::names::{
+use mesh_names::{
     AnswerSettings, Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port,
     QueryOutcome, QueryTransport, ServiceProtocol, answer, decode, options, search_domains,
     upstreams,
 };
+use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
 
 use super::fixture::{START, id};
 

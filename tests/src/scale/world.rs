@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_names::{Container, MeshName};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::{Container, MeshName};
 use mesh_proto::time::Instant;
 
 use super::at_rest;

@@ -4,9 +4,9 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use mesh_ipam::feed;
+use mesh_ipam::{AddressRequest, Ipam, IpamConfig, IpamOutput, IpamStatement, RequestId};
 use mesh_proto::control::{Control, Output as ControlOutput};
-use mesh_proto::feed;
-use mesh_proto::ipam::{AddressRequest, Ipam, IpamConfig, IpamOutput, IpamStatement, RequestId};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 

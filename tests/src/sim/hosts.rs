@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 
+use mesh_ipam::Ipam;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::Ipam;
 
 use super::host::{SimHost, address};
 use super::network::HostId;

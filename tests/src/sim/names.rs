@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use mesh_names::{Container, LocalNames, Names};
 use mesh_proto::control::{Control, Output};
 use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::names::{Container, LocalNames, Names};
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 

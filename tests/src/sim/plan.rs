@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_ipam::Slicing;
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::ipam::Slicing;
 
 use super::fault::{InjectedFault, VICTIM};
 use super::host::SimHost;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use mesh_proto::ipam::Slicing;
+use mesh_ipam::Slicing;
 use mesh_proto::limits::{SESSION_SILENCE, SESSION_UPKEEP, SETTLE};
 use mesh_proto::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_engine::container::{EngineContainer, is_part_of_id};
-use mesh_proto::names::{Domain, MeshName, NameError, Port, ServiceProtocol};
+use mesh_names::{Domain, MeshName, NameError, Port, ServiceProtocol};
 
 /// Names of services, by port and transport like `80/tcp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

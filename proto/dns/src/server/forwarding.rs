@@ -1,7 +1,7 @@
 //! The order in which upstream servers are asked, and the reply that counts.
 
+use mesh_names::{Forwarded, Judgement};
 use mesh_proto::limits::MAX_DNS_TRIES;
-use mesh_proto::names::{Forwarded, Judgement};
 
 /// Reply of a server, with the verdict on it.
 pub type JudgedReply = (Judgement, Vec<u8>);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mesh_names::ZoneEntry;
 use mesh_proto::api::{ControlReport, DnsEntry};
-use mesh_proto::names::ZoneEntry;
 
 use crate::server::counters::DnsCounts;
 use crate::update::KnownNames;

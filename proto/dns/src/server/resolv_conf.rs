@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use mesh_names::{Domain, options, search_domains, upstreams};
 use mesh_proto::api::DnsClient;
 use mesh_proto::limits::RESOLV_CONF_INTERVAL;
-use mesh_proto::names::{Domain, options, search_domains, upstreams};
 use mesh_proto::time::Instant;
 
 /// Port of DNS, as containers use it.

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mesh_names::MeshName;
 use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
-use mesh_proto::names::MeshName;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::endpoint::{DockerEndpoint, DockerEndpointTable};

@@ -9,9 +9,9 @@ use ipnet::IpNet;
 use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
 use mesh_host::exposure::ExposureTable;
 use mesh_host::leases::lease_owner::HOST;
+use mesh_names::MeshName;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::{ExposeRequest, Exposed, ExposedAddress, Hidden, HideRequest, HostReport};
-use mesh_proto::names::MeshName;
 use tokio::sync::Notify;
 
 use crate::attach::AttachmentError;

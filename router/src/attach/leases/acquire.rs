@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease};
 use mesh_host::table::AttachRefusal;
+use mesh_ipam::{AddressPool, AddressRequest};
 use mesh_proto::address::AddressArg;
-use mesh_proto::ipam::{AddressPool, AddressRequest};
 
 use crate::attach::AttachmentError;
 use crate::attach::operations::Operations;

@@ -1,7 +1,7 @@
 //! The host's own addresses.
 
+use mesh_names::MeshName;
 use mesh_proto::api::{EXPOSE, ExposeRequest, HideRequest};
-use mesh_proto::names::MeshName;
 
 use super::leases::{held, pool};
 use super::*;

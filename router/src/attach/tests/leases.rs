@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use mesh_allocator::call::{ContainerLease, NotGiven};
 use mesh_host::docker::driver_options;
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_proto::ipam::{AddressPool, AddressRequest};
+use mesh_ipam::{AddressPool, AddressRequest};
 use tokio::sync::mpsc;
 
 use super::*;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use mesh_ipam::{Ipam, Slicing};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{Ipam, Slicing};
 
 use super::{Check, Violation};
 use crate::sim::network::HostId;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use mesh_names::Names;
 use mesh_proto::ids::PeerId;
-use mesh_proto::names::Names;
 
 use super::{Check, Violation};
 use crate::sim::network::HostId;

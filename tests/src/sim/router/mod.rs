@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_ipam::{IpamConfig, Slicing};
+use mesh_names::Container;
 use mesh_proto::control::{Config, Control, RemoteAddresses};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::ConnId;
-use mesh_proto::ipam::{IpamConfig, Slicing};
 use mesh_proto::limits;
-use mesh_proto::names::Container;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::RecordError;

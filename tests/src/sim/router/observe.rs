@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mesh_ipam::Ipam;
 use mesh_proto::forward::Path;
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::Ipam;
 use mesh_proto::limits;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::SignedRecord;

@@ -7,9 +7,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use mesh_ipam::{AddressRequest, Slicing};
+use mesh_names::{Container, MeshName};
 use mesh_proto::ids::PeerId;
-use mesh_proto::ipam::{AddressRequest, Slicing};
-use mesh_proto::names::{Container, MeshName};
 
 use super::event::SimEvent;
 use super::hosts::Hosts;

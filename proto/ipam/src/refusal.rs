@@ -1,0 +1,161 @@
+//! Reasons for which there is no address, or not yet; in words for operators.
+
+use core::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use mesh_proto::ids::PeerId;
+use mesh_proto::time::Instant;
+
+/// Makes a router's name for people, one that commands take.
+pub type Namer<'a> = &'a dyn Fn(&PeerId) -> String;
+
+/// The reason there is no address. The text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressRefusal {
+    /// The subnet or address is not in the range.
+    OutsideRange(Ipv4Net, Ipv4Net),
+    /// The subnet has fewer than two addresses for hosts.
+    TooSmall(Ipv4Net),
+    /// It is no address for a host.
+    NotAHost(Ipv4Addr),
+    /// The id of the container has more than [`mesh_proto::limits::MAX_CONTAINER_ID`] bytes.
+    LongId,
+    /// There are more than [`mesh_proto::limits::MAX_LOCAL_LEASES`] addresses or [`mesh_proto::limits::MAX_IPAM_REQUESTS`] requests.
+    Limit,
+    /// This router is leaving.
+    Leaving,
+    /// A container of this router has it.
+    InUse(Ipv4Addr, String),
+    /// A container of another router has it.
+    InUseOn(Ipv4Addr, String, PeerId),
+    /// A container of another router has it; only that router knows which.
+    InUseBy(Ipv4Addr, PeerId),
+    /// Every address of the subnet is taken.
+    Exhausted(Ipv4Net),
+    /// The owner of its slice cannot be reached.
+    OwnerUnreachable(Ipv4Addr, PeerId),
+    /// Its slice is claimed by two routers.
+    Contested(Ipv4Addr, PeerId),
+    /// The time given is over.
+    Timeout(Wait),
+    /// The request was cancelled, or its container was released.
+    Cancelled,
+}
+
+/// The thing that a request waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The smallest router of a mesh without a map is to take the range.
+    Bootstrap(PeerId),
+    /// The routers that the operator named; after this moment the request goes on alone.
+    Others(Instant),
+    /// The answer of an owner.
+    Owner(PeerId),
+    /// The agreement of all reachable routers to what this one takes over.
+    Agreement,
+    /// The concession of another router that claims the slice too.
+    Contest(PeerId),
+    /// Nobody reachable has space; so many owners cannot be reached, of which this is one.
+    Space(usize, Option<PeerId>),
+}
+
+impl AddressRefusal {
+    /// Returns whether a container has the address that was requested.
+    pub fn is_in_use(&self) -> bool {
+        matches!(
+            self,
+            Self::InUse(..) | Self::InUseOn(..) | Self::InUseBy(..)
+        )
+    }
+
+    /// Returns one line, with what to do; routers as `name` calls them.
+    pub fn text(&self, name: Namer<'_>) -> String {
+        match self {
+            Self::OutsideRange(net, range) => format!(
+                "{net} is not in the range of addresses, {range}; take a subnet of it, or launch with another --ipalloc-range"
+            ),
+            Self::TooSmall(net) => {
+                format!("{net} is too small a subnet to allocate from; the smallest is a /30")
+            }
+            Self::NotAHost(addr) => {
+                format!("{addr} is the network's own address or its last one; pick another")
+            }
+            Self::LongId => "the container's id is too long".to_owned(),
+            Self::Limit => {
+                "this router holds as many addresses, or has as many requests, as it can; remove some containers"
+                    .to_owned()
+            }
+            Self::Leaving => {
+                "this router is handing its space over; it allocates nothing any more".to_owned()
+            }
+            Self::InUse(addr, container) => {
+                format!("{addr} is already used by container {container} on this host")
+            }
+            Self::InUseOn(addr, container, peer) => format!(
+                "{addr} is already used by container {container} on {}",
+                name(peer)
+            ),
+            Self::InUseBy(addr, peer) => {
+                format!("{addr} is already used by a container on {}", name(peer))
+            }
+            Self::Exhausted(net) => format!(
+                "no address of {net} is free on any router; take another subnet (net:…), or remove containers that hold some"
+            ),
+            Self::OwnerUnreachable(addr, peer) => {
+                let peer = name(peer);
+                format!(
+                    "{addr} is in the space of {peer}, which cannot be reached; if it is gone for good: mesh rmpeer {peer}"
+                )
+            }
+            Self::Contested(addr, peer) => {
+                let peer = name(peer);
+                format!(
+                    "{addr} is in space that {peer} claims too; wait until both are connected, or if that one is gone for good: mesh rmpeer {peer}"
+                )
+            }
+            Self::Timeout(why) => format!("no address in time: {}", why.text(name)),
+            Self::Cancelled => "the request was cancelled".to_owned(),
+        }
+    }
+}
+
+impl Wait {
+    /// Returns the thing that is waited for, in words that stand alone; routers as `name` calls them.
+    pub fn text(&self, name: Namer<'_>) -> String {
+        match self {
+            Self::Bootstrap(peer) => {
+                format!("{} is to take the range of addresses", name(peer))
+            }
+            Self::Others(_) => "none of the routers named at launch answers yet".to_owned(),
+            Self::Owner(peer) => {
+                format!("{}, which has free space, does not answer", name(peer))
+            }
+            Self::Agreement => "other routers have to agree to a take-over".to_owned(),
+            Self::Contest(peer) => {
+                let peer = name(peer);
+                format!("{peer} claims the space too; if it is gone for good: mesh rmpeer {peer}")
+            }
+            Self::Space(n, Some(peer)) => format!(
+                "no reachable router has free space, {n} cannot be reached; if they are gone for good: mesh rmpeer {}",
+                name(peer)
+            ),
+            Self::Space(_, None) => "no router has free space".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for AddressRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&PeerId::to_string))
+    }
+}
+
+impl core::error::Error for AddressRefusal {}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&PeerId::to_string))
+    }
+}
