@@ -90,6 +90,17 @@ in_host() {
 
 # ---- underlay ------------------------------------------------------------------------------------------------------
 
+# One neighbour table serves all namespaces of the kernel. With its usual 1,024 entries the larger tests fill it, and then
+# every packet to a new neighbour fails. Only raised, and only where the first namespace lets it be.
+raise_neighbour_limits() {
+    local limit file
+    for limit in gc_thresh3=16384 gc_thresh2=8192 gc_thresh1=4096; do
+        for file in /proc/sys/net/ipv[46]/neigh/default/"${limit%=*}"; do
+            [ ! -w "$file" ] || [ "$(cat "$file")" -ge "${limit#*=}" ] || echo "${limit#*=}" >"$file" || true
+        done
+    done
+}
+
 switch_up() {
     ip netns add "$switch"
     ip -n "$switch" link set lo up
@@ -275,6 +286,7 @@ start() {
     make_room
     [ -z "$only" ] || touch "$dir/$only"
     write_names "$count"
+    raise_neighbour_limits
     switch_up
     [ "$engine" = no ] || make_image
     for ((i = 1; i <= count; i++)); do power_on "host$i"; done

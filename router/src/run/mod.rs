@@ -165,6 +165,19 @@ fn ready(settings: &RouterSettings, name: PeerName) {
     }
 }
 
+/// Raises the limits of the kernel's neighbour tables: one table serves all containers of the host, and when it is full,
+/// none of them can send to an address that it has not sent to before.
+fn make_room_for_neighbours() {
+    match mesh_sys::interface::sysctl::raise_neighbour_limits() {
+        Ok(true) => tracing::info!("the limits of the kernel's neighbour tables are raised"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(
+            "{error}; with many containers on this host, set it from outside (`sysctl -w`), or packets to new addresses \
+             fail with \"No buffer space available\""
+        ),
+    }
+}
+
 /// The opened port: its halves, and its description for reports.
 struct OpenedPort {
     halves: port::Halves,
@@ -195,6 +208,7 @@ fn build_host(
         reason: chosen.reason.clone(),
     };
     kernel.ensure_bridge(&Default::default())?;
+    make_room_for_neighbours();
     let halves = port::open(chosen, kernel.bridge.clone())?;
     Ok((kernel, OpenedPort { halves, view }))
 }
