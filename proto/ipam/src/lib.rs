@@ -34,7 +34,7 @@
 //! | `requester` | requests of this router's containers |
 //! | `grants` | requests of other routers |
 //! | `claim_round` | the agreement of all others to what this router takes over |
-//! | `removal`, `departure` | routers that are gone; the handover before this one goes |
+//! | `leaving` | routers that are gone; the handover before this one goes |
 //! | `publisher` | this router's own statement |
 //! | `report` | all that operators see |
 //! | [`feed`] | the way of statements and messages from the control plane |
@@ -42,16 +42,15 @@
 #![forbid(unsafe_code)]
 
 mod claim_round;
-mod departure;
 mod durable;
 mod effect;
 pub mod feed;
 mod grants;
+mod leaving;
 mod output;
 mod publisher;
 mod refusal;
 mod registry;
-mod removal;
 mod report;
 mod requester;
 mod slices;
@@ -64,9 +63,9 @@ use ipnet::Ipv4Net;
 
 pub use durable::JournalError;
 pub use effect::RequestId;
+pub use leaving::removal::{Removal, RemoveError};
 pub use output::IpamOutput;
 pub use refusal::{AddressRefusal, Namer, Wait};
-pub use removal::{Removal, RemoveError};
 pub use report::{Allocation, Space, SpaceOwner};
 pub use requester::WaitingRequest;
 pub use slices::{RangeError, SliceRun, Slicing};
@@ -75,15 +74,15 @@ pub use wire::{
 };
 
 use claim_round::ClaimVote;
-use departure::Departure;
 use durable::{DurableState, RemoteLease};
 use grants::Grants;
+use leaving::departure::Departure;
+use leaving::removal::Removals;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::IPAM_TICK;
 use mesh_proto::time::Instant;
 use publisher::Publisher;
 use registry::Registry;
-use removal::Removals;
 use requester::{NewRequest, Requester};
 
 /// The range and the default subnet.

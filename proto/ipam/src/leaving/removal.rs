@@ -4,8 +4,8 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use super::refusal::Namer;
-use super::registry::Registry;
+use crate::refusal::Namer;
+use crate::registry::Registry;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{IPAM_BOOTSTRAP_WAIT, IPAM_DEAD_AFTER, IPAM_RECLAIM_TICK};
 use mesh_proto::time::Instant;

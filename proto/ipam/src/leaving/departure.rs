@@ -1,7 +1,7 @@
 //! Leaving: this router hands its space over before it goes.
 
-use super::effect::IpamEffect;
-use super::registry::Registry;
+use crate::effect::IpamEffect;
+use crate::registry::Registry;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
 use mesh_proto::time::Instant;
@@ -56,10 +56,10 @@ impl Departure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::grants::Grants;
-    use super::super::output::IpamOutput;
-    use super::super::tests::parts::{LARGER, NOW, effects, meet, owner};
     use super::*;
+    use crate::grants::Grants;
+    use crate::output::IpamOutput;
+    use crate::tests::parts::{LARGER, NOW, effects, meet, owner};
 
     #[test]
     fn a_router_alone_leaves_at_once_and_its_slices_are_orphaned() {
