@@ -128,7 +128,7 @@ fn rules_of_iptables_are_back_when_somebody_flushes_them() -> Result<()> {
         ],
         "iptables-legacy",
         &[
-            "iptables-legacy -t nat -F; iptables-legacy -t nat -X",
+            "printf '*nat\nCOMMIT\n' | iptables-legacy-restore",
             "iptables-legacy -F FORWARD",
             "iptables-legacy -t nat -D POSTROUTING 1",
             "iptables-legacy -I FORWARD 1 -j REJECT",
