@@ -17,7 +17,7 @@ pub(crate) const ALLOCATION_TIMEOUT: f64 = 30.0;
 const REST: Duration = Duration::from_secs(60);
 
 /// Sends a request that may wait for an address or an engine, and tells the user what it waits for.
-pub(crate) fn post_waiting<T: DeserializeOwned>(
+pub(crate) fn post<T: DeserializeOwned>(
     client: &ApiClient,
     path: &str,
     body: &impl Serialize,

@@ -25,7 +25,7 @@ pub(crate) fn attach(client: &ApiClient, args: &AttachArgs) -> VerbResult {
 /// Detaches a container and prints the addresses that it had.
 pub(crate) fn detach(client: &ApiClient, args: &DetachArgs) -> VerbResult {
     let request = request::detach(args)?;
-    let detached: ContainerAddresses = waiting::post_waiting(client, "/detach", &request, None)?;
+    let detached: ContainerAddresses = waiting::post(client, "/detach", &request, None)?;
     print(&detached, args.json)
 }
 
@@ -119,7 +119,7 @@ fn request_attach(
 ) -> anyhow::Result<ContainerAddresses> {
     let pid = std::process::id();
     let request = request::attach(args, container, addresses, runtime, pid);
-    Ok(waiting::post_waiting(
+    Ok(waiting::post(
         client,
         "/attach",
         &request,

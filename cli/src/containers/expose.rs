@@ -12,8 +12,7 @@ use crate::waiting;
 /// Gives the host addresses and prints them; other changes are reported on standard error.
 pub(crate) fn expose(client: &ApiClient, args: &ExposeArgs) -> VerbResult {
     let request = request::expose(args, std::process::id())?;
-    let exposed: Exposed =
-        waiting::post_waiting(client, "/expose", &request, args.allocation.timeout)?;
+    let exposed: Exposed = waiting::post(client, "/expose", &request, args.allocation.timeout)?;
     if args.json {
         output::print_json(&exposed)?;
         return Ok(0);

@@ -24,7 +24,7 @@ impl<'a> Preparation<'a> {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             client,
-            prepared: waiting::post_waiting(client, "/prepare", request, request.timeout)?,
+            prepared: waiting::post(client, "/prepare", request, request.timeout)?,
             json,
             kept: false,
         })

@@ -239,10 +239,10 @@ impl LocalRecords {
         if seen.epoch > self.epoch {
             self.begin_epoch(seen.epoch, 0);
         }
-        let statement = self.topics.entry(topic).or_default();
-        statement.dirty = true;
+        let local = self.topics.entry(topic).or_default();
+        local.dirty = true;
         if seen.epoch == self.epoch {
-            statement.seq = statement.seq.max(seen.seq);
+            local.seq = local.seq.max(seen.seq);
         }
         None
     }
@@ -250,11 +250,11 @@ impl LocalRecords {
     /// Publishes all records again, at once: those of lower epochs are void.
     fn begin_epoch(&mut self, epoch: u64, seq: u64) {
         self.epoch = epoch;
-        for statement in self.topics.values_mut() {
-            statement.seq = seq;
-            statement.dirty = true;
-            statement.hold_down.reset();
-            statement.lazy_until = Instant::ZERO;
+        for local in self.topics.values_mut() {
+            local.seq = seq;
+            local.dirty = true;
+            local.hold_down.reset();
+            local.lazy_until = Instant::ZERO;
         }
     }
 
@@ -270,24 +270,24 @@ impl LocalRecords {
     pub(crate) fn publish(&mut self, now: Instant) -> Result<Vec<SignedRecord>, RecordError> {
         let mut published = Vec::new();
         let mut failed = Ok(());
-        for (topic, statement) in &mut self.topics {
-            if statement.due().is_none_or(|at| now < at) {
+        for (topic, local) in &mut self.topics {
+            if local.due().is_none_or(|at| now < at) {
                 continue;
             }
-            statement.dirty = false;
-            statement.urgent = false;
-            statement.hold_down.done(topic.hold_down(), LINKS, now);
-            statement.seq = statement.seq.saturating_add(1);
+            local.dirty = false;
+            local.urgent = false;
+            local.hold_down.done(topic.hold_down(), LINKS, now);
+            local.seq = local.seq.saturating_add(1);
             let version = Version {
                 epoch: self.epoch,
-                seq: statement.seq,
+                seq: local.seq,
             };
-            match SignedRecord::sign(*topic, version, &statement.body, &self.identity) {
+            match SignedRecord::sign(*topic, version, &local.body, &self.identity) {
                 Ok(signed) => {
                     if *topic == Topic::IDENTITY {
                         self.introduction = signed.clone();
                     }
-                    statement.signed = Some(signed.clone());
+                    local.signed = Some(signed.clone());
                     published.push(signed);
                 }
                 Err(error) => failed = failed.and(Err(error)),

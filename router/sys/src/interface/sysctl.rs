@@ -4,7 +4,7 @@
 //! [`crate::netns::Netns::run_in`] they are those of that namespace.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::SysError;
@@ -101,11 +101,6 @@ pub fn get(table: SysctlGroup, interface: &str, key: &str) -> Result<String, Sys
         .map_err(|e| SysError::new(format!("read {}", path.display()), e))
 }
 
-/// Directories of the neighbour tables of the kernel, which all network namespaces share.
-const NEIGHBOUR_TABLES: [&str; 2] = [
-    "/proc/sys/net/ipv4/neigh/default",
-    "/proc/sys/net/ipv6/neigh/default",
-];
 /// Least sizes of a neighbour table: up to the first nothing is collected, and above the last a packet to a new
 /// neighbour fails with ENOBUFS. Linux has 128, 512 and 1,024: too few for 20 containers that each reach 60 others.
 const NEIGHBOUR_LIMITS: [(&str, u32); 3] = [
@@ -122,27 +117,25 @@ const NEIGHBOUR_LIMITS: [(&str, u32); 3] = [
 /// `/proc/sys` is read-only, as in some containers.
 pub fn raise_neighbour_limits() -> Result<bool, SysError> {
     let mut raised = false;
-    for table in NEIGHBOUR_TABLES {
-        raised |= raise_limits(Path::new(table))?;
+    for table in [SysctlGroup::Ipv4Neigh, SysctlGroup::Ipv6Neigh] {
+        for (key, least) in NEIGHBOUR_LIMITS {
+            match get(table, "default", key) {
+                Ok(now) if is_lower(&now, least) => {
+                    set(table, "default", key, &least.to_string())?;
+                    raised = true;
+                }
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     Ok(raised)
 }
 
-fn raise_limits(table: &Path) -> Result<bool, SysError> {
-    let mut raised = false;
-    for (key, least) in NEIGHBOUR_LIMITS {
-        let path = table.join(key);
-        // Absent, or not to be understood: not ours to change.
-        let now = std::fs::read_to_string(&path).ok();
-        let now = now.and_then(|text| text.trim_end().parse::<u32>().ok());
-        if now.is_none_or(|now| now >= least) {
-            continue;
-        }
-        std::fs::write(&path, least.to_string())
-            .map_err(|e| SysError::new(format!("set {} to {least}", path.display()), e))?;
-        raised = true;
-    }
-    Ok(raised)
+/// Returns true if a setting is a number below `least`. One that is no number is not ours to change.
+fn is_lower(setting: &str, least: u32) -> bool {
+    setting.parse().is_ok_and(|now: u32| now < least)
 }
 
 /// Returns true if the host forwards IPv4, or IPv6.
@@ -219,23 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_a_neighbour_table_are_only_raised() {
-        let dir = tempfile::tempdir().unwrap();
-        let put = |key: &str, text: &str| std::fs::write(dir.path().join(key), text).unwrap();
-        let read = |key: &str| std::fs::read_to_string(dir.path().join(key)).unwrap();
-        // As in a namespace that is not the first.
-        assert!(!raise_limits(dir.path()).unwrap());
-        put("gc_thresh1", "128\n");
-        put("gc_thresh2", "512\n");
-        put("gc_thresh3", "1024\n");
-        assert!(raise_limits(dir.path()).unwrap());
-        let raised = ["gc_thresh1", "gc_thresh2", "gc_thresh3"].map(read);
-        assert_eq!(raised, ["4096", "8192", "16384"]);
-        assert!(!raise_limits(dir.path()).unwrap());
-        put("gc_thresh3", "80000\n");
-        put("gc_thresh1", "no number\n");
-        assert!(!raise_limits(dir.path()).unwrap());
-        assert_eq!(read("gc_thresh3"), "80000\n");
-        assert_eq!(read("gc_thresh1"), "no number\n");
+    fn limits_of_the_neighbour_tables_are_only_raised() {
+        for (key, least) in NEIGHBOUR_LIMITS {
+            assert!(is_lower("128", least), "{key}");
+            assert!(!is_lower(&least.to_string(), least), "{key}");
+            assert!(!is_lower("80000", least), "{key}");
+        }
+        assert!(!is_lower("", 1) && !is_lower("-1", 1) && !is_lower("many", 1));
+        if needs_root("limits_of_the_neighbour_tables_are_only_raised") {
+            return;
+        }
+        // Only the first namespace has them.
+        assert!(!NamedNetns::new().run(|| raise_neighbour_limits().unwrap()));
     }
 }
