@@ -75,10 +75,17 @@ fingerprint() {
 # Never leaves an empty file: a sweep would take that for an owner that has ended.
 set_owner() { fingerprint "$1" >"$dir/owner.new" && mv "$dir/owner.new" "$dir/owner"; }
 
-# True if the owner of the testbed in directory $1 still runs.
-owned() {
-    local recorded
-    recorded=$(cat "$1/owner" 2>/dev/null) && [ "$(fingerprint "${recorded%% *}")" = "$recorded" ]
+# True if the testbed in directory $1 had an owner that has ended. Reads the owner again after its end was seen: a start
+# hands the testbed to its user and ends, perhaps between the two looks.
+abandoned() {
+    local recorded again
+    recorded=$(cat "$1/owner" 2>/dev/null) || return 1
+    until [ "$(fingerprint "${recorded%% *}")" = "$recorded" ]; do
+        again=$(cat "$1/owner" 2>/dev/null) || return 1
+        [ "$again" != "$recorded" ] || return 0
+        recorded=$again
+    done
+    return 1
 }
 
 in_host() {
@@ -317,7 +324,9 @@ make_room() {
     mkdir -p "$root" && [ -O "$root" ] || die "$root belongs to someone else"
     sweep
     if [ -d "$dir" ] || ip netns list | grep -q "^tb-$name-"; then
-        owned "$dir" && die "'$name' belongs to process $(cut -d' ' -f1 "$dir/owner"), which is running"
+        if [ -e "$dir/owner" ] && ! abandoned "$dir"; then
+            die "'$name' belongs to process $(cut -d' ' -f1 "$dir/owner"), which is running"
+        fi
         if [ -e "$dir/complete" ] && [ -n "$(running)" ]; then
             die "'$name' is up already ('$0 stop' ends it)"
         fi
@@ -372,8 +381,7 @@ remove_mount_points() {
 sweep() {
     local other
     for other in "$root"/*/; do
-        [ -e "$other/owner" ] || continue
-        owned "$other" || TESTBED=$(basename "$other") bash "$self" stop
+        ! abandoned "$other" || TESTBED=$(basename "$other") bash "$self" stop
     done
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
     Capture, Heard, HostObjects, Testbed, TestbedLayout, Transfer, cast, run, transfer, wait_until,
 };
@@ -149,6 +149,32 @@ fn transfers_are_checked_and_datagrams_counted() -> Result<()> {
         ensure!(group.counts()?.get("some-0") == Some(&1));
         Ok(())
     })
+}
+
+/// A start hands the testbed to its user and ends. A sweep that has read the old owner must not take it for a leftover.
+#[test]
+fn a_sweep_spares_a_testbed_that_is_handed_over() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let root = dir.path().to_str().context("a path of text")?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/testbed.sh");
+    // The first look at the owner is followed by the handing over.
+    let cat = "#!/bin/sh\n/bin/cat \"$@\"; status=$?\n\
+               case $1 in */owner) mv \"${1%/*}/next\" \"$1\" 2>/dev/null ;; esac\nexit $status\n";
+    std::fs::create_dir_all(dir.path().join("bin"))?;
+    std::fs::write(dir.path().join("bin/cat"), cat)?;
+    let mine = format!(
+        "chmod +x {root}/bin/cat; mkdir {root}/beds {root}/beds/a; echo '999999999 1' >{root}/beds/a/owner
+         read -r stat </proc/self/stat; set -- ${{stat##*) }}; shift 19; echo \"$$ $1\" >{root}/beds/a/next
+         PATH={root}/bin:$PATH TESTBED_ROOT={root}/beds {script} sweep; ls {root}/beds
+         rm {root}/beds/a/owner; echo '999999999 1' >{root}/beds/a/owner
+         TESTBED_ROOT={root}/beds {script} sweep; ls {root}/beds 2>/dev/null; true"
+    );
+    let left = run("bash", &["-c", &mine])?.ok()?;
+    ensure!(
+        left == "a",
+        "once, and gone when its owner has ended: {left}"
+    );
+    Ok(())
 }
 
 #[test]
