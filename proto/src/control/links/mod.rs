@@ -279,7 +279,8 @@ impl Links {
     // Neighbours without a link
 
     /// Keeps the route to the peer of a link that is about to be dropped, for no reason that the peer gave; `rtt` is the
-    /// round-trip time of its direct path. Returns the peer if it has one.
+    /// round-trip time of its direct path. Returns the peer if it has one. A link that no end wants is not dialled again:
+    /// its peer ended it, and a reset overtook the reason.
     pub(crate) fn keep(
         &mut self,
         conn: ConnId,
@@ -287,7 +288,7 @@ impl Links {
         now: Instant,
     ) -> Option<PeerId> {
         let slot = self.table.get(conn).filter(|slot| slot.is_up())?;
-        let peer = slot.peer()?;
+        let peer = slot.peer().filter(|_| !slot.is_unwanted_by_both())?;
         if self.table.of_peer(&peer) != Some(conn) {
             return None;
         }

@@ -277,6 +277,11 @@ impl LinkSlot {
         self.peer_unwanted_since = (!wanted).then(|| self.peer_unwanted_since.unwrap_or(now));
     }
 
+    /// Returns true if no end wants the link.
+    pub(super) fn is_unwanted_by_both(&self) -> bool {
+        self.unwanted_since.is_some() && self.peer_unwanted_since.is_some()
+    }
+
     /// Returns true if the link is up, and not wanted here, for so long that both ends have had time to want it, and the mesh
     /// to come to rest: while it changes, spare links hold it together.
     pub(super) fn is_unwanted(&self, now: Instant) -> bool {

@@ -67,6 +67,22 @@ fn who_is_gone_altogether_is_let_go_at_once() {
     );
 }
 
+/// Both ends of a spare link end it at the same time: what one still sends is answered by a reset, which overtakes its
+/// reason.
+#[test]
+fn the_route_of_a_link_that_no_end_wants_is_not_kept() {
+    for (here, there) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut net = linked_pair();
+        let (peer, conn, now) = (net.nodes[1].control.me(), net.conn(0, 1), net.now);
+        net.no_tcp = true;
+        let control = &mut net.nodes[0].control;
+        control.parts.links.set_wanted(conn, here, now);
+        control.handle_message(conn, LinkMessage::KeepLink(there), now);
+        control.handle_closed(conn, "reset", now);
+        assert_eq!(control.parts.links.is_beside(&peer), here || there);
+    }
+}
+
 #[test]
 fn who_says_goodbye_is_let_go_at_once() {
     let mut net = linked_pair();
