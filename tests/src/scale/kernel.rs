@@ -386,10 +386,4 @@ impl NodeKernel {
             self.push(key, segment, around);
         }
     }
-
-    /// Returns the connections to another host.
-    pub(crate) fn connections_to(&self, other: HostId) -> Vec<ConnId> {
-        let ends = self.ends.values().filter(|end| end.other == other);
-        ends.map(|end| end.conn).collect()
-    }
 }

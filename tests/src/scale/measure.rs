@@ -3,7 +3,7 @@
 use super::measured::{Measured, REST};
 use super::memory::resident;
 use super::plan::{MANY, MeshPlan};
-use super::{faults, settled};
+use super::{faults, link_change, settled};
 
 /// Measures of a very large mesh that must be requested: many or all routers announce all records again, which takes
 /// hours and more memory than most machines have.
@@ -23,7 +23,7 @@ pub(crate) fn table(plan: MeshPlan, only: &[String], say: &mut dyn FnMut(&str)) 
         ("idle", settled::idle),
         ("names", settled::names),
         ("broadcasts", settled::broadcasts),
-        ("link changes", settled::changes),
+        ("link changes", link_change::changes),
         ("dead neighbours", faults::deaths),
         ("restart of all", faults::restart),
         ("crash of 10 %", faults::crash),

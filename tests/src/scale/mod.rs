@@ -11,7 +11,7 @@
 //! | `at_rest` | a mesh that starts settled |
 //! | `observe` | agreement, and paths of frames |
 //! | `measure`, `measured` | measures one after another, and their results |
-//! | `settled`, `faults` | measures of a settled mesh, and of disruptions |
+//! | `settled`, `link_change`, `faults` | measures of a settled mesh, and of disruptions |
 //! | `goals`, `figures`, `model` | goals, figures, predictions for comparison |
 //! | `memory` | memory of the process and of the machine |
 //! | `scenario`, `promises` | disruptions, and checks after them |
@@ -25,6 +25,7 @@ mod faults;
 mod figures;
 mod goals;
 mod kernel;
+mod link_change;
 mod measure;
 mod measured;
 mod memory;

@@ -190,15 +190,6 @@ impl Node {
         self.kernel.forget_all();
     }
 
-    /// Resets the connections to another host at this end, like a middlebox.
-    pub(crate) fn cut_off(&mut self, other: HostId, around: &mut Around<'_>) {
-        for conn in self.kernel.connections_to(other) {
-            self.kernel.forget(conn);
-            let input = ConnInput::Closed("connection reset by peer");
-            self.tell_conn(conn, input, around);
-        }
-    }
-
     // Time
 
     fn timer(&mut self, around: &mut Around<'_>) {

@@ -1,11 +1,10 @@
-//! Measures of a settled mesh: idle traffic, memory, names, broadcasts, changes of links.
+//! Measures of a settled mesh: idle traffic, memory, names, broadcasts.
 
 use std::time::Duration;
 
 use mesh_proto::ids::Mac;
 
-use super::bytes::Bytes;
-use super::goals::{CHANGE, COPIES, DUPLICATES, IDLE, KNOWN, LINKS, MEMORY, MISSES, NAME};
+use super::goals::{COPIES, DUPLICATES, IDLE, LINKS, MEMORY, MISSES, NAME};
 use super::measured::{Measured, PATIENCE, count, seconds};
 use super::memory::resident;
 use super::node::Node;
@@ -15,10 +14,6 @@ use super::world::LargeMesh;
 use crate::sim::network::HostId;
 use crate::sim::router::SimRouter;
 
-/// Links that are torn down, time for which each is watched, and pause before the next.
-const CHANGES: usize = 10;
-const WATCHED: Duration = Duration::from_millis(900);
-const APART: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(10);
 const BROADCASTS: usize = 20;
 /// Names that are announced one after another, and time for which each is watched.
@@ -120,76 +115,6 @@ pub(super) fn broadcasts(m: &mut Measured) {
         m.world.sent().since(&sent),
         others,
     ));
-}
-
-pub(super) fn changes(m: &mut Measured) {
-    let n = m.world.len();
-    let mut times: Vec<Duration> = Vec::new();
-    let (mut all, mut unknown, mut spent) = (Bytes::default(), 0, 0.0);
-    let idle = m.idle_rate() * WATCHED.as_secs_f64();
-    let rounds = m.rounds(CHANGES);
-    for _ in 0..rounds {
-        let a = m.world.rng.below(n);
-        let neighbours = m.world.neighbours(a);
-        let Some(b) = neighbours.get(m.world.rng.below(neighbours.len())).copied() else {
-            continue;
-        };
-        let before = m.world.sent();
-        m.world.reset_link(a, b);
-        let digests = watch_digests(m);
-        let sent = m.world.sent().since(&before);
-        spent += sent.total() as f64 / count(n) - idle;
-        all.merge(&sent);
-        let last = digests[a].last().copied();
-        let known = digests.iter().map(|seen| known_after(seen, last));
-        for took in known {
-            unknown += usize::from(took.is_none());
-            times.push(took.unwrap_or(PATIENCE));
-        }
-        m.world.run(APART);
-    }
-    let worst = percentile(&mut times, 100);
-    let p50 = percentile(&mut times, 50);
-    let detail = format!(
-        "p50 {}, worst {}; {unknown} of {} did not know within {} s",
-        seconds(p50),
-        seconds(worst),
-        times.len(),
-        WATCHED.as_secs_f64()
-    );
-    let p99 = percentile(&mut times, 99).map(|t| t.as_secs_f64());
-    m.add(&KNOWN, p99, detail);
-    let each = spent / count(rounds);
-    let detail = "both ends of a lost link say so; idle traffic taken off".to_owned();
-    m.add(&CHANGE, Some(each / 1e3), detail);
-    m.kinds.push((
-        "a change, bytes per router (idle traffic in it)",
-        all,
-        count(n * rounds),
-    ));
-}
-
-/// Runs for the time of a change. Returns the digests of each router, one per tick.
-fn watch_digests(m: &mut Measured) -> Vec<Vec<[u8; 16]>> {
-    let mut digests: Vec<Vec<[u8; 16]>> = vec![Vec::new(); m.world.len()];
-    let begun = m.world.now;
-    while m.world.now.since(begun) < WATCHED {
-        m.world.run(TICK);
-        for (host, seen) in digests.iter_mut().enumerate() {
-            seen.extend(m.world.router(host).map(SimRouter::digest));
-        }
-    }
-    digests
-}
-
-/// Returns the time since which a router has had the last digest; `None` if it has another one.
-fn known_after(seen: &[[u8; 16]], last: Option<[u8; 16]>) -> Option<Duration> {
-    // Time since which both ends of the link have their final state.
-    let since = seen
-        .iter()
-        .rposition(|d| Some(*d) != last)
-        .map_or(0, |at| at + 1);
-    (since < seen.len()).then(|| TICK * u32::try_from(since + 1).unwrap_or(u32::MAX))
 }
 
 /// Measures memory per router: the growth of the process since the first router, divided by the routers. It

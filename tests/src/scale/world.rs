@@ -276,12 +276,6 @@ impl LargeMesh {
         });
         self.collect();
     }
-
-    /// Tears down the TCP connections between two hosts.
-    pub(crate) fn reset_link(&mut self, a: HostId, b: HostId) {
-        self.act(a, |node, around| node.cut_off(b, around));
-        self.act(b, |node, around| node.cut_off(a, around));
-    }
 }
 
 /// Returns all hosts before the first start of their routers.
