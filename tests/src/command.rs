@@ -24,6 +24,13 @@ pub struct CommandOutput {
 }
 
 impl CommandOutput {
+    /// Returns the output with another command line for messages.
+    #[must_use]
+    pub(crate) fn of(self, program: &str, args: &[&str]) -> Self {
+        let line = line_of(program, args);
+        Self { line, ..self }
+    }
+
     /// Returns standard output without leading and trailing white space.
     ///
     /// # Errors
@@ -144,6 +151,13 @@ pub struct Background {
 }
 
 impl Background {
+    /// Returns the program with another command line for messages.
+    #[must_use]
+    pub(crate) fn of(mut self, program: &str, args: &[&str]) -> Self {
+        self.line = line_of(program, args);
+        self
+    }
+
     /// Returns its standard output so far.
     ///
     /// # Errors

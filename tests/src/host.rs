@@ -53,7 +53,7 @@ impl TestbedHost {
     /// # Errors
     /// The command cannot be started. A failing command is not an error.
     pub fn exec(&self, command: &[&str]) -> Result<CommandOutput> {
-        self.script.run(&[&["exec", &self.name], command].concat())
+        self.script.run_on(&self.name, command)
     }
 
     /// Runs a shell command line on the host, with `mesh` in PATH.
@@ -79,8 +79,7 @@ impl TestbedHost {
     /// # Errors
     /// The command cannot be started.
     pub fn spawn(&self, command: &[&str]) -> Result<Background> {
-        self.script
-            .spawn(&[&["exec", &self.name], command].concat())
+        self.script.spawn_on(&self.name, command)
     }
 
     /// Runs `mesh` on the host.
