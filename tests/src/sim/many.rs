@@ -90,7 +90,9 @@ pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, RunReport)> {
 fn trigger(fault: InjectedFault) -> Option<Scenario> {
     match fault {
         InjectedFault::PanicOnRunt => Some(Scenario::Garbage),
-        InjectedFault::SkippedSignature => Some(Scenario::Hostile),
+        InjectedFault::SkippedSignature | InjectedFault::ShortRead => Some(Scenario::Hostile),
+        InjectedFault::ForgottenTombstone => Some(Scenario::ContainersMove),
+        InjectedFault::GrantBeforeSync => Some(Scenario::CrashAtWrite),
         _ => None,
     }
 }
