@@ -10,28 +10,36 @@ export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 export RUST_BACKTRACE=0              # the error names the failure; long backtraces would hide it
 layers=${1:-all}
 outside=(harness netns docker)       # test targets that need root and a testbed
+simulator=sim                        # the test target that computes for minutes
 threads=3                            # parallel testbeds: they mostly wait; with more, CPU load distorts timings
 ended_badly=0
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+simulator_log=$(mktemp)
+simulator_pid=''
+trap 'rm -f "$log" "$simulator_log"; [ -z "$simulator_pid" ] || kill -- "-$simulator_pid" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
 
 # Names of the other test targets: `tests/x.rs` and `tests/x/main.rs` of each crate.
 inside_targets() {
     local file
-    for file in {proto,proto/view,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
+    for file in {proto,proto/*,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
         [ -e "$file" ] && basename -s .rs "${file%/main.rs}"
-    done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
+    done | grep -vxF "$(printf '%s\n' "${outside[@]}" "$simulator")"
 }
 
 # Always the whole workspace with a choice of targets: another choice of packages would rebuild dependencies.
+tests=(cargo test --quiet --workspace --no-fail-fast)
+
 run() {
-    local before after
+    local before status
     before=$(sum failed)
-    cargo test --quiet --workspace --no-fail-fast "$@" 2>&1 | tee -a "$log"
-    [ "${PIPESTATUS[0]}" != 0 ] || return 0
-    after=$(sum failed)
-    [ "$after" -gt "$before" ] || badly "cargo test $*"
+    "${tests[@]}" "$@" 2>&1 | tee -a "$log"
+    status=${PIPESTATUS[0]}
+    judge "$status" "$before" "$*"
 }
+
+# Counts a run that failed, unless it named its failed tests; $2 tests had failed before.
+judge() { [ "$1" = 0 ] || [ "$(sum failed)" -gt "$2" ] || badly "cargo test $3"; }
 
 # A run that fails without naming a failed test crashed or did not compile; it counts as one failure.
 badly() { echo "run.sh: ended badly: $1"; ended_badly=$((ended_badly + 1)); }
@@ -45,6 +53,25 @@ run_inside() {
     run --doc
 }
 
+# The other tests wait for half of their time, so the simulator runs beside them, and lets them go first.
+start_simulator() {
+    echo 'the simulator runs beside the other tests; its results come last'
+    set -m                           # a process group of its own, to be ended with this script
+    nice -n 19 "${tests[@]}" --test "$simulator" >"$simulator_log" 2>&1 &
+    simulator_pid=$!
+    set +m
+}
+
+finish_simulator() {
+    local before status=0
+    before=$(sum failed)
+    [ ! -d "/proc/$simulator_pid" ] || echo 'waiting for the simulator'
+    wait "$simulator_pid" || status=$?
+    simulator_pid=''
+    tee -a "$log" <"$simulator_log"
+    judge "$status" "$before" "--test $simulator"
+}
+
 run_outside() {
     local target triple
     if [ "$(id -u)" != 0 ]; then
@@ -55,8 +82,10 @@ run_outside() {
 }
 
 if cargo build --workspace --bins --tests 2>&1 | tee -a "$log"; then
+    start_simulator
     run_inside
     [ "$layers" != all ] || run_outside
+    finish_simulator
 else
     badly 'cargo build'
 fi
