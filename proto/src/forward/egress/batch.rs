@@ -65,9 +65,9 @@ enum Open<'a> {
     Pending {
         peer: PeerId,
     },
-    /// Peer to which nothing can be sent; its frames are dropped.
+    /// Destination to which nothing can be sent; its frames are dropped.
     Refused {
-        peer: PeerId,
+        to: Destination,
         reason: DropReason,
     },
 }
@@ -245,9 +245,8 @@ impl<'a> EgressBatch<'a> {
                 let used = self.scratch.body.len() - prefix;
                 *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.view.snapshot)
             }
-            (Open::Pending { peer } | Open::Refused { peer, .. }, Destination::Peer(to)) => {
-                *peer == to
-            }
+            (Open::Pending { peer }, Destination::Peer(to)) => *peer == to,
+            (Open::Refused { to: refused, .. }, to) => *refused == to,
             _ => false,
         }
     }
@@ -257,7 +256,7 @@ impl<'a> EgressBatch<'a> {
             self.begin_flood();
             return;
         };
-        let refused = |reason| Open::Refused { peer, reason };
+        let refused = |reason| Open::Refused { to, reason };
         if !self.network.has_member(peer) {
             self.open = refused(DropReason::NotMember);
             return;
@@ -284,8 +283,8 @@ impl<'a> EgressBatch<'a> {
             Ok(label) => label,
             Err(LabelError::Outdated) => return Open::Pending { peer },
             Err(LabelError::NotMember) => {
-                let reason = DropReason::NotMember;
-                return Open::Refused { peer, reason };
+                let (to, reason) = (Destination::Peer(peer), DropReason::NotMember);
+                return Open::Refused { to, reason };
             }
         };
         let draft = self.tx.begin_data(peer, label, route);
@@ -293,18 +292,27 @@ impl<'a> EgressBatch<'a> {
         Open::Data { peer, draft, room }
     }
 
-    /// Begins the body of a broadcast that originates here.
+    /// Begins the body of a broadcast that originates here. In another network than `default` nothing is sent without
+    /// a key.
     fn begin_flood(&mut self) {
         let body = &mut self.scratch.body;
         body.clear();
-        let seal = self.network.sealing().map(|key| {
-            let prefix = self.tx.next_network_flood(self.network.id(), key.id());
-            prefix.encode(body);
-            (key, prefix)
-        });
-        if seal.is_none() {
-            self.tx.next_flood().encode(body);
-        }
+        let seal = match (self.network.membership(), self.network.sealing()) {
+            (None, _) => {
+                self.tx.next_flood().encode(body);
+                None
+            }
+            (Some(_), Some(key)) => {
+                let prefix = self.tx.next_network_flood(self.network.id(), key.id());
+                prefix.encode(body);
+                Some((key, prefix))
+            }
+            (Some(_), None) => {
+                let (to, reason) = (Destination::Flood, DropReason::NoNetworkKey);
+                self.open = Open::Refused { to, reason };
+                return;
+            }
+        };
         self.open = Open::Flood { frames: 0, seal };
     }
 

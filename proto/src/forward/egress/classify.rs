@@ -113,8 +113,5 @@ fn flood(
         return Ok(Decision::Done);
     }
     take()?;
-    if !network.id().is_default() && network.sealing().is_none() {
-        return Err(DropReason::NoNetworkKey);
-    }
     Ok(Decision::Send(Destination::Flood))
 }
