@@ -11,8 +11,8 @@ use crate::forward::transmit::Transmitter;
 use crate::ids::PeerId;
 use crate::wire::datagram::{Kind, NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix};
 
-/// What a router finds in a broadcast of a network.
-enum Found<'a> {
+/// Content of a broadcast of a network, for one router.
+enum FloodContent<'a> {
     /// Frames of a network with members here.
     Frames(LaneNetwork<'a>, Vec<u8>),
     /// Nothing for this router, which has no members there.
@@ -43,9 +43,9 @@ pub(super) fn take(
         Err(reason) => return view.counters.drop(reason),
     };
     match found {
-        Found::Frames(network, frames) => deliver(network, tx, Owner::Peer(origin), &frames),
-        Found::Foreign => {}
-        Found::Unusable(reason) => view.counters.drop(reason),
+        FloodContent::Frames(network, frames) => deliver(network, tx, Owner::Peer(origin), &frames),
+        FloodContent::Foreign => {}
+        FloodContent::Unusable(reason) => view.counters.drop(reason),
     }
     flood::forward(tx, (Kind::NetworkFlood, origin), from, body);
 }
@@ -54,20 +54,20 @@ fn open<'a>(
     view: LaneView<'a>,
     prefix: &NetworkFloodPrefix,
     body: &[u8],
-) -> Result<Found<'a>, Forged> {
+) -> Result<FloodContent<'a>, Forged> {
     let network = view.network(prefix.stream.network);
     let Some((network, membership)) = network.and_then(|n| Some((n, n.membership()?))) else {
-        return Ok(Found::Foreign);
+        return Ok(FloodContent::Foreign);
     };
     let Some(key) = membership.keys.get(prefix.key) else {
-        return Ok(Found::Unusable(DropReason::NoNetworkKey));
+        return Ok(FloodContent::Unusable(DropReason::NoNetworkKey));
     };
     // Opened in a copy: what is forwarded stays sealed.
     let mut copy = body.to_vec();
     let (stream, sequence) = (&prefix.stream, prefix.sequence);
     let frames = key.open(stream, sequence, NETWORK_FLOOD_PREFIX_LEN, &mut copy)?;
     Ok(match network.has_member(prefix.stream.origin) {
-        true => Found::Frames(network, frames.to_vec()),
-        false => Found::Unusable(DropReason::NotMember),
+        true => FloodContent::Frames(network, frames.to_vec()),
+        false => FloodContent::Unusable(DropReason::NotMember),
     })
 }

@@ -9,11 +9,11 @@ use crate::wire::datagram::{
 };
 
 /// Routers in a line; router 1 is a member of network 2 only, router 2 of both.
-fn line() -> World {
-    World::new(3, &[(0, 1), (1, 2)], &[&[0, 2], &[0, 1, 2]])
+fn line() -> NetworkWorld {
+    NetworkWorld::new(3, &[(0, 1), (1, 2)], &[&[0, 2], &[0, 1, 2]])
 }
 
-fn transport(world: &World, n: usize, peer: usize) -> Arc<Transport> {
+fn transport(world: &NetworkWorld, n: usize, peer: usize) -> Arc<Transport> {
     let peers = &world.net.nodes[n].snap.peers;
     peers[&id(peer)].transport.clone().unwrap()
 }
@@ -26,7 +26,7 @@ fn body_of(frame: &[u8]) -> Vec<u8> {
 
 /// Returns a datagram from router `n` to `peer` as the control of router `n` may choose.
 fn sealed(
-    world: &World,
+    world: &NetworkWorld,
     (n, peer): (usize, usize),
     (kind, label): (Kind, NetworkLabel),
     body: &[u8],
@@ -40,7 +40,11 @@ fn sealed(
 }
 
 /// Returns a Relay datagram from router `n` to its neighbour, for router `to`.
-fn relayed(world: &World, (n, neighbour, to): (usize, usize, usize), inner: &[u8]) -> Vec<u8> {
+fn relayed(
+    world: &NetworkWorld,
+    (n, neighbour, to): (usize, usize, usize),
+    inner: &[u8],
+) -> Vec<u8> {
     let clear = [&id(to).0, inner].concat();
     let mut out = Vec::new();
     transport(world, n, neighbour)
@@ -70,7 +74,7 @@ fn a_label_of_a_network_of_which_the_peer_is_no_member_is_refused() {
 
 #[test]
 fn a_stolen_label_is_refused_when_relayed_and_when_fragmented() {
-    let mut world = World::new(3, &[(0, 1), (1, 2)], &[&[2], &[0, 1, 2]]);
+    let mut world = NetworkWorld::new(3, &[(0, 1), (1, 2)], &[&[2], &[0, 1, 2]]);
     let label = world.label(2, 1);
     let body = body_of(&unicast(1, 1, 9));
     let inner = sealed(&world, (0, 2), (Kind::Data, label), &body);

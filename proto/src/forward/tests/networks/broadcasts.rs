@@ -9,12 +9,12 @@ use crate::wire::datagram::{
 };
 
 /// Routers in a line; router 1 is a relay without members.
-fn line() -> World {
-    World::new(4, &[(0, 1), (1, 2), (2, 3)], &[&[0, 2, 3], &[0, 2, 3]])
+fn line() -> NetworkWorld {
+    NetworkWorld::new(4, &[(0, 1), (1, 2), (2, 3)], &[&[0, 2, 3], &[0, 2, 3]])
 }
 
 /// Sends a broadcast of network 1 from router 0, and returns its body as router 1 opens it.
-fn caught(world: &mut World) -> Vec<u8> {
+fn caught(world: &mut NetworkWorld) -> Vec<u8> {
     world.net.egress_in(0, network(1), &[broadcast(1, 5)]);
     let (_, to, datagram) = world.net.flying.pop_front().unwrap();
     assert_eq!(
@@ -24,7 +24,7 @@ fn caught(world: &mut World) -> Vec<u8> {
     open(world, (1, 0), datagram)
 }
 
-fn open(world: &World, (n, peer): (usize, usize), mut datagram: Vec<u8>) -> Vec<u8> {
+fn open(world: &NetworkWorld, (n, peer): (usize, usize), mut datagram: Vec<u8>) -> Vec<u8> {
     let transport = world.net.nodes[n].snap.peers[&id(peer)].transport.clone();
     let opened = transport.unwrap();
     let opened = opened.open(&mut datagram, 0, world.net.now).unwrap();
@@ -32,7 +32,7 @@ fn open(world: &World, (n, peer): (usize, usize), mut datagram: Vec<u8>) -> Vec<
 }
 
 /// Lets router 1 pass a broadcast with this body to router 2.
-fn pass_on(world: &mut World, body: &[u8]) {
+fn pass_on(world: &mut NetworkWorld, body: &[u8]) {
     let transport = world.net.nodes[1].snap.peers[&id(2)].transport.clone();
     let mut out = Vec::new();
     transport
@@ -281,7 +281,7 @@ fn while_a_key_is_replaced_both_open() {
 #[test]
 fn in_rings_and_while_settling_each_member_gets_one_copy() {
     let ring = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (1, 3)];
-    let mut world = World::new(5, &ring, &[&[0, 2, 3], &[0, 1, 2, 3, 4]]);
+    let mut world = NetworkWorld::new(5, &ring, &[&[0, 2, 3], &[0, 1, 2, 3, 4]]);
     for settling in [false, true] {
         if settling {
             world.net.settle();
@@ -304,7 +304,7 @@ fn a_broadcast_ends_at_the_hop_limit() {
     let n = usize::from(MAX_HOPS) + 3;
     let edges: Vec<_> = (1..n).map(|b| (b - 1, b)).collect();
     let all: Vec<usize> = (0..n).collect();
-    let mut world = World::new(n, &edges, &[&all]);
+    let mut world = NetworkWorld::new(n, &edges, &[&all]);
     world.send(0, 1, &[broadcast(1, 5)]);
     assert_eq!(world.all_taken().len(), usize::from(MAX_HOPS) + 1);
     assert_eq!(
@@ -338,7 +338,7 @@ fn a_long_broadcast_is_fragmented_on_a_narrow_path() {
 
 #[test]
 fn without_other_members_nothing_is_sent() {
-    let mut world = World::new(2, &[(0, 1)], &[&[0], &[0, 1]]);
+    let mut world = NetworkWorld::new(2, &[(0, 1)], &[&[0], &[0, 1]]);
     world.send(0, 1, &[broadcast(1, 5), unicast(1, 5, 77)]);
     assert!(world.net.log.is_empty() && world.dropped(0).is_empty());
     assert_eq!(world.domain(0, 1).fdb().len(), 1);

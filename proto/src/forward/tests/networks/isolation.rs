@@ -42,8 +42,8 @@ fn own(k: usize) -> u8 {
 }
 
 /// Five routers with nine networks; each network announces and has learnt its containers.
-fn world() -> World {
-    let world = World::new(5, &LINE, &MEMBERS);
+fn world() -> NetworkWorld {
+    let world = NetworkWorld::new(5, &LINE, &MEMBERS);
     for k in 0..=MEMBERS.len() {
         let last = home(&world, k);
         for n in (0..5).filter(|n| world.is_member(*n, k)) {
@@ -58,11 +58,11 @@ fn world() -> World {
 }
 
 /// Returns the router where the containers of network `k` are.
-fn home(world: &World, k: usize) -> usize {
+fn home(world: &NetworkWorld, k: usize) -> usize {
     (0..5).rfind(|n| world.is_member(*n, k)).unwrap()
 }
 
-fn announce(world: &World, n: usize, k: usize, owner: Owner) {
+fn announce(world: &NetworkWorld, n: usize, k: usize, owner: Owner) {
     let claim = |c: u8, ip: IpAddr| Binding {
         ip,
         mac: mac(c.into()),
@@ -170,8 +170,8 @@ fn attacks(k: usize, other: usize) -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// What router `n` has learnt and believes of the containers of network `k`.
-fn beliefs(world: &World, n: usize, k: usize) -> Vec<(Option<Owner>, Option<Mac>)> {
+/// Returns what router `n` has learnt and believes of the containers of network `k`.
+fn beliefs(world: &NetworkWorld, n: usize, k: usize) -> Vec<(Option<Owner>, Option<Mac>)> {
     let domain = (k > 0).then(|| world.domain(n, k));
     let forwarder = &world.net.nodes[n].forwarder;
     let (fdb, arp_proxy) = match &domain {
@@ -191,7 +191,7 @@ fn beliefs(world: &World, n: usize, k: usize) -> Vec<(Option<Owner>, Option<Mac>
 }
 
 /// Lets every network attack every other from every member. Returns the number of frames delivered.
-fn attack_all(world: &mut World) -> usize {
+fn attack_all(world: &mut NetworkWorld) -> usize {
     let mut delivered = 0;
     for k in 0..=MEMBERS.len() {
         let senders: Vec<usize> = (0..5).filter(|n| world.is_member(*n, k)).collect();
@@ -276,7 +276,7 @@ fn equal_addresses_in_all_networks_are_reached_each_in_its_own() {
 
 #[test]
 fn each_datagram_holds_frames_of_one_network_under_its_label() {
-    let mut world = World::new(2, &[(0, 1)], &[&[0, 1], &[0, 1], &[0, 1]]);
+    let mut world = NetworkWorld::new(2, &[(0, 1)], &[&[0, 1], &[0, 1], &[0, 1]]);
     for k in 0..=3 {
         world.knows(0, k, EQUAL.into(), 1);
     }

@@ -8,15 +8,15 @@ use crate::time::Instant;
 use crate::wire::datagram::{Header, Kind};
 
 /// Two neighbours with two networks, where the first knows container 9 behind the second.
-fn pair() -> World {
-    let world = World::new(2, &[(0, 1)], &[&[0, 1], &[0, 1]]);
+fn pair() -> NetworkWorld {
+    let world = NetworkWorld::new(2, &[(0, 1)], &[&[0, 1], &[0, 1]]);
     for k in 0..=2 {
         world.knows(0, k, 9, 1);
     }
     world
 }
 
-fn labels(world: &World) -> Vec<(Kind, NetworkLabel)> {
+fn labels(world: &NetworkWorld) -> Vec<(Kind, NetworkLabel)> {
     let headers = world
         .net
         .log

@@ -30,12 +30,12 @@ fn key_of(k: usize) -> NetworkKey {
 }
 
 /// Routers with the members of each network but `default`, by number.
-struct World {
+struct NetworkWorld {
     net: Net,
     members: Vec<BTreeSet<usize>>,
 }
 
-impl World {
+impl NetworkWorld {
     /// Creates `n` linked routers; `members[k - 1]` are the members of network `k`.
     fn new(n: usize, edges: &[(usize, usize)], members: &[&[usize]]) -> Self {
         let members = members.iter().map(|all| all.iter().copied().collect());

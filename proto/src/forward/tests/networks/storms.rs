@@ -4,8 +4,8 @@ use super::*;
 use crate::ids::Mac;
 use crate::limits::{BROADCAST_RATE_EACH, MAX_NETWORK_FDB_PER_OWNER, UNKNOWN_BURST};
 
-fn pair() -> World {
-    World::new(2, &[(0, 1)], &[&[0, 1], &[0, 1]])
+fn pair() -> NetworkWorld {
+    NetworkWorld::new(2, &[(0, 1)], &[&[0, 1], &[0, 1]])
 }
 
 #[test]
