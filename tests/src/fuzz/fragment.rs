@@ -20,10 +20,8 @@ pub(super) fn target(data: &[u8]) {
         now += Duration::from_millis(u64::from(input.byte()));
         // Two bits of the byte are a label.
         let byte = input.byte();
-        let (session, label) = (
-            SessionIndex(u32::from(byte)),
-            NetworkLabel((byte >> 6).into()),
-        );
+        let session = SessionIndex(u32::from(byte & 0x3f));
+        let label = NetworkLabel((byte >> 6).into());
         let body = input.chunk();
         let Some(fragment) = Fragment::decode(body) else {
             continue;
