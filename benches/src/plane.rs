@@ -9,6 +9,7 @@ use mesh_proto::fdb::Owner;
 use mesh_proto::forward::{Forwarder, LaneEvent, Outbox, Outgoing, Path, Scratch, Snapshot};
 use mesh_proto::ids::{Mac, PeerId, SessionIndex};
 use mesh_proto::limits::MTU_RANGE;
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
@@ -38,7 +39,7 @@ impl Outbox for Sink {
     fn outgoing(&mut self) -> &mut Outgoing {
         &mut self.outgoing
     }
-    fn inject(&mut self, _frame: InnerFrame<'_>) {
+    fn inject(&mut self, _network: NetworkId, _frame: InnerFrame<'_>) {
         self.frames += 1;
     }
     fn event(&mut self, _event: LaneEvent) {}
@@ -67,7 +68,7 @@ impl PlanePair {
     pub fn egress(&mut self, frames: &[Vec<u8>], out: &mut Sink) {
         let (forwarder, snapshot, scratch) = &mut self.planes[0];
         let mut frames = frames.iter().map(|f| PortFrame::plain(f));
-        forwarder.egress(snapshot, &mut frames, NOW, scratch, out);
+        forwarder.egress(snapshot, NetworkId::DEFAULT, &mut frames, NOW, scratch, out);
     }
 
     /// Delivers a datagram to router 1.

@@ -15,7 +15,7 @@
 //!    topology  records, database, routes         session   keys between two routers
 //!    link      one TCP connection                fragment, pmtu, offload, frame
 //!  ─────────────────────────────────────────────────────────────────────────────────────
-//!    wire  noise  crypto  ids  limits  rate  room  source  latency  checksum  time  entropy  address  api
+//!    wire  noise  crypto  network  ids  limits  rate  room  shared_room  source  latency  checksum  time  entropy  address  api
 //! ```
 //!
 //! Allocation of addresses and names of containers are crates of their own above this one, `mesh-ipam` and
@@ -41,12 +41,14 @@ pub mod ids;
 pub mod latency;
 pub mod limits;
 pub mod link;
+pub mod network;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;
 mod rate;
 mod room;
 pub mod session;
+mod shared_room;
 pub mod source;
 pub mod time;
 pub mod topology;

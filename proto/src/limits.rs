@@ -76,6 +76,36 @@ pub const FLAP_WINDOW: Duration = Duration::from_secs(180);
 pub const MAX_MOBILE_MACS: usize = 4_096;
 /// Time after which such a MAC may be forgotten to make room.
 pub const MOBILE_MAC_MEMORY: Duration = Duration::from_secs(600);
+/// Networks other than `default` that have members on this host; more are refused.
+pub const MAX_NETWORKS_HERE: usize = 100;
+/// Keys of one network at once, while one replaces another; further ones are ignored.
+pub const MAX_NETWORK_KEYS: usize = 4;
+/// MAC addresses of one network other than `default`; when full, the oldest of its largest owner is replaced.
+pub const MAX_NETWORK_FDB: usize = 8_192;
+/// MAC addresses of one owner in such a network; when full, its oldest is replaced.
+pub const MAX_NETWORK_FDB_PER_OWNER: usize = 2_048;
+/// MAC addresses that each such network may have in any case.
+pub const SURE_NETWORK_FDB: usize = 256;
+/// MAC addresses of all such networks together beyond those; a network without room replaces one of its own.
+pub const SHARED_NETWORK_FDB: usize = 65_536;
+/// Claims about addresses in one such network; if those of a router do not fit, none of them is stored.
+pub const MAX_NETWORK_CLAIMS: usize = 16_384;
+/// Claims that each such network may have in any case.
+pub const SURE_NETWORK_CLAIMS: usize = 512;
+/// Claims in all such networks together beyond those; likewise.
+pub const SHARED_NETWORK_CLAIMS: usize = 131_072;
+/// Announced addresses of one such network under doubt; when full, the oldest is forgotten.
+pub const MAX_NETWORK_DOUBTED: usize = 512;
+/// Unanswered requests of one such network remembered; when full, the oldest is forgotten.
+pub const MAX_NETWORK_UNANSWERED: usize = 2_048;
+/// Bytes of frames of one such network that wait for sessions; further ones are dropped and counted.
+pub const MAX_NETWORK_PENDING_BYTES: usize = 64 * 1024;
+/// Fraction of the rate limits of a port that the port of each such network has in any case: one in so many frames.
+/// More is within [`SHARED_NETWORK_RATES`].
+pub const SURE_NETWORK_RATE: u64 = 16;
+/// Rate limits that the ports of all such networks share, as a multiple of those of one port.
+pub const SHARED_NETWORK_RATES: u64 = 4;
+
 /// Underlay addresses reached through the mesh itself that are named at once; further ones are only counted.
 pub const MAX_LOOPED: usize = 64;
 /// Time for which such an address is named after the last packet for it entered by the port.

@@ -21,6 +21,7 @@ use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits::{DEFAULT_MTU, DEFAULT_PORT};
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
@@ -52,8 +53,14 @@ fn main() {
     frame.resize(60, 0);
     let out = net.routers[0].lane(|r, scratch, out| {
         let mut frames = [PortFrame::plain(&frame)].into_iter();
-        r.forwarder
-            .egress(&r.snapshot, &mut frames, now, scratch, out);
+        r.forwarder.egress(
+            &r.snapshot,
+            NetworkId::DEFAULT,
+            &mut frames,
+            now,
+            scratch,
+            out,
+        );
     });
     net.deliver(0, out, now);
     for peer in net.routers[0].control.report(now).peers {

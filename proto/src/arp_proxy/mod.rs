@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use crate::fdb::Owner;
 use crate::ids::Mac;
 use crate::limits;
+use crate::shared_room::RoomShare;
 use crate::time::Instant;
 use evidence::{Doubt, Evidence};
 use table::BindingTable;
@@ -91,8 +92,13 @@ impl Default for ArpProxy {
 impl ArpProxy {
     /// Creates an empty table with other bounds.
     pub fn with_limits(limits: ArpProxyLimits) -> Self {
+        Self::sharing(limits, RoomShare::alone())
+    }
+
+    /// Creates an empty table whose bindings are also bounded by `share`.
+    pub(crate) fn sharing(limits: ArpProxyLimits, share: RoomShare) -> Self {
         Self {
-            table: RwLock::new(BindingTable::new(limits)),
+            table: RwLock::new(BindingTable::new(limits, share)),
             evidence: Mutex::new(Evidence::new(limits)),
         }
     }

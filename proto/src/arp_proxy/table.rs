@@ -7,11 +7,13 @@ use super::{ArpProxyLimits, Binding, Contest, Location};
 use crate::fdb::Owner;
 use crate::ids::Mac;
 use crate::limits::MOVE_SETTLES;
+use crate::shared_room::RoomShare;
 use crate::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct BindingTable {
     limits: ArpProxyLimits,
+    share: RoomShare,
     by_owner: BTreeMap<Owner, Vec<Binding>>,
     by_ip: BTreeMap<(IpAddr, Owner), BindingEntry>,
     by_mac: BTreeMap<(Mac, Owner), BindingEntry>,
@@ -31,9 +33,10 @@ struct BindingEntry {
 }
 
 impl BindingTable {
-    pub(super) fn new(limits: ArpProxyLimits) -> Self {
+    pub(super) fn new(limits: ArpProxyLimits, share: RoomShare) -> Self {
         Self {
             limits,
+            share,
             by_owner: BTreeMap::new(),
             by_ip: BTreeMap::new(),
             by_mac: BTreeMap::new(),
@@ -53,7 +56,9 @@ impl BindingTable {
         bindings.sort_unstable();
         bindings.dedup_by_key(|binding| binding.ip);
         let old = self.take(owner);
-        if self.bindings + bindings.len() > self.limits.bindings {
+        let all = self.bindings + bindings.len();
+        if all > self.limits.bindings || !self.share.resize(all) {
+            self.share.resize(self.bindings);
             return None;
         }
         let mut news = Vec::new();

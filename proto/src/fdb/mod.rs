@@ -3,7 +3,8 @@
 //! It is shared by the lanes and the control plane behind one lock; refreshing a known address takes the lock for
 //! reading only. Senders of frames choose the source addresses, so the hash is keyed and the table is bounded, per
 //! owner and in total: a full owner replaces its own oldest address, a full table the oldest address of the owner
-//! that has the most. So a flood of addresses affects only the addresses behind the same owner.
+//! that has the most. So a flood of addresses affects only the addresses behind the same owner. The tables of networks
+//! other than `default` are bounded together, too, and each has some room in any case.
 
 mod table;
 
@@ -14,6 +15,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::entropy::Entropy;
 use crate::ids::{Mac, PeerId};
 use crate::limits;
+use crate::shared_room::RoomShare;
 use crate::time::Instant;
 use table::MacTable;
 
@@ -90,8 +92,14 @@ impl Fdb {
 
     /// Creates an empty table with other bounds, each at least 1.
     pub fn with_limits(entropy: &mut dyn Entropy, limits: FdbLimits) -> Self {
+        Self::sharing(entropy, limits, RoomShare::alone())
+    }
+
+    /// Creates an empty table whose room is also bounded by `share`, which has room for one address at least.
+    pub(crate) fn sharing(entropy: &mut dyn Entropy, limits: FdbLimits, share: RoomShare) -> Self {
+        let key = [entropy.u64(), entropy.u64()];
         Self {
-            table: RwLock::new(MacTable::new([entropy.u64(), entropy.u64()], limits)),
+            table: RwLock::new(MacTable::new(key, limits, share)),
             changes: AtomicU64::new(0),
         }
     }

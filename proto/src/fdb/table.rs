@@ -10,6 +10,7 @@ use crate::ids::Mac;
 use crate::limits::{
     FDB_AGE, FDB_HOLD, FDB_LATE, FDB_MAX_MOVES, FDB_MOVE_WINDOW, FLAP_MOVES, FLAP_WINDOW,
 };
+use crate::shared_room::RoomShare;
 use crate::time::Instant;
 
 /// Shortest time between two refreshes of an address, so that lanes do not contend for its cache line.
@@ -20,6 +21,7 @@ const SECOND_CHANCES: usize = 32;
 #[derive(Debug)]
 pub(super) struct MacTable {
     limits: FdbLimits,
+    share: RoomShare,
     entries: HashMap<Mac, MacEntry, KeyedHash>,
     /// All entries by owner, in the order in which they were queued for replacement.
     queue: BTreeSet<(Owner, u64, Mac)>,
@@ -87,9 +89,10 @@ impl MacEntry {
 }
 
 impl MacTable {
-    pub(super) fn new(key: [u64; 2], limits: FdbLimits) -> Self {
+    pub(super) fn new(key: [u64; 2], limits: FdbLimits, share: RoomShare) -> Self {
         Self {
             limits,
+            share,
             entries: HashMap::with_hasher(KeyedHash(key)),
             queue: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -147,6 +150,7 @@ impl MacTable {
         self.take_off_queue(mac);
         if self.count(owner) >= self.limits.per_owner {
             self.replace_oldest(owner);
+            self.share.resize(self.entries.len());
         }
         self.queue_up(mac, owner, now);
         Learn::Moved(from)
@@ -161,7 +165,7 @@ impl MacTable {
         let full = if self.count(owner) >= self.limits.per_owner {
             self.replace_oldest(owner);
             true
-        } else if self.entries.len() >= self.limits.total {
+        } else if !self.has_room() {
             let most = self.by_count.last().map_or(owner, |(_, most)| *most);
             self.replace_oldest(most);
             true
@@ -187,6 +191,12 @@ impl MacTable {
         if full { Learn::Full } else { Learn::New }
     }
 
+    /// Returns true if one more address fits; takes the room for it.
+    fn has_room(&mut self) -> bool {
+        let entries = self.entries.len() + 1;
+        entries <= self.limits.total && self.share.resize(entries)
+    }
+
     /// Removes the oldest entry of `owner`, except up to [`SECOND_CHANCES`] that were seen since they were queued.
     fn replace_oldest(&mut self, owner: Owner) {
         for chance in 0..SECOND_CHANCES {
@@ -204,7 +214,7 @@ impl MacTable {
                     self.queue_up(mac, owner, Instant::from_nanos(seen));
                 }
                 _ => {
-                    self.remove(mac);
+                    self.take_out(mac);
                     return;
                 }
             }
@@ -212,6 +222,13 @@ impl MacTable {
     }
 
     pub(super) fn remove(&mut self, mac: Mac) -> bool {
+        let was_known = self.take_out(mac);
+        self.share.resize(self.entries.len());
+        was_known
+    }
+
+    /// Removes one address and keeps the room for another.
+    fn take_out(&mut self, mac: Mac) -> bool {
         self.take_off_queue(mac);
         self.entries.remove(&mac).is_some()
     }

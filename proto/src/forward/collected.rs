@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::{LaneEvent, Outbox, Outgoing};
+use crate::network::NetworkId;
 use crate::wire::datagram::InnerFrame;
 
 /// Effects of data-plane calls, collected in memory.
@@ -10,9 +11,11 @@ use crate::wire::datagram::InnerFrame;
 pub struct Collected {
     /// Datagrams to send.
     pub outgoing: Outgoing,
-    /// Frames for the local port.
+    /// Frames for the local port of the network `default`.
     pub frames: Vec<Vec<u8>>,
-    /// Number of `frames` whose checksum is unfinished ([`InnerFrame::partial`]).
+    /// Frames for the local ports of other networks.
+    pub elsewhere: Vec<(NetworkId, Vec<u8>)>,
+    /// Number of frames whose checksum is unfinished ([`InnerFrame::partial`]).
     pub partial: usize,
     /// Events for the control plane.
     pub events: Vec<LaneEvent>,
@@ -31,9 +34,13 @@ impl Outbox for Collected {
         &mut self.outgoing
     }
 
-    fn inject(&mut self, frame: InnerFrame<'_>) {
+    fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>) {
         self.partial += usize::from(frame.partial);
-        self.frames.push(frame.bytes.to_vec());
+        let bytes = frame.bytes.to_vec();
+        match network.is_default() {
+            true => self.frames.push(bytes),
+            false => self.elsewhere.push((network, bytes)),
+        }
     }
 
     fn event(&mut self, event: LaneEvent) {

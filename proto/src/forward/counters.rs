@@ -86,6 +86,16 @@ counters! {
         FloodDuplicate = "flood_duplicate",
         /// A broadcast of this router that came back.
         FloodOwn = "flood_own",
+        /// A frame of the local port of a network that has no members here any more.
+        UnknownNetwork = "unknown_network",
+        /// A datagram with a label that this router has not assigned.
+        UnknownLabel = "unknown_label",
+        /// Frames of a network to or from a router that announces no members there.
+        NotMember = "not_a_member",
+        /// A broadcast of a network whose key is not known here.
+        NoNetworkKey = "no_network_key",
+        /// A broadcast that was not sealed with the key of its network.
+        NetworkForged = "network_forged",
     }
 }
 
@@ -135,10 +145,19 @@ counters! {
 }
 
 /// Counters of the data plane of one router.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     drops: [AtomicU64; DropReason::ALL.len()],
     counts: [AtomicU64; Counter::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            drops: [const { AtomicU64::new(0) }; DropReason::ALL.len()],
+            counts: [const { AtomicU64::new(0) }; Counter::ALL.len()],
+        }
+    }
 }
 
 impl Counters {

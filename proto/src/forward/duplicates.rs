@@ -76,6 +76,19 @@ impl<K: Ord + Copy> Duplicates<K> {
         true
     }
 
+    /// Returns true if [`Duplicates::is_fresh`] would refuse number `sequence`; records nothing.
+    pub(super) fn was_seen(&self, key: K, epoch: u64, sequence: u64, now: Instant) -> bool {
+        let Some(stream) = self.streams.get(&key) else {
+            return false;
+        };
+        let behind =
+            epoch < stream.epoch || (epoch == stream.epoch && stream.window.is_too_old(sequence));
+        if epoch > stream.epoch || behind {
+            return behind && now.since(stream.taken) < DUPLICATE_MEMORY;
+        }
+        stream.window.check(sequence).is_err()
+    }
+
     fn insert(&mut self, key: K, epoch: u64, now: Instant) {
         if self.streams.len() >= self.capacity
             && let Some((_, oldest)) = self.order.pop_first()
@@ -175,6 +188,31 @@ mod tests {
         assert!(!duplicates.is_fresh('a', 1, 2, secs(3)));
         assert!(duplicates.is_fresh('b', 1, 1, secs(3)), "b was forgotten");
         assert_eq!((duplicates.streams.len(), duplicates.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn looking_agrees_with_recording_and_records_nothing() {
+        let mut duplicates = Duplicates::new();
+        let steps = [
+            (1, 7, 0),
+            (1, 7, 0),
+            (1, 1 << 40, 1),
+            (1, 8, 2),
+            (0, 9, 3),
+            (1, 8, 9),
+            (2, 0, 9),
+            (1, 9, 10),
+        ];
+        for (epoch, sequence, at) in steps {
+            for _ in 0..2 {
+                let seen = duplicates.was_seen('a', epoch, sequence, secs(at));
+                assert_eq!(
+                    seen,
+                    !duplicates.clone().is_fresh('a', epoch, sequence, secs(at))
+                );
+            }
+            duplicates.is_fresh('a', epoch, sequence, secs(at));
+        }
     }
 
     #[test]

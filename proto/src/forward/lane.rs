@@ -2,8 +2,13 @@
 
 use core::net::SocketAddr;
 
-use super::{Counters, Outgoing, Snapshot};
+use super::domain::BroadcastDomain;
+use super::networks::NetworkMembership;
+use super::{Counters, DropReason, Outgoing, Snapshot, Underlay};
+use crate::crypto::network_key::NetworkKey;
+use crate::frame::ethernet::EthernetView;
 use crate::ids::{PeerId, SessionIndex};
+use crate::network::{NetworkId, NetworkLabel};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 use crate::wire::via::Via;
@@ -58,8 +63,8 @@ pub enum LaneEvent {
 pub trait Outbox {
     /// Returns the buffer of datagrams to send; new ones are built at its end.
     fn outgoing(&mut self) -> &mut Outgoing;
-    /// Delivers a frame to the local port.
-    fn inject(&mut self, frame: InnerFrame<'_>);
+    /// Delivers a frame to the local port of `network`.
+    fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>);
     /// Passes an event to the control plane; it may be dropped.
     fn event(&mut self, event: LaneEvent);
 }
@@ -78,5 +83,106 @@ pub struct Scratch {
 pub(super) struct LaneView<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) counters: &'a Counters,
+    pub(super) underlay: &'a Underlay,
     pub(super) now: Instant,
+}
+
+impl<'a> LaneView<'a> {
+    /// Checks what holds for frames of either direction: a source of one station, a destination that bridges forward,
+    /// and no underlay traffic of this mesh.
+    pub(super) fn check(&self, frame: &EthernetView<'_>) -> Result<(), DropReason> {
+        if frame.source().is_group() {
+            return Err(DropReason::GroupSource);
+        }
+        if frame.is_link_local() {
+            return Err(DropReason::LinkLocal);
+        }
+        if self.underlay.carries(self.snapshot, frame) {
+            return Err(DropReason::Underlay);
+        }
+        Ok(())
+    }
+
+    /// Returns a network other than `default`, unless it has no members here.
+    pub(super) fn network(&self, network: NetworkId) -> Option<LaneNetwork<'a>> {
+        self.snapshot.networks.get(network).map(LaneNetwork::of)
+    }
+
+    /// Returns the network to which this router assigned `label`, other than `default`.
+    pub(super) fn labelled(&self, label: NetworkLabel) -> Option<LaneNetwork<'a>> {
+        self.snapshot.networks.by_label(label).map(LaneNetwork::of)
+    }
+}
+
+/// The one network with whose frames and tables a part of a call deals. Whatever is learnt, looked up, packed or
+/// delivered there belongs to this network.
+#[derive(Clone, Copy)]
+pub(super) struct LaneNetwork<'a> {
+    pub(super) domain: &'a BroadcastDomain,
+    /// Labels and keys; `None` for the network `default`, which has none, and of which every router is a member.
+    membership: Option<&'a NetworkMembership>,
+}
+
+/// Reason why frames of a network have no label for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LabelError {
+    /// The peer announces no members there.
+    NotMember,
+    /// The known label is of another run of the peer.
+    Outdated,
+}
+
+impl<'a> LaneNetwork<'a> {
+    /// Returns the network `default`, of which this is the domain.
+    pub(super) fn default_in(domain: &'a BroadcastDomain) -> Self {
+        Self {
+            domain,
+            membership: None,
+        }
+    }
+
+    fn of(membership: &'a NetworkMembership) -> Self {
+        Self {
+            domain: &membership.domain,
+            membership: Some(membership),
+        }
+    }
+
+    pub(super) fn id(&self) -> NetworkId {
+        self.domain.network()
+    }
+
+    /// Returns true if `peer` announces members in the network.
+    pub(super) fn has_member(&self, peer: PeerId) -> bool {
+        let membership = self.membership;
+        membership.is_none_or(|membership| membership.peers.contains_key(&peer))
+    }
+
+    /// Returns true if any other router may have members in the network.
+    pub(super) fn has_others(&self) -> bool {
+        let membership = self.membership;
+        membership.is_none_or(|membership| !membership.peers.is_empty())
+    }
+
+    /// Returns the label in Data for `peer`, whose session is with its run of `epoch`.
+    pub(super) fn label_to(&self, peer: PeerId, epoch: u64) -> Result<NetworkLabel, LabelError> {
+        let Some(membership) = self.membership else {
+            return Ok(NetworkLabel::DEFAULT);
+        };
+        let known = membership.peers.get(&peer).ok_or(LabelError::NotMember)?;
+        match known.epoch == epoch {
+            true => Ok(known.label),
+            false => Err(LabelError::Outdated),
+        }
+    }
+
+    /// Returns the keys of broadcasts; `None` for the network `default`.
+    pub(super) fn membership(&self) -> Option<&'a NetworkMembership> {
+        self.membership
+    }
+
+    /// Returns the key that seals broadcasts; `None` for the network `default`, and as long as none is known.
+    pub(super) fn sealing(&self) -> Option<&'a NetworkKey> {
+        self.membership?.keys.sealing()
+    }
 }

@@ -44,13 +44,14 @@
 //! whatever the routes and trees are, and the hop limit ends loops that a forgotten window lets through. Frames from
 //! peers are never sent to peers.
 
-mod bridge;
 mod collected;
 mod counters;
+mod domain;
 mod duplicates;
 mod egress;
 mod ingress;
 mod lane;
+mod networks;
 mod outgoing;
 mod snapshot;
 mod transmit;
@@ -58,12 +59,13 @@ mod underlay;
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use collected::Collected;
 pub use counters::{Counter, Counters, DropReason};
-pub use egress::{GroupLimits, PortLosses};
+pub use domain::{BroadcastDomain, GroupLimits, PortLosses};
 pub use lane::{LaneEvent, Outbox, Scratch};
+pub use networks::{NetworkKeys, NetworkMembership, Networks, NetworksError, PeerLabel};
 pub use outgoing::{Outgoing, Run};
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 pub use transmit::SendError;
@@ -73,29 +75,40 @@ use crate::arp_proxy::ArpProxy;
 use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Owner};
 use crate::ids::{Mac, PeerId};
-use crate::limits::{EVENT_INTERVAL, MAX_THROTTLED_EVENTS};
+use crate::limits::{EVENT_INTERVAL, MAX_NETWORKS_HERE, MAX_THROTTLED_EVENTS};
+use crate::network::NetworkId;
 use crate::offload::PortFrame;
 use crate::rate::Throttle;
 use crate::time::Instant;
 pub use crate::wire::via::Via;
-use bridge::BridgeTables;
+use domain::DomainShares;
 use egress::EgressPipeline;
 use ingress::IngressPipeline;
-use lane::LaneView;
+use lane::{LaneNetwork, LaneView};
 use transmit::{TransmitState, Transmitter};
 
 /// Data plane of one router, shared by all lanes and by the control plane. Each part locks its own state.
 #[derive(Debug)]
 pub struct Forwarder {
     counters: Counters,
-    tables: BridgeTables,
+    underlay: Underlay,
+    /// The network `default`.
+    default: BroadcastDomain,
+    networks: NetworkDomains,
     transmit: TransmitState,
     egress: EgressPipeline,
     ingress: IngressPipeline,
 }
 
+/// Domains of the networks other than `default` that have members here. Lanes find them in their snapshots.
+#[derive(Debug)]
+struct NetworkDomains {
+    shares: DomainShares,
+    domains: RwLock<BTreeMap<NetworkId, Arc<BroadcastDomain>>>,
+}
+
 impl Forwarder {
-    /// Creates an empty data plane; `entropy` gives the hash key of the MAC table.
+    /// Creates an empty data plane; `entropy` gives the hash key of the MAC table, and the salt of broadcasts.
     pub fn new(entropy: &mut dyn Entropy) -> Self {
         Self::with_limits(GroupLimits::default(), entropy)
     }
@@ -104,24 +117,37 @@ impl Forwarder {
     pub fn with_limits(limits: GroupLimits, entropy: &mut dyn Entropy) -> Self {
         Self {
             counters: Counters::default(),
-            tables: BridgeTables::new(entropy),
-            transmit: TransmitState::new(),
-            egress: EgressPipeline::new(limits),
+            underlay: Underlay::default(),
+            default: BroadcastDomain::of_default(limits, entropy),
+            networks: NetworkDomains {
+                shares: DomainShares::new(limits),
+                domains: RwLock::default(),
+            },
+            transmit: TransmitState::new(entropy),
+            egress: EgressPipeline::new(),
             ingress: IngressPipeline::new(),
         }
     }
 
-    /// Sends frames of the local port, in order. A super-frame is segmented into frames of the mesh's MTU.
+    /// Sends frames of the local port of `network`, in order. A super-frame is segmented into frames of the mesh's MTU.
     pub fn egress(
         &self,
         snap: &Snapshot,
+        network: NetworkId,
         frames: &mut dyn Iterator<Item = PortFrame<'_>>,
         now: Instant,
         scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
         let tx = self.transmitter(snap, now, out);
-        self.egress.send(&self.tables, frames, tx, scratch);
+        let lane = match network.is_default() {
+            true => Some(self.default_network()),
+            false => tx.view().network(network),
+        };
+        match lane {
+            Some(lane) => self.egress.send(lane, frames, tx, scratch),
+            None => frames.for_each(|_| self.counters.drop(DropReason::UnknownNetwork)),
+        }
     }
 
     /// Sends waiting frames whose peer has a session now, and drops those that waited too long.
@@ -134,7 +160,14 @@ impl Forwarder {
         scratch: &mut Scratch,
         out: &mut dyn Outbox,
     ) {
-        self.egress.flush(self.transmitter(snap, now, out), scratch);
+        let tx = self.transmitter(snap, now, out);
+        self.egress.flush(self.default_network(), tx, scratch);
+        for membership in snap.networks.iter() {
+            let tx = self.transmitter(snap, now, out);
+            if let Some(network) = tx.view().network(membership.domain.network()) {
+                self.egress.flush(network, tx, scratch);
+            }
+        }
     }
 
     /// Processes one datagram received from address `from`; it is decrypted in place.
@@ -147,7 +180,8 @@ impl Forwarder {
         out: &mut dyn Outbox,
     ) {
         let tx = self.transmitter(snap, now, out);
-        self.ingress.receive(&self.tables, tx, from, datagram);
+        self.ingress
+            .receive(self.default_network(), tx, from, datagram);
     }
 
     /// Seals a payload of the control plane for `peer` and sends it by the best path.
@@ -181,19 +215,48 @@ impl Forwarder {
         tx.send_datagram(peer, datagram)
     }
 
-    /// Returns the MAC table.
-    pub fn fdb(&self) -> &Fdb {
-        self.tables.fdb()
+    /// Returns the domain of a network other than `default`, which is new if the network had no members here.
+    ///
+    /// `None` if there are [`MAX_NETWORKS_HERE`] already, and for the network `default`. `entropy` gives the hash key of
+    /// the MAC table.
+    pub fn join(
+        &self,
+        network: NetworkId,
+        entropy: &mut dyn Entropy,
+    ) -> Option<Arc<BroadcastDomain>> {
+        let NetworkDomains { shares, domains } = &self.networks;
+        let mut domains = domains.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = domains.get(&network) {
+            return Some(known.clone());
+        }
+        if network.is_default() || domains.len() >= MAX_NETWORKS_HERE {
+            return None;
+        }
+        let domain = Arc::new(BroadcastDomain::of_network(network, shares, entropy));
+        domains.insert(network, domain.clone());
+        Some(domain)
     }
 
-    /// Returns the table of addresses that routers announce for their containers.
+    /// Removes the domain of a network that has no members here any more. Returns false if there was none.
+    pub fn leave(&self, network: NetworkId) -> bool {
+        let domains = self.networks.domains.write();
+        let mut domains = domains.unwrap_or_else(PoisonError::into_inner);
+        domains.remove(&network).is_some()
+    }
+
+    /// Returns the MAC table of the network `default`.
+    pub fn fdb(&self) -> &Fdb {
+        self.default.fdb()
+    }
+
+    /// Returns the table of addresses that routers announce for their containers in the network `default`.
     pub fn arp_proxy(&self) -> &ArpProxy {
-        self.tables.arp_proxy()
+        self.default.arp_proxy()
     }
 
     /// Returns the underlay addresses of all routers.
     pub fn underlay(&self) -> &Underlay {
-        self.tables.underlay()
+        &self.underlay
     }
 
     /// Returns the counters.
@@ -213,8 +276,10 @@ impl Forwarder {
 
     /// Removes expired MAC addresses, waiting frames and incomplete datagrams. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
-        self.tables.sweep(now);
-        self.egress.sweep(&self.counters, now);
+        self.default.sweep(&self.counters, now);
+        for domain in self.networks.all() {
+            domain.sweep(&self.counters, now);
+        }
         self.ingress.sweep(&self.counters, now);
     }
 
@@ -223,15 +288,20 @@ impl Forwarder {
         self.ingress.partials()
     }
 
-    /// Takes the MAC addresses that flapped since the last call, each with its last two owners.
+    /// Takes the MAC addresses of the network `default` that flapped since the last call, each with its last two owners.
     pub fn take_flapping(&self) -> BTreeMap<Mac, (Owner, Owner)> {
-        self.tables.take_flapping()
+        self.default.take_flapping()
     }
 
     /// Learns a MAC address as from a frame.
     #[cfg(test)]
     pub(crate) fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
-        self.tables.learn(mac, owner, now, &self.counters);
+        let tables = self.default.tables();
+        tables.learn(mac, owner, now, &self.counters);
+    }
+
+    fn default_network(&self) -> LaneNetwork<'_> {
+        LaneNetwork::default_in(&self.default)
     }
 
     fn transmitter<'a>(
@@ -243,9 +313,17 @@ impl Forwarder {
         let view = LaneView {
             snapshot,
             counters: &self.counters,
+            underlay: &self.underlay,
             now,
         };
         Transmitter::new(&self.transmit, view, out)
+    }
+}
+
+impl NetworkDomains {
+    fn all(&self) -> Vec<Arc<BroadcastDomain>> {
+        let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
+        domains.values().cloned().collect()
     }
 }
 

@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::networks::Networks;
 use crate::ids::{PeerId, SessionIndex};
 use crate::session::transport::Transport;
 use crate::time::Instant;
@@ -88,6 +89,8 @@ pub struct Snapshot {
     pub neighbours: Vec<PeerId>,
     /// Next hops to all routers, and the children in the tree of each origin.
     pub routes: Arc<Routes>,
+    /// Networks other than `default` that have members here.
+    pub networks: Arc<Networks>,
 }
 
 /// Session with a peer, and the first hop of datagrams for it.
@@ -144,6 +147,7 @@ impl Snapshot {
             sources: Arc::default(),
             neighbours: Vec::new(),
             routes: Arc::new(Routes::none(me)),
+            networks: Arc::default(),
         }
     }
 

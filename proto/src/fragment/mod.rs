@@ -1,19 +1,20 @@
 //! Fragmentation of datagrams that exceed the path MTU, by the router that seals them.
 //!
 //! The outer IP layer never fragments: its fragments have no ports and do not pass NAT, are lost together, and can be
-//! forged by anybody. Instead the content of a Data, Flood or Relay datagram is fragmented *before* it is sealed.
+//! forged by anybody. Instead the content of a Data, Relay, Flood or NetworkFlood datagram is fragmented *before* it is sealed.
 //! Each fragment is a datagram of kind Fragment, and the router that opens them reassembles only what one router
 //! sealed.
 //!
 //! ```text
-//! byte  0      kind of the original: 4 Data, 5 Relay, 6 Flood
+//! byte  0      kind of the original: 4 Data, 5 Relay, 6 Flood, 9 NetworkFlood
 //! byte  1      index of this fragment, from 0
 //! byte  2      number of fragments, 2 to 32
 //! bytes 3–6    id of the original, unique within a session while fragments are kept
 //! then         bytes of the fragment, at least one
 //! ```
 //!
-//! The reassembled content is the body of Data or Flood before sealing, or the clear part of Relay.
+//! The reassembled content is the body of Data or of a flood before sealing, or the clear part of Relay. All fragments
+//! of one Data have its label.
 
 mod reassembly;
 
@@ -28,7 +29,7 @@ pub const FRAGMENT_PREFIX_LEN: usize = 7;
 /// One fragment of a datagram's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {
-    /// Kind of the original datagram: Data, Relay or Flood.
+    /// Kind of the original datagram: Data, Relay, Flood or NetworkFlood.
     pub kind: Kind,
     /// Id of the original datagram.
     pub id: u32,
@@ -95,7 +96,10 @@ pub fn split(
 
 /// Handshake messages and probes are short, and a fragment is not fragmented again.
 fn may_be_fragmented(kind: Kind) -> bool {
-    matches!(kind, Kind::Data | Kind::Relay | Kind::Flood)
+    matches!(
+        kind,
+        Kind::Data | Kind::Relay | Kind::Flood | Kind::NetworkFlood
+    )
 }
 
 #[cfg(test)]

@@ -8,15 +8,16 @@ use crate::limits::{
     MAX_DATAGRAM, MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_SESSION, MAX_PARTIALS,
     MAX_PARTIALS_PER_SESSION, PARTIAL_AGE,
 };
+use crate::network::NetworkLabel;
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
 
 /// Reassembled content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reassembled {
-    /// Kind of the datagram: Data, Relay or Flood.
+    /// Kind of the datagram: Data, Relay, Flood or NetworkFlood.
     pub kind: Kind,
-    /// Body of Data or Flood, or clear part of Relay.
+    /// Body of Data or of a flood, or clear part of Relay.
     pub content: Vec<u8>,
 }
 
@@ -26,7 +27,7 @@ pub enum ReassemblyError {
     /// The same fragment was received before.
     #[error("duplicate fragment")]
     Duplicate,
-    /// Kind or number of fragments differ from those of the other fragments, or the datagram would be too long.
+    /// Kind, label or number of fragments differ from those of the other fragments, or the datagram would be too long.
     #[error("fragment contradicts the others of its datagram")]
     Mismatch,
 }
@@ -50,23 +51,25 @@ pub struct Reassembly {
 #[derive(Debug)]
 struct Partial {
     kind: Kind,
+    label: NetworkLabel,
     since: Instant,
     fragments: Vec<Option<Vec<u8>>>,
     bytes: usize,
 }
 
 impl Partial {
-    fn new(fragment: &Fragment<'_>, now: Instant) -> Self {
+    fn new(fragment: &Fragment<'_>, label: NetworkLabel, now: Instant) -> Self {
         Self {
             kind: fragment.kind,
+            label,
             since: now,
             fragments: vec![None; usize::from(fragment.count)],
             bytes: 0,
         }
     }
 
-    fn add(&mut self, fragment: &Fragment<'_>) -> Result<(), ReassemblyError> {
-        let matches = self.kind == fragment.kind
+    fn add(&mut self, fragment: &Fragment<'_>, label: NetworkLabel) -> Result<(), ReassemblyError> {
+        let matches = (self.kind, self.label) == (fragment.kind, label)
             && self.fragments.len() == usize::from(fragment.count)
             && self.bytes + fragment.bytes.len() <= MAX_DATAGRAM;
         let place = self.fragments.get_mut(usize::from(fragment.index));
@@ -92,13 +95,14 @@ impl Partial {
 }
 
 impl Reassembly {
-    /// Takes a fragment received by `session`. Returns the reassembled datagram if it is now complete.
+    /// Takes a fragment received by `session`, with the label in its header. Returns the reassembled datagram if it is now complete.
     ///
     /// # Errors
     /// [`ReassemblyError`] if the fragment is not accepted; earlier fragments stay.
     pub fn push(
         &mut self,
         session: SessionIndex,
+        label: NetworkLabel,
         fragment: &Fragment<'_>,
         now: Instant,
     ) -> Result<Option<Reassembled>, ReassemblyError> {
@@ -111,12 +115,13 @@ impl Reassembly {
         }
         if !self.partials.contains_key(&key) {
             self.make_room(session, now);
-            self.partials.insert(key, Partial::new(fragment, now));
+            self.partials
+                .insert(key, Partial::new(fragment, label, now));
         }
         let Some(partial) = self.partials.get_mut(&key) else {
             return Err(ReassemblyError::Mismatch);
         };
-        partial.add(fragment)?;
+        partial.add(fragment, label)?;
         self.bytes += fragment.bytes.len();
         if partial.is_complete() {
             return Ok(self.take(key).map(Partial::into_reassembled));

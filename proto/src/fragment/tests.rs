@@ -8,10 +8,12 @@ use crate::limits::{
     MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_SESSION, MAX_PARTIALS, MAX_PARTIALS_PER_SESSION,
     PARTIAL_AGE,
 };
+use crate::network::NetworkLabel;
 use crate::time::Instant;
 
 const A: SessionIndex = SessionIndex(1);
 const B: SessionIndex = SessionIndex(2);
+const DEFAULT: NetworkLabel = NetworkLabel::DEFAULT;
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
 fn fragment(id: u32, index: u8, count: u8, bytes: &[u8]) -> Fragment<'_> {
@@ -25,7 +27,12 @@ fn fragment(id: u32, index: u8, count: u8, bytes: &[u8]) -> Fragment<'_> {
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
-    prop::sample::select(vec![Kind::Data, Kind::Relay, Kind::Flood])
+    prop::sample::select(vec![
+        Kind::Data,
+        Kind::Relay,
+        Kind::Flood,
+        Kind::NetworkFlood,
+    ])
 }
 
 proptest! {
@@ -51,12 +58,12 @@ proptest! {
         let last = bodies.pop().unwrap();
         for body in &bodies {
             let fragment = Fragment::decode(body).unwrap();
-            prop_assert_eq!(reassembly.push(A, &fragment, NOW), Ok(None));
-            prop_assert_eq!(reassembly.push(A, &fragment, NOW), Err(ReassemblyError::Duplicate));
+            prop_assert_eq!(reassembly.push(A, DEFAULT, &fragment, NOW), Ok(None));
+            prop_assert_eq!(reassembly.push(A, DEFAULT, &fragment, NOW), Err(ReassemblyError::Duplicate));
         }
         let fragment = Fragment::decode(&last).unwrap();
-        prop_assert_eq!(reassembly.push(B, &fragment, NOW), Ok(None), "another session");
-        let whole = reassembly.push(A, &fragment, NOW).unwrap();
+        prop_assert_eq!(reassembly.push(B, DEFAULT, &fragment, NOW), Ok(None), "another session");
+        let whole = reassembly.push(A, DEFAULT, &fragment, NOW).unwrap();
         prop_assert_eq!(whole, Some(Reassembled { kind, content }));
         prop_assert_eq!((reassembly.len(), reassembly.bytes()), (1, fragment.bytes.len()));
     }
@@ -84,7 +91,7 @@ proptest! {
         for (session, id, index, count, len, wait) in fragments {
             now += Duration::from_millis(wait);
             let fragment = fragment(id, index.min(count - 1), count, &bytes[..len]);
-            let _ = reassembly.push(SessionIndex(session), &fragment, now);
+            let _ = reassembly.push(SessionIndex(session), DEFAULT, &fragment, now);
             prop_assert!(reassembly.len() <= MAX_PARTIALS && reassembly.bytes() <= MAX_PARTIAL_BYTES);
         }
         reassembly.expire(now + PARTIAL_AGE);
@@ -135,7 +142,7 @@ fn malformed_bodies_are_refused() {
         (0, 1),
         (0, 7),
         (0, 8),
-        (0, 9),
+        (0, 10),
         (1, 2),
         (2, 0),
         (2, 1),
@@ -151,7 +158,7 @@ fn malformed_bodies_are_refused() {
 fn contradictory_fragments_are_refused_without_effect() {
     let mut reassembly = Reassembly::default();
     reassembly
-        .push(A, &fragment(1, 0, 2, b"good "), NOW)
+        .push(A, DEFAULT, &fragment(1, 0, 2, b"good "), NOW)
         .unwrap();
     let other_kind = Fragment {
         kind: Kind::Flood,
@@ -164,12 +171,12 @@ fn contradictory_fragments_are_refused_without_effect() {
         fragment(1, 1, 2, &long),
     ] {
         assert_eq!(
-            reassembly.push(A, &bad, NOW),
+            reassembly.push(A, DEFAULT, &bad, NOW),
             Err(ReassemblyError::Mismatch)
         );
     }
     let whole = reassembly
-        .push(A, &fragment(1, 1, 2, b"whole"), NOW)
+        .push(A, DEFAULT, &fragment(1, 1, 2, b"whole"), NOW)
         .unwrap();
     assert_eq!(whole.unwrap().content, b"good whole");
     assert_eq!(reassembly.take_lost(), 0);
@@ -178,10 +185,12 @@ fn contradictory_fragments_are_refused_without_effect() {
 #[test]
 fn incomplete_datagrams_expire_and_free_their_id() {
     let mut reassembly = Reassembly::default();
-    reassembly.push(A, &fragment(1, 0, 2, b"old"), NOW).unwrap();
+    reassembly
+        .push(A, DEFAULT, &fragment(1, 0, 2, b"old"), NOW)
+        .unwrap();
     let later = NOW + PARTIAL_AGE;
     assert_eq!(
-        reassembly.push(A, &fragment(1, 1, 2, b"new"), later),
+        reassembly.push(A, DEFAULT, &fragment(1, 1, 2, b"new"), later),
         Ok(None)
     );
     assert_eq!(reassembly.take_lost(), 1);
@@ -194,16 +203,20 @@ fn incomplete_datagrams_expire_and_free_their_id() {
 #[test]
 fn a_full_session_gives_up_its_own_oldest() {
     let mut reassembly = Reassembly::default();
-    reassembly.push(B, &fragment(0, 0, 2, b"b"), NOW).unwrap();
+    reassembly
+        .push(B, DEFAULT, &fragment(0, 0, 2, b"b"), NOW)
+        .unwrap();
     for id in 0..40 {
         let at = NOW + Duration::from_millis(u64::from(id));
-        reassembly.push(A, &fragment(id, 0, 2, b"a"), at).unwrap();
+        reassembly
+            .push(A, DEFAULT, &fragment(id, 0, 2, b"a"), at)
+            .unwrap();
     }
     assert_eq!(reassembly.len(), MAX_PARTIALS_PER_SESSION + 1);
     assert_eq!(reassembly.take_lost(), 40 - MAX_PARTIALS_PER_SESSION as u64);
     let whole = |reassembly: &mut Reassembly, session, id| {
         reassembly
-            .push(session, &fragment(id, 1, 2, b"!"), NOW)
+            .push(session, DEFAULT, &fragment(id, 1, 2, b"!"), NOW)
             .unwrap()
     };
     assert!(whole(&mut reassembly, B, 0).is_some());
@@ -215,10 +228,14 @@ fn a_full_session_gives_up_its_own_oldest() {
 fn a_session_with_many_bytes_gives_up_its_own_oldest() {
     let mut reassembly = Reassembly::default();
     let half = vec![0; MAX_DATAGRAM / 2];
-    reassembly.push(B, &fragment(0, 0, 2, &half), NOW).unwrap();
+    reassembly
+        .push(B, DEFAULT, &fragment(0, 0, 2, &half), NOW)
+        .unwrap();
     for id in 0..30 {
         let at = NOW + Duration::from_millis(u64::from(id));
-        reassembly.push(A, &fragment(id, 0, 2, &half), at).unwrap();
+        reassembly
+            .push(A, DEFAULT, &fragment(id, 0, 2, &half), at)
+            .unwrap();
     }
     let of_a = reassembly.bytes() - half.len();
     assert!(
@@ -226,7 +243,7 @@ fn a_session_with_many_bytes_gives_up_its_own_oldest() {
     );
     assert!(
         reassembly
-            .push(A, &fragment(29, 1, 2, b"!"), NOW)
+            .push(A, DEFAULT, &fragment(29, 1, 2, b"!"), NOW)
             .unwrap()
             .is_some()
     );
@@ -239,7 +256,7 @@ fn many_sessions_together_are_bounded() {
     for n in 0..2_000 {
         let at = NOW + Duration::from_micros(u64::from(n));
         reassembly
-            .push(SessionIndex(n), &fragment(0, 0, 2, &bytes), at)
+            .push(SessionIndex(n), DEFAULT, &fragment(0, 0, 2, &bytes), at)
             .unwrap();
     }
     assert_eq!(
@@ -250,8 +267,22 @@ fn many_sessions_together_are_bounded() {
     for n in 0..2_000 {
         let at = NOW + Duration::from_micros(u64::from(n));
         reassembly
-            .push(SessionIndex(n), &fragment(0, 0, 2, b"a"), at)
+            .push(SessionIndex(n), DEFAULT, &fragment(0, 0, 2, b"a"), at)
             .unwrap();
     }
     assert_eq!(reassembly.len(), MAX_PARTIALS);
+}
+
+#[test]
+fn fragments_with_different_labels_are_no_datagram() {
+    let mut reassembly = Reassembly::default();
+    let (one, other) = (NetworkLabel(1), NetworkLabel(2));
+    let begin = reassembly.push(A, one, &fragment(1, 0, 2, b"of one "), NOW);
+    assert_eq!(begin, Ok(None));
+    for label in [other, DEFAULT] {
+        let end = reassembly.push(A, label, &fragment(1, 1, 2, b"of another"), NOW);
+        assert_eq!(end, Err(ReassemblyError::Mismatch));
+    }
+    let end = reassembly.push(A, one, &fragment(1, 1, 2, b"network"), NOW);
+    assert_eq!(end.unwrap().unwrap().content, b"of one network");
 }

@@ -13,6 +13,7 @@ use crate::crypto::aead::Suites;
 use crate::entropy::Entropy;
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
+use crate::network::NetworkLabel;
 use crate::wire::datagram::{HEADER_LEN, Header, Kind};
 
 /// Length of an Init message, in bytes.
@@ -66,7 +67,12 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Refused> {
         Kind::Init => INIT_LEN,
         Kind::Response => RESPONSE_LEN,
         Kind::Cookie => COOKIE_LEN,
-        Kind::Data | Kind::Relay | Kind::Flood | Kind::Probe | Kind::Fragment => {
+        Kind::Data
+        | Kind::Relay
+        | Kind::Flood
+        | Kind::NetworkFlood
+        | Kind::Probe
+        | Kind::Fragment => {
             return Err(Refused::Malformed);
         }
     };
@@ -169,6 +175,7 @@ pub(super) fn header(kind: Kind, receiver: SessionIndex, entropy: &mut dyn Entro
     Header {
         kind,
         hop_limit: limits::MAX_HOPS,
+        label: NetworkLabel::DEFAULT,
         receiver,
         counter: entropy.u64() | HANDSHAKE_COUNTER,
     }

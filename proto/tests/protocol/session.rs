@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 
 use mesh_proto::control::probe::{ChallengeAnswer, Probe};
 use mesh_proto::crypto::aead::{Suite, Suites};
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::fastpath::Offer;
 use mesh_proto::ids::{PeerId, SessionIndex};
 use mesh_proto::limits::{HANDSHAKE_LOAD, MAX_HOPS};
+use mesh_proto::network::{BroadcastStream, NetworkId, NetworkLabel};
 use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::session::{Directory, Refused, SessionOutput, Sessions, Via};
 use mesh_proto::time::Instant;
-use mesh_proto::wire::datagram::{FloodPrefix, InnerFrame, Kind, push_frame};
+use mesh_proto::wire::datagram::{
+    FloodPrefix, InnerFrame, Kind, NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix, push_frame,
+};
 
 use crate::Vectors;
 use crate::routers::{self, Router};
@@ -81,16 +85,26 @@ pub(crate) fn handshake_and_datagrams() -> Vectors {
         InnerFrame::complete(&frame([0x02, 0x6d, 10, 2, 1, 2])),
     );
     let data = sealed(to_b, Kind::Data, &[], &frames);
+    let in_network = labelled(to_b, NetworkLabel(0x0102), &frames);
     Vectors::from([
         ("Init, A to B", init),
         ("Response, B to A", response),
         ("empty Probe, A to B", probe),
         ("Data, A to B", data.clone()),
+        ("Data in a network, A to B", in_network),
         (
             "Relay, A to a neighbour",
             relay(b.router.identity.id(), &data),
         ),
         ("Flood, A to a neighbour", flood(a.router.identity.id())),
+        (
+            "id of a network's key",
+            network_key().id().0.to_be_bytes().to_vec(),
+        ),
+        (
+            "NetworkFlood, A to a neighbour",
+            network_flood(a.router.identity.id()),
+        ),
     ])
 }
 
@@ -170,6 +184,30 @@ fn flood(origin: PeerId) -> Vec<u8> {
     sealed(&to_neighbour(), Kind::Flood, &[], &body)
 }
 
+fn network_key() -> NetworkKey {
+    NetworkKey::new([10; 32])
+}
+
+fn network_flood(origin: PeerId) -> Vec<u8> {
+    let stream = BroadcastStream {
+        network: NetworkId([9; 16]),
+        origin,
+        epoch: 3,
+        salt: 0x0808_0808_0808_0808,
+    };
+    let (key, sequence) = (network_key(), 0);
+    let mut body = Vec::new();
+    let prefix = NetworkFloodPrefix {
+        stream,
+        sequence,
+        key: key.id(),
+    };
+    prefix.encode(&mut body);
+    push_frame(&mut body, InnerFrame::complete(&frame([0xff; 6])));
+    key.seal(&stream, sequence, NETWORK_FLOOD_PREFIX_LEN, &mut body);
+    sealed(&to_neighbour(), Kind::NetworkFlood, &[], &body)
+}
+
 /// Returns a session with keys 06… (to the neighbour) and 07…; the neighbour's index is 0b0b0b0b.
 fn to_neighbour() -> Transport {
     let keys = TransportKeys {
@@ -191,6 +229,14 @@ fn sealed(transport: &Transport, kind: Kind, clear: &[u8], body: &[u8]) -> Vec<u
     transport
         .seal(kind, MAX_HOPS, clear, body, NOW, &mut out)
         .unwrap();
+    out
+}
+
+fn labelled(transport: &Transport, label: NetworkLabel, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let draft = transport.begin_labelled(Kind::Data, MAX_HOPS, label, &mut out);
+    out.extend_from_slice(body);
+    transport.finish(draft, 0, NOW, &mut out).unwrap();
     out
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_proto::forward::{Forwarder, LaneEvent, Scratch, Snapshot};
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::PortFrame;
 use mesh_sys::port::{FrameBatch, FrameReader};
 use mesh_sys::udp::Udp;
@@ -199,9 +200,14 @@ impl Egress {
                 shared: &self.shared,
                 local: None,
             };
-            self.shared
-                .forwarder
-                .egress(&view, &mut port_frames, now, &mut scratch, &mut out);
+            self.shared.forwarder.egress(
+                &view,
+                NetworkId::DEFAULT,
+                &mut port_frames,
+                now,
+                &mut scratch,
+                &mut out,
+            );
             sending.flush(&view.sources);
             self.shared.frames_moved();
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use mesh_proto::control::SparePort;
 use mesh_proto::forward::{LaneEvent, Outbox, Outgoing, Run, Scratch, Snapshot};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::udp::UdpSender;
@@ -96,7 +97,11 @@ impl Outbox for LaneOut<'_> {
         &mut self.sending.outgoing
     }
 
-    fn inject(&mut self, frame: InnerFrame<'_>) {
+    fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>) {
+        // The port is that of the network `default`; others have none yet.
+        if !network.is_default() {
+            return;
+        }
         match &mut self.port {
             PortSide::Held(port) => port.inject(frame),
             PortSide::Shared(port) => {

@@ -1,9 +1,11 @@
-//! Datagram headers, packed frames, Flood prefixes and Relay envelopes.
+//! Datagram headers, packed frames, prefixes of floods and Relay envelopes.
 
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::ids::{PeerId, SessionIndex};
+use mesh_proto::network::{BroadcastStream, NetworkId, NetworkLabel};
 use mesh_proto::wire::datagram::{
     FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, Frames, HEADER_LEN, Header, InnerFrame, Kind,
-    push_frame, split_relay,
+    NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix, push_frame, split_relay,
 };
 
 /// Any accepted input encodes to the bytes that it was parsed from.
@@ -25,6 +27,22 @@ pub(super) fn target(data: &[u8]) {
         out.extend_from_slice(rest);
         assert_eq!(out, data);
     }
+    if let Some((prefix, sealed)) = NetworkFloodPrefix::split(data) {
+        let mut out = Vec::new();
+        prefix.encode(&mut out);
+        assert_eq!(out.len(), NETWORK_FLOOD_PREFIX_LEN);
+        out.extend_from_slice(sealed);
+        assert_eq!(out, data);
+        assert!(!prefix.stream.network.is_default());
+        let (key, mut body) = (NetworkKey::new([5; 32]), data.to_vec());
+        let opened = key.open(
+            &prefix.stream,
+            prefix.sequence,
+            NETWORK_FLOOD_PREFIX_LEN,
+            &mut body,
+        );
+        assert!(opened.is_err() || prefix.key == key.id());
+    }
     if let Some((peer, inner)) = split_relay(data) {
         assert!(inner.len() >= HEADER_LEN);
         assert_eq!([&peer.0[..], inner].concat(), data);
@@ -32,12 +50,13 @@ pub(super) fn target(data: &[u8]) {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = (1..8)
+    let mut seeds: Vec<Vec<u8>> = (1..10)
         .filter_map(Kind::from_number)
         .map(|kind| {
             let header = Header {
                 kind,
                 hop_limit: 16,
+                label: NetworkLabel::DEFAULT,
                 receiver: SessionIndex(7),
                 counter: 9,
             };
@@ -59,6 +78,34 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     .encode(&mut flood);
     flood.extend_from_slice(&body);
     let relay = [&[4; 16][..], &seeds[3], &body].concat();
-    seeds.extend([body, flood, relay]);
+    let mut labelled = seeds[3].clone();
+    labelled[2..4].copy_from_slice(&[1, 2]);
+    seeds.extend([network_flood(&body), labelled, body, flood, relay]);
     seeds
+}
+
+/// Returns a broadcast of a network that opens with the key of the target.
+fn network_flood(frames: &[u8]) -> Vec<u8> {
+    let key = NetworkKey::new([5; 32]);
+    let stream = BroadcastStream {
+        network: NetworkId([6; 16]),
+        origin: PeerId([3; 16]),
+        epoch: 1,
+        salt: 2,
+    };
+    let prefix = NetworkFloodPrefix {
+        stream,
+        sequence: 3,
+        key: key.id(),
+    };
+    let mut body = Vec::new();
+    prefix.encode(&mut body);
+    body.extend_from_slice(frames);
+    key.seal(
+        &stream,
+        prefix.sequence,
+        NETWORK_FLOOD_PREFIX_LEN,
+        &mut body,
+    );
+    body
 }

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use mesh_proto::crypto::aead::Suite;
 use mesh_proto::crypto::identity::Identity;
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::forward::{Collected, Forwarder, Path, Scratch, Snapshot};
+use mesh_proto::forward::{
+    Collected, Forwarder, NetworkKeys, NetworkMembership, Networks, Path, PeerLabel, Scratch,
+    Snapshot,
+};
 use mesh_proto::ids::{Mac, PeerId, SessionIndex, Version};
 use mesh_proto::limits::DEFAULT_MTU;
 use mesh_proto::link::LinkConfig;
+use mesh_proto::network::{NetworkId, NetworkLabel};
 use mesh_proto::offload::PortFrame;
 use mesh_proto::session::transport::{Ends, Transport, TransportKeys};
 use mesh_proto::time::Instant;
@@ -115,8 +120,10 @@ impl Plane {
             .into_iter()
             .map(|(origin, children)| (id(origin), children));
         snapshot.routes = Arc::new(Routes::by_hand(id(0), &trees.collect()));
+        let forwarder = Forwarder::new(&mut SeededEntropy::new(3));
+        snapshot.networks = networks(&forwarder);
         Self {
-            forwarder: Forwarder::new(&mut SeededEntropy::new(3)),
+            forwarder,
             snapshot,
             scratch: Scratch::default(),
             ends,
@@ -152,13 +159,41 @@ impl Plane {
             now,
             ..
         } = self;
-        forwarder.egress(snapshot, &mut frames, *now, scratch, &mut sink);
+        let network = NetworkId::DEFAULT;
+        forwarder.egress(snapshot, network, &mut frames, *now, scratch, &mut sink);
         sink
     }
 
     pub(crate) fn wait(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
     }
+}
+
+/// Network of which the router of a [`Plane`] and its [`MEMBERS`] are members.
+pub(crate) const NETWORK: NetworkId = NetworkId([9; 16]);
+/// Label that the router assigned to it.
+pub(crate) const LABEL: NetworkLabel = NetworkLabel(5);
+/// Members among the peers.
+pub(crate) const MEMBERS: [u8; 2] = [1, 3];
+
+/// Returns the key of [`NETWORK`].
+pub(crate) fn network_key() -> NetworkKey {
+    NetworkKey::new([8; 32])
+}
+
+fn networks(forwarder: &Forwarder) -> Arc<Networks> {
+    let domain = forwarder.join(NETWORK, &mut SeededEntropy::new(4));
+    let label = |n: u8| PeerLabel {
+        label: NetworkLabel(n.into()),
+        epoch: 1,
+    };
+    let membership = NetworkMembership {
+        domain: domain.expect("there is room for one network"),
+        label: LABEL,
+        peers: MEMBERS.map(|n| (id(n), label(n))).into(),
+        keys: NetworkKeys::new(vec![Arc::new(network_key())]),
+    };
+    Arc::new(Networks::new([Arc::new(membership)]).expect("one network"))
 }
 
 fn sessions(n: u8) -> (Transport, Transport) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mesh_proto::fragment::{Fragment, Reassembly, split};
 use mesh_proto::ids::SessionIndex;
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_PARTIAL_BYTES, MAX_PARTIALS, PARTIAL_AGE};
+use mesh_proto::network::NetworkLabel;
 use mesh_proto::wire::datagram::Kind;
 
 use super::fixture::START;
@@ -17,7 +18,10 @@ pub(super) fn target(data: &[u8]) {
     let mut now = START;
     while !input.is_empty() {
         now += Duration::from_millis(u64::from(input.byte()));
-        let session = SessionIndex(u32::from(input.byte()));
+        // Two bits of the byte are a label.
+        let byte = input.byte();
+        let session = SessionIndex(u32::from(byte & 0x3f));
+        let label = NetworkLabel((byte >> 6).into());
         let body = input.chunk();
         let Some(fragment) = Fragment::decode(body) else {
             continue;
@@ -25,7 +29,7 @@ pub(super) fn target(data: &[u8]) {
         let mut again = Vec::new();
         fragment.encode(&mut again);
         assert_eq!(again, body);
-        if let Ok(Some(whole)) = reassembly.push(session, &fragment, now) {
+        if let Ok(Some(whole)) = reassembly.push(session, label, &fragment, now) {
             assert_eq!(whole.kind, fragment.kind);
             assert!(whole.content.len() >= usize::from(fragment.count));
             assert!(whole.content.len() <= MAX_DATAGRAM);

@@ -1,10 +1,14 @@
 //! Datagrams received by a router with live sessions: arbitrary bytes, and validly or invalidly sealed ones of peers.
 
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::forward::{Collected, LaneEvent};
 use mesh_proto::frame::ethernet::EthernetView;
 use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::{MAX_DATAGRAM, MAX_FDB, MAX_FRAME, MAX_HANDSHAKE};
-use mesh_proto::wire::datagram::{FloodPrefix, Header, InnerFrame, Kind, push_frame};
+use mesh_proto::network::{BroadcastStream, NetworkId, NetworkLabel};
+use mesh_proto::wire::datagram::{
+    FloodPrefix, Header, InnerFrame, Kind, NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix, push_frame,
+};
 
 use super::fixture::{self, PEERS, Plane};
 use super::input::{Input, Script};
@@ -20,7 +24,7 @@ pub(super) fn target(data: &[u8]) {
         if input.is_empty() {
             break;
         }
-        let operation = input.below(8);
+        let operation = input.below(10);
         let from = 1 + u8::try_from(input.below(usize::from(PEERS))).unwrap_or(0);
         let (datagram, sealed) = match operation {
             0 => (input.long_chunk().to_vec(), false),
@@ -37,6 +41,9 @@ pub(super) fn target(data: &[u8]) {
         };
         let sink = plane.ingress(fixture::address(from), &datagram);
         check(&sink);
+        // A broadcast of a member may come by any neighbour.
+        let is_member = fixture::MEMBERS.contains(&from) || operation == 9;
+        assert!(sink.elsewhere.is_empty() || (sealed && is_member));
         if !sealed {
             check_stranger(&sink, &datagram);
         }
@@ -75,6 +82,16 @@ fn peer_says(input: &mut Input<'_>, plane: &Plane, from: u8, operation: usize) -
             flood.extend(body(input));
             end.seal(Kind::Flood, hop_limit, &[], &flood, now, &mut out)
         }
+        8 => {
+            let label = NetworkLabel(u16::from(input.byte() % 8));
+            let draft = end.begin_labelled(Kind::Data, hop_limit, label, &mut out);
+            out.extend(body(input));
+            end.finish(draft, 0, now, &mut out)
+        }
+        9 => {
+            let flood = network_flood(input);
+            end.seal(Kind::NetworkFlood, hop_limit, &[], &flood, now, &mut out)
+        }
         _ => {
             let to = fixture::id(input.byte() % (PEERS + 2));
             let clear = envelope(input, plane, to);
@@ -86,11 +103,45 @@ fn peer_says(input: &mut Input<'_>, plane: &Plane, from: u8, operation: usize) -
     out
 }
 
+/// Returns the body of a broadcast of a network, sealed with its key or another.
+fn network_flood(input: &mut Input<'_>) -> Vec<u8> {
+    let (which, wrong_key) = (input.byte(), input.flag());
+    let network = match which % 4 {
+        0 => NetworkId([7; 16]),
+        _ => fixture::NETWORK,
+    };
+    let key = match wrong_key {
+        true => NetworkKey::new([1; 32]),
+        false => fixture::network_key(),
+    };
+    let stream = BroadcastStream {
+        network,
+        origin: fixture::id(input.byte() % (PEERS + 2)),
+        epoch: input.byte().into(),
+        salt: 1,
+    };
+    let prefix = NetworkFloodPrefix {
+        stream,
+        sequence: input.byte().into(),
+        key: fixture::network_key().id(),
+    };
+    let mut flood = Vec::new();
+    prefix.encode(&mut flood);
+    flood.extend(body(input));
+    key.seal(
+        &stream,
+        prefix.sequence,
+        NETWORK_FLOOD_PREFIX_LEN,
+        &mut flood,
+    );
+    flood
+}
+
 /// Returns the body of a relay envelope: a datagram sealed by peer 3, or arbitrary bytes.
 fn envelope(input: &mut Input<'_>, plane: &Plane, to: PeerId) -> Vec<u8> {
     let mut clear = to.0.to_vec();
     if input.flag() {
-        let kind = Kind::from_number(input.byte() % 8).unwrap_or(Kind::Data);
+        let kind = Kind::from_number(input.byte() % 10).unwrap_or(Kind::Data);
         let sealed = plane
             .end(3)
             .seal(kind, 1, &[], &body(input), plane.now, &mut clear);
@@ -119,7 +170,11 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 fn check(sink: &Collected) {
-    for frame in &sink.frames {
+    let elsewhere = sink.elsewhere.iter().map(|(network, frame)| {
+        assert_eq!(*network, fixture::NETWORK);
+        frame
+    });
+    for frame in sink.frames.iter().chain(elsewhere) {
         let view = EthernetView::new_checked(frame).expect("only whole frames are injected");
         assert!(frame.len() <= MAX_FRAME && !view.source().is_group() && !view.is_link_local());
     }
@@ -137,7 +192,7 @@ fn check(sink: &Collected) {
 }
 
 fn check_stranger(sink: &Collected, datagram: &[u8]) {
-    assert!(sink.frames.is_empty() && sink.outgoing.is_empty());
+    assert!(sink.frames.is_empty() && sink.elsewhere.is_empty() && sink.outgoing.is_empty());
     for event in &sink.events {
         match event {
             LaneEvent::Handshake { bytes, .. } => assert_eq!(bytes, datagram),
@@ -166,6 +221,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             .put(&[7, 0, 16, to, 1, 4, 0, 1, 1, 2])
             .chunk(b"far")
     };
+    let network = |origin: u8, key: u8, sequence: u8| {
+        Script::new()
+            .put(&[9, 0, 16, 1, key, origin, 1, sequence, 0, 1, 0xff, 9])
+            .chunk(b"members")
+    };
     let handshake = [&[0x11, 16, 0, 0, 0, 0, 0, 9][..], &[0x80; 152]].concat();
     let again = data(2).put(&[1, 0]).put(&[2, 0, 0, 20, 1]);
     vec![
@@ -187,5 +247,16 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             .put(&[4, 0, 1, 1])
             .long_chunk(&[0, 60, 1])
             .done(),
+        Script::new()
+            .put(&[8, 0, 16, 5, 0, 1, 1, 1])
+            .chunk(b"label")
+            .done(),
+        Script::new()
+            .put(&[8, 1, 16, 5, 0, 1, 1, 1])
+            .chunk(b"of no member")
+            .done(),
+        network(3, 0, 1).put(&network(3, 0, 1).done()).done(),
+        network(2, 1, 2).done(),
+        network(4, 0, 3).done(),
     ]
 }

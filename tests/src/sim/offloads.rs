@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use mesh_proto::forward::{Collected, LaneEvent, Outbox, Outgoing};
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::{Merger, Segmentation, Segments, VirtioHeader, finish_checksum};
 use mesh_proto::wire::datagram::InnerFrame;
 
@@ -168,7 +169,8 @@ impl Outbox for PortBatch<'_> {
         self.out.outgoing()
     }
 
-    fn inject(&mut self, frame: InnerFrame<'_>) {
+    fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>) {
+        assert!(network.is_default(), "there is no other network");
         if let Some(port) = &mut self.port {
             return port.inject(frame);
         }

@@ -371,6 +371,7 @@ impl Routing {
             sources: view.paths.sources(),
             neighbours: neighbours.into_iter().filter(works).collect(),
             routes: self.routes.clone(),
+            networks: Arc::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::crypto::secret::MeshSecret;
 use crate::entropy::SeededEntropy;
 use crate::forward::{Collected, Scratch, Snapshot};
 use crate::ids::{ConnId, PeerName, Version};
+use crate::network::NetworkId;
 use crate::offload::PortFrame;
 use crate::topology::record::{Ed25519, SignedRecord};
 use crate::wire::message::LinkMessage;
@@ -295,6 +296,7 @@ impl Net {
         self.lane(n, |node, now, scratch, lane| {
             node.forwarder.egress(
                 &node.snapshot,
+                NetworkId::DEFAULT,
                 &mut [PortFrame::plain(frame)].into_iter(),
                 now,
                 scratch,

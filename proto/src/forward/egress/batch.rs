@@ -1,31 +1,28 @@
 //! Egress batch: packs frames into datagrams, as the path of their destination allows.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
 
 use super::classify::Destination;
-use super::pending::PendingFrames;
 use crate::arp_proxy::resolution::{Protocol, UnicastTarget};
-use crate::forward::lane::{LaneView, Scratch};
+use crate::crypto::network_key::NetworkKey;
+use crate::forward::lane::{LabelError, LaneNetwork, LaneView, Scratch};
 use crate::forward::snapshot::{PeerRoute, Snapshot, Unreachable};
 use crate::forward::transmit::{DatagramDraft, Transmitter};
-use crate::forward::{Counter, Counters, DropReason, lock};
+use crate::forward::{Counter, DropReason, lock};
 use crate::frame::ethernet::{self, EthernetView};
 use crate::frame::fit::{Fit, fit};
 use crate::ids::PeerId;
 use crate::limits::{MAX_HOPS, MIN_INNER_MTU, TOO_BIG_BURST, TOO_BIG_RATE};
 use crate::offload::{OffloadError, PortFrame, Segments, finish_checksum};
 use crate::rate::TokenBucket;
-use crate::time::Instant;
 use crate::wire::datagram::{
-    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, FloodPrefix, InnerFrame, push_frame, push_frame_prefix,
+    FLOOD_PREFIX_LEN, FRAME_PREFIX_LEN, InnerFrame, Kind, NETWORK_FLOOD_PREFIX_LEN,
+    NetworkFloodPrefix, push_frame, push_frame_prefix,
 };
 
-/// State of all batches, shared by all lanes.
+/// State of all batches, shared by all lanes and all networks.
 #[derive(Debug)]
 pub(super) struct BatchState {
-    pending: Mutex<PendingFrames>,
-    flood_sequence: AtomicU64,
     /// Rate limit of ICMP errors about the path MTU.
     too_big: Mutex<TokenBucket>,
 }
@@ -33,36 +30,15 @@ pub(super) struct BatchState {
 impl BatchState {
     pub(super) fn new() -> Self {
         Self {
-            pending: Mutex::default(),
-            flood_sequence: AtomicU64::new(0),
             too_big: Mutex::new(TokenBucket::new(TOO_BIG_RATE, TOO_BIG_BURST)),
-        }
-    }
-
-    /// Drops frames that waited too long for a session.
-    pub(super) fn sweep(&self, counters: &Counters, now: Instant) {
-        expire(&mut lock(&self.pending), counters, now);
-    }
-
-    /// Returns the peers for which frames wait, after dropping those that waited too long.
-    pub(super) fn waiting_peers(&self, view: LaneView<'_>) -> Vec<PeerId> {
-        let mut pending = lock(&self.pending);
-        expire(&mut pending, view.counters, view.now);
-        pending.peers()
-    }
-
-    fn keep(&self, peer: PeerId, frame: InnerFrame<'_>, view: LaneView<'_>) {
-        let mut pending = lock(&self.pending);
-        expire(&mut pending, view.counters, view.now);
-        if !pending.push(peer, frame, view.now) {
-            view.counters.drop(DropReason::PendingFull);
         }
     }
 }
 
-/// Frames of one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
+/// Frames of one network in one call of a lane: consecutive frames for the same destination share a datagram as long as they fit.
 pub(super) struct EgressBatch<'a> {
     state: &'a BatchState,
+    network: LaneNetwork<'a>,
     view: LaneView<'a>,
     tx: Transmitter<'a>,
     scratch: &'a mut Scratch,
@@ -82,25 +58,30 @@ enum Open<'a> {
     /// Body of a broadcast, in the scratch buffer.
     Flood {
         frames: u64,
+        /// Seal of the frames; `None` in the network `default`.
+        seal: Option<(&'a NetworkKey, NetworkFloodPrefix)>,
     },
     /// Queue of frames that wait for a session.
     Pending {
         peer: PeerId,
     },
-    /// Unknown peer, whose frames are dropped.
-    Unknown {
-        peer: PeerId,
+    /// Destination to which nothing can be sent; its frames are dropped.
+    Refused {
+        to: Destination,
+        reason: DropReason,
     },
 }
 
 impl<'a> EgressBatch<'a> {
     pub(super) fn new(
         state: &'a BatchState,
+        network: LaneNetwork<'a>,
         tx: Transmitter<'a>,
         scratch: &'a mut Scratch,
     ) -> Self {
         Self {
             state,
+            network,
             view: tx.view(),
             tx,
             scratch,
@@ -185,7 +166,8 @@ impl<'a> EgressBatch<'a> {
                 counters.drop(DropReason::PathMtu);
                 if lock(&self.state.too_big).take(self.view.now) {
                     counters.count(Counter::TooBigSent);
-                    self.tx.out().inject(InnerFrame::complete(&answer));
+                    let network = self.network.id();
+                    self.tx.out().inject(network, InnerFrame::complete(&answer));
                 }
             }
         }
@@ -198,12 +180,15 @@ impl<'a> EgressBatch<'a> {
             Open::Data { .. } => {
                 push_frame(self.tx.buffer(), frame);
             }
-            Open::Flood { frames } => {
+            Open::Flood { frames, .. } => {
                 push_frame(&mut self.scratch.body, frame);
                 *frames += 1;
             }
-            Open::Pending { peer } => self.state.keep(*peer, frame, self.view),
-            Open::Unknown { .. } => self.view.counters.drop(DropReason::NoRoute),
+            Open::Pending { peer } => {
+                let LaneView { counters, now, .. } = self.view;
+                self.network.domain.keep(*peer, frame, counters, now);
+            }
+            Open::Refused { reason, .. } => self.view.counters.drop(*reason),
         }
     }
 
@@ -252,11 +237,16 @@ impl<'a> EgressBatch<'a> {
             (Open::Data { peer, draft, room }, Destination::Peer(to)) => {
                 *peer == to && self.tx.body_len(draft) + FRAME_PREFIX_LEN + len <= *room
             }
-            (Open::Flood { frames }, Destination::Flood) => {
-                let used = self.scratch.body.len() - FLOOD_PREFIX_LEN;
+            (Open::Flood { frames, seal }, Destination::Flood) => {
+                let prefix = match seal {
+                    None => FLOOD_PREFIX_LEN,
+                    Some(_) => NETWORK_FLOOD_PREFIX_LEN,
+                };
+                let used = self.scratch.body.len() - prefix;
                 *frames == 0 || used + FRAME_PREFIX_LEN + len <= full_body(self.view.snapshot)
             }
-            (Open::Pending { peer } | Open::Unknown { peer }, Destination::Peer(to)) => *peer == to,
+            (Open::Pending { peer }, Destination::Peer(to)) => *peer == to,
+            (Open::Refused { to: refused, .. }, to) => *refused == to,
             _ => false,
         }
     }
@@ -266,14 +256,19 @@ impl<'a> EgressBatch<'a> {
             self.begin_flood();
             return;
         };
+        let refused = |reason| Open::Refused { to, reason };
+        if !self.network.has_member(peer) {
+            self.open = refused(DropReason::NotMember);
+            return;
+        }
         self.open = match self.view.snapshot.route(peer, self.view.now) {
             Ok(route) => {
-                if !lock(&self.state.pending).is_empty() {
+                if !lock(self.network.domain.pending()).is_empty() {
                     self.send_waiting(peer, route);
                 }
                 self.begin_data(peer, route)
             }
-            Err(Unreachable::UnknownPeer(_)) => Open::Unknown { peer },
+            Err(Unreachable::UnknownPeer(_)) => refused(DropReason::NoRoute),
             Err(Unreachable::NoRoute(_)) => Open::Pending { peer },
             Err(Unreachable::NoSession(missing)) => {
                 self.tx.need_session(missing);
@@ -282,33 +277,53 @@ impl<'a> EgressBatch<'a> {
         };
     }
 
+    /// Begins a Data datagram, unless the label that the peer assigned to the network is not known.
     fn begin_data(&mut self, peer: PeerId, route: PeerRoute<'a>) -> Open<'a> {
-        let draft = self.tx.begin_data(peer, route);
+        let label = match self.network.label_to(peer, route.transport.epoch()) {
+            Ok(label) => label,
+            Err(LabelError::Outdated) => return Open::Pending { peer },
+            Err(LabelError::NotMember) => {
+                let (to, reason) = (Destination::Peer(peer), DropReason::NotMember);
+                return Open::Refused { to, reason };
+            }
+        };
+        let draft = self.tx.begin_data(peer, label, route);
         let room = draft.room().min(full_body(self.view.snapshot));
         Open::Data { peer, draft, room }
     }
 
-    /// Begins the body of a broadcast that originates here.
+    /// Begins the body of a broadcast that originates here. In another network than `default` nothing is sent without
+    /// a key.
     fn begin_flood(&mut self) {
-        let snapshot = self.view.snapshot;
-        let prefix = FloodPrefix {
-            origin: snapshot.me,
-            epoch: snapshot.epoch,
-            sequence: self.state.flood_sequence.fetch_add(1, Relaxed),
+        let body = &mut self.scratch.body;
+        body.clear();
+        let seal = match (self.network.membership(), self.network.sealing()) {
+            (None, _) => {
+                self.tx.next_flood().encode(body);
+                None
+            }
+            (Some(_), Some(key)) => {
+                let prefix = self.tx.next_network_flood(self.network.id(), key.id());
+                prefix.encode(body);
+                Some((key, prefix))
+            }
+            (Some(_), None) => {
+                let (to, reason) = (Destination::Flood, DropReason::NoNetworkKey);
+                self.open = Open::Refused { to, reason };
+                return;
+            }
         };
-        self.scratch.body.clear();
-        prefix.encode(&mut self.scratch.body);
-        self.open = Open::Flood { frames: 0 };
+        self.open = Open::Flood { frames: 0, seal };
     }
 
     /// Sends the open datagram.
     pub(super) fn close(&mut self) {
         let counters = self.view.counters;
         match core::mem::replace(&mut self.open, Open::Nothing) {
-            Open::Nothing | Open::Pending { .. } | Open::Unknown { .. } => {}
-            Open::Flood { frames } => {
+            Open::Nothing | Open::Pending { .. } | Open::Refused { .. } => {}
+            Open::Flood { frames, seal } => {
                 counters.count_many(Counter::FramesFlooded, frames);
-                self.flood();
+                self.flood(seal);
             }
             Open::Data { draft, .. } => match self.tx.finish_data(draft, &mut self.scratch.body) {
                 Ok(()) => counters.count(Counter::DataSent),
@@ -317,34 +332,51 @@ impl<'a> EgressBatch<'a> {
         }
     }
 
-    /// Sends a broadcast that originates here to the children in this router's tree.
-    fn flood(&mut self) {
+    /// Sends a broadcast that originates here to the children in this router's tree. That of a network is sealed once
+    /// for its members, before it is sealed for each child.
+    fn flood(&mut self, seal: Option<(&NetworkKey, NetworkFloodPrefix)>) {
         let LaneView { snapshot, now, .. } = self.view;
+        let body = &mut self.scratch.body;
+        let kind = match seal {
+            None => Kind::Flood,
+            Some((key, prefix)) => {
+                key.seal(
+                    &prefix.stream,
+                    prefix.sequence,
+                    NETWORK_FLOOD_PREFIX_LEN,
+                    body,
+                );
+                Kind::NetworkFlood
+            }
+        };
         for target in snapshot.flood_targets(snapshot.me, None, now) {
-            self.tx.flood(target, MAX_HOPS, &self.scratch.body);
+            self.tx.flood(target, kind, MAX_HOPS, body);
         }
     }
 
-    /// Sends the frames that wait for `peer`, whose route is known now.
+    /// Sends the frames that wait for `peer`, whose route is known now. They wait on if its label is not.
     pub(super) fn send_waiting(&mut self, peer: PeerId, route: PeerRoute<'a>) {
-        let waiting = lock(&self.state.pending).take(peer);
+        let label = self.network.label_to(peer, route.transport.epoch());
+        if label == Err(LabelError::Outdated) {
+            return;
+        }
+        let waiting = lock(self.network.domain.pending()).take(peer);
         for pending in &waiting {
             if !self.takes(Destination::Peer(peer), pending.bytes.len()) {
                 self.close();
                 self.open = self.begin_data(peer, route);
             }
-            if let Open::Data { .. } = self.open {
-                push_frame(self.tx.buffer(), pending.frame());
-                self.view.counters.count(Counter::FramesPended);
+            match self.open {
+                Open::Data { .. } => {
+                    push_frame(self.tx.buffer(), pending.frame());
+                    self.view.counters.count(Counter::FramesPended);
+                }
+                Open::Refused { reason, .. } => self.view.counters.drop(reason),
+                _ => {}
             }
         }
         self.close();
     }
-}
-
-fn expire(pending: &mut PendingFrames, counters: &Counters, now: Instant) {
-    let expired = pending.expire(now);
-    counters.drop_many(DropReason::PendingExpired, expired);
 }
 
 /// Returns the length of a body with one full-size frame without a VLAN tag. A datagram holds no more, unless a

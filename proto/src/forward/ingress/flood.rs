@@ -1,4 +1,4 @@
-//! Forwarding of broadcasts along the tree of their origin, sealed separately for each neighbour, at most once per
+//! Forwarding of broadcasts, of the network `default` and of others, along the tree of their origin, sealed separately for each neighbour, at most once per
 //! router.
 
 use std::sync::Mutex;
@@ -9,18 +9,22 @@ use crate::forward::transmit::Transmitter;
 use crate::forward::{Counter, DropReason, lock};
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
-use crate::wire::datagram::FloodPrefix;
+use crate::network::BroadcastStream;
+use crate::wire::datagram::{FloodPrefix, Kind, NetworkFloodPrefix};
 
 /// Windows of the broadcasts that were received, by origin.
 #[derive(Debug)]
 pub(super) struct FloodHistory {
     seen: Mutex<Duplicates<PeerId>>,
+    /// The same for broadcasts of other networks, which have numbers of their own.
+    seen_in_networks: Mutex<Duplicates<PeerId>>,
 }
 
 impl FloodHistory {
     pub(super) fn new() -> Self {
         Self {
             seen: Mutex::new(Duplicates::new()),
+            seen_in_networks: Mutex::new(Duplicates::new()),
         }
     }
 
@@ -44,12 +48,45 @@ impl FloodHistory {
         }
         Ok((origin, frames))
     }
+
+    /// Returns the identification of a broadcast of another network than `default`, unless it is
+    /// malformed, a duplicate, or of this router. Records nothing: a member first opens it.
+    pub(super) fn look(
+        &self,
+        view: LaneView<'_>,
+        body: &[u8],
+    ) -> Result<NetworkFloodPrefix, DropReason> {
+        let (prefix, _) = NetworkFloodPrefix::split(body).ok_or(DropReason::Malformed)?;
+        let NetworkFloodPrefix {
+            stream, sequence, ..
+        } = prefix;
+        if stream.origin == view.snapshot.me {
+            return Err(DropReason::FloodOwn);
+        }
+        let seen = lock(&self.seen_in_networks);
+        match seen.was_seen(stream.origin, stream.epoch, sequence, view.now) {
+            true => Err(DropReason::FloodDuplicate),
+            false => Ok(prefix),
+        }
+    }
+
+    /// Records a broadcast of another network than `default`, unless another lane recorded a copy first.
+    pub(super) fn admit_in_network(
+        &self,
+        view: LaneView<'_>,
+        prefix: &NetworkFloodPrefix,
+    ) -> Result<(), DropReason> {
+        let BroadcastStream { origin, epoch, .. } = prefix.stream;
+        let mut seen = lock(&self.seen_in_networks);
+        let is_fresh = seen.is_fresh(origin, epoch, prefix.sequence, view.now);
+        is_fresh.then_some(()).ok_or(DropReason::FloodDuplicate)
+    }
 }
 
-/// Forwards a broadcast of `origin` that came from `sender` down the tree.
+/// Forwards a broadcast of `origin`, of kind Flood or NetworkFlood, that came from `sender` down the tree.
 pub(super) fn forward(
     tx: &mut Transmitter<'_>,
-    origin: PeerId,
+    (kind, origin): (Kind, PeerId),
     (sender, hop_limit): (PeerId, u8),
     body: &[u8],
 ) {
@@ -57,6 +94,7 @@ pub(super) fn forward(
         snapshot,
         counters,
         now,
+        ..
     } = tx.view();
     let mut targets = snapshot.flood_targets(origin, Some(sender), now).peekable();
     if targets.peek().is_none() {
@@ -67,7 +105,7 @@ pub(super) fn forward(
         return;
     };
     for target in targets {
-        if tx.flood(target, hops, body) {
+        if tx.flood(target, kind, hops, body) {
             counters.count(Counter::FloodPassed);
         }
     }
@@ -76,7 +114,7 @@ pub(super) fn forward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::{Counters, Snapshot};
+    use crate::forward::{Counters, Snapshot, Underlay};
     use crate::time::Instant;
 
     const ME: PeerId = PeerId([1; 16]);
@@ -101,6 +139,7 @@ mod tests {
         let view = LaneView {
             snapshot: &snapshot,
             counters: &counters,
+            underlay: &Underlay::default(),
             now,
         };
         let history = FloodHistory::new();

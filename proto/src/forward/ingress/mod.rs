@@ -3,6 +3,7 @@
 mod authenticate;
 mod deliver;
 mod flood;
+mod network_flood;
 mod relay;
 
 use core::net::SocketAddr;
@@ -12,13 +13,14 @@ use self::authenticate::Authenticator;
 use self::deliver::deliver;
 use self::flood::FloodHistory;
 use self::relay::Passage;
-use super::bridge::BridgeTables;
+use super::lane::LaneNetwork;
 use super::transmit::Transmitter;
 use super::{Counter, Counters, DropReason, LaneEvent, Via, lock};
 use crate::fdb::Owner;
 use crate::fragment::{Fragment, Reassembled, Reassembly};
 use crate::ids::PeerId;
 use crate::limits::{MAX_DATAGRAM, MAX_HANDSHAKE};
+use crate::network::NetworkLabel;
 use crate::time::Instant;
 use crate::wire::datagram::{Datagram, HEADER_LEN, Header, Kind, TAG_LEN};
 
@@ -39,10 +41,11 @@ impl IngressPipeline {
         }
     }
 
-    /// Processes one datagram received from address `from`; it is decrypted in place.
+    /// Processes one datagram received from address `from`; it is decrypted in place. `default` is the network of
+    /// frames without a label.
     pub(super) fn receive<'a>(
         &'a self,
-        tables: &'a BridgeTables,
+        default: LaneNetwork<'a>,
         tx: Transmitter<'a>,
         from: SocketAddr,
         bytes: &mut [u8],
@@ -54,7 +57,7 @@ impl IngressPipeline {
         };
         let mut reception = Reception {
             pipeline: self,
-            tables,
+            default,
             tx,
         };
         reception.datagram_in(Via::Direct(from), datagram);
@@ -77,7 +80,7 @@ impl IngressPipeline {
 /// Context of one received datagram.
 struct Reception<'a> {
     pipeline: &'a IngressPipeline,
-    tables: &'a BridgeTables,
+    default: LaneNetwork<'a>,
     tx: Transmitter<'a>,
 }
 
@@ -85,7 +88,7 @@ impl Reception<'_> {
     fn datagram_in(&mut self, via: Via, datagram: Datagram<'_>) {
         match datagram.header().kind {
             Kind::Relay => self.relay_in(via, datagram),
-            Kind::Flood => self.flood_in(via, datagram),
+            Kind::Flood | Kind::NetworkFlood => self.flood_in(via, datagram),
             _ => self.end_to_end_in(via, datagram),
         }
     }
@@ -104,7 +107,8 @@ impl Reception<'_> {
     fn flood_in(&mut self, via: Via, datagram: Datagram<'_>) {
         let authenticator = &self.pipeline.authenticator;
         if let Some((sender, opened)) = authenticator.open(&mut self.tx, via, datagram, 0) {
-            self.flooded((sender, opened.header.hop_limit), opened.body);
+            let from = (sender, opened.header.hop_limit);
+            self.flooded(opened.header.kind, from, opened.body);
         }
     }
 
@@ -120,7 +124,7 @@ impl Reception<'_> {
             return;
         };
         match header.kind {
-            Kind::Data => self.deliver(Owner::Peer(peer), opened.body),
+            Kind::Data => self.data_in(peer, header.label, opened.body),
             Kind::Fragment => self.fragment_in(via, peer, header, opened.body),
             Kind::Probe => self.tx.out().event(LaneEvent::Probe {
                 peer,
@@ -145,15 +149,19 @@ impl Reception<'_> {
 
     /// Takes an authenticated fragment; once all fragments are there, processes the reassembled datagram.
     fn fragment_in(&mut self, via: Via, sender: PeerId, header: Header, body: &[u8]) {
-        // Relay and Flood are hop by hop: the neighbour itself fragments them, so they never arrive relayed.
-        let is_allowed =
-            |fragment: &Fragment<'_>| fragment.kind == Kind::Data || matches!(via, Via::Direct(_));
+        // Relay and floods are hop by hop: the neighbour itself fragments them, so they never arrive relayed, and have
+        // no label.
+        let is_allowed = |fragment: &Fragment<'_>| {
+            fragment.kind == Kind::Data
+                || (matches!(via, Via::Direct(_)) && header.label.is_default())
+        };
         let Some(fragment) = Fragment::decode(body).filter(is_allowed) else {
             self.drop(DropReason::Malformed);
             return;
         };
         let now = self.tx.view().now;
-        let pushed = lock(&self.pipeline.reassembly).push(header.receiver, &fragment, now);
+        let (session, label) = (header.receiver, header.label);
+        let pushed = lock(&self.pipeline.reassembly).push(session, label, &fragment, now);
         let (kind, mut content) = match pushed {
             Ok(None) => return,
             Ok(Some(Reassembled { kind, content })) => (kind, content),
@@ -162,8 +170,10 @@ impl Reception<'_> {
         self.tx.view().counters.count(Counter::DatagramsReassembled);
         match kind {
             Kind::Relay => self.relayed((sender, header.hop_limit), &mut content),
-            Kind::Flood => self.flooded((sender, header.hop_limit), &content),
-            _ => self.deliver(Owner::Peer(sender), &content),
+            Kind::Flood | Kind::NetworkFlood => {
+                self.flooded(kind, (sender, header.hop_limit), &content);
+            }
+            _ => self.data_in(sender, label, &content),
         }
     }
 
@@ -187,20 +197,35 @@ impl Reception<'_> {
         relay::forward(&mut self.tx, &passage, content);
     }
 
-    /// Processes the content of a neighbour's Flood datagram: delivers it to the local port and forwards it down the
-    /// tree.
-    fn flooded(&mut self, from: (PeerId, u8), body: &[u8]) {
-        match self.pipeline.floods.admit(self.tx.view(), body) {
-            Ok((origin, frames)) => {
-                self.deliver(Owner::Peer(origin), frames);
-                flood::forward(&mut self.tx, origin, from, body);
-            }
-            Err(reason) => self.drop(reason),
+    /// Processes the body of Data that `peer` sealed for this router: delivers its frames in the network to which this
+    /// router assigned the label, if the peer announces members there.
+    fn data_in(&mut self, peer: PeerId, label: NetworkLabel, body: &[u8]) {
+        let network = match label.is_default() {
+            true => Some(self.default),
+            false => self.tx.view().labelled(label),
+        };
+        match network {
+            None => self.drop(DropReason::UnknownLabel),
+            Some(network) if !network.has_member(peer) => self.drop(DropReason::NotMember),
+            Some(network) => deliver(network, &mut self.tx, Owner::Peer(peer), body),
         }
     }
 
-    fn deliver(&mut self, owner: Owner, body: &[u8]) {
-        deliver(self.tables, &mut self.tx, owner, body);
+    /// Processes the content of a neighbour's Flood or NetworkFlood datagram: delivers it to the local port and
+    /// forwards it down the tree.
+    fn flooded(&mut self, kind: Kind, from: (PeerId, u8), body: &[u8]) {
+        let floods = &self.pipeline.floods;
+        if kind == Kind::NetworkFlood {
+            network_flood::take(floods, &mut self.tx, from, body);
+            return;
+        }
+        match floods.admit(self.tx.view(), body) {
+            Ok((origin, frames)) => {
+                deliver(self.default, &mut self.tx, Owner::Peer(origin), frames);
+                flood::forward(&mut self.tx, (kind, origin), from, body);
+            }
+            Err(reason) => self.drop(reason),
+        }
     }
 
     fn drop(&self, reason: DropReason) {

@@ -156,6 +156,7 @@ fn unknown_sessions_are_reported_at_a_limited_rate() {
     let header = Header {
         kind: Kind::Data,
         hop_limit: 1,
+        label: crate::network::NetworkLabel::DEFAULT,
         receiver: SessionIndex(999),
         counter: 0,
     };
@@ -183,6 +184,7 @@ fn too_long_datagrams_are_refused_before_any_work() {
         let header = Header {
             kind: Kind::Init,
             hop_limit: 1,
+            label: crate::network::NetworkLabel::DEFAULT,
             receiver: SessionIndex(0),
             counter: 0,
         };
@@ -214,6 +216,7 @@ fn inner(kind: Kind, counter: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         kind,
         hop_limit: 16,
+        label: crate::network::NetworkLabel::DEFAULT,
         receiver: SessionIndex(77),
         counter,
     };

@@ -5,6 +5,7 @@ mod broadcast;
 mod frames;
 mod narrow;
 mod net;
+mod networks;
 mod offload;
 mod resolution;
 mod underlay;

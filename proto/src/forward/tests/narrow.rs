@@ -6,6 +6,7 @@ use pnet::packet::ipv4::Ipv4Packet;
 use super::net::*;
 use crate::forward::*;
 use crate::limits::{PARTIAL_AGE, TOO_BIG_BURST};
+use crate::network::NetworkId;
 use crate::offload::{PortFrame, Segmentation, VirtioHeader, has_valid_checksum};
 use crate::wire::datagram::{Header, Kind};
 
@@ -53,8 +54,14 @@ fn send_offloaded(net: &mut Net, header: VirtioHeader, bytes: &[u8]) {
     net.with(0, |node, now, out| {
         let mut frames = [PortFrame { header, bytes }].into_iter();
         let snap = &node.snap;
-        node.forwarder
-            .egress(snap, &mut frames, now, &mut node.scratch, out);
+        node.forwarder.egress(
+            snap,
+            NetworkId::DEFAULT,
+            &mut frames,
+            now,
+            &mut node.scratch,
+            out,
+        );
     });
     net.run();
 }

@@ -10,6 +10,7 @@ use crate::entropy::SeededEntropy;
 use crate::fdb::Owner;
 use crate::forward::*;
 use crate::ids::{Mac, PeerId, SessionIndex};
+use crate::network::NetworkId;
 use crate::offload::PortFrame;
 use crate::session::transport::{Ends, Transport, TransportKeys};
 use crate::time::Instant;
@@ -25,6 +26,8 @@ pub(super) struct Node {
     pub(super) snap: Snapshot,
     pub(super) scratch: Scratch,
     pub(super) injected: Vec<Vec<u8>>,
+    /// Frames for the ports of other networks than `default`.
+    pub(super) elsewhere: Vec<(NetworkId, Vec<u8>)>,
     pub(super) partial: usize,
     pub(super) events: Vec<LaneEvent>,
     /// Children of this node in the tree of each origin, as in its snapshot.
@@ -83,6 +86,7 @@ impl Net {
             snap: Snapshot::alone(id(n), 1, MTU, now),
             scratch: Scratch::default(),
             injected: Vec::new(),
+            elsewhere: Vec::new(),
             partial: 0,
             events: Vec::new(),
             trees: BTreeMap::new(),
@@ -179,10 +183,16 @@ impl Net {
 
     /// Sends frames from the port of router `n`; the datagrams stay in flight.
     pub(super) fn egress(&mut self, n: usize, frames: &[Vec<u8>]) {
+        self.egress_in(n, NetworkId::DEFAULT, frames);
+    }
+
+    /// Sends frames from the port of `network` of router `n`; the datagrams stay in flight.
+    pub(super) fn egress_in(&mut self, n: usize, network: NetworkId, frames: &[Vec<u8>]) {
         self.with(n, |node, now, out| {
             let mut frames = frames.iter().map(|f| PortFrame::plain(f));
+            let (snap, scratch) = (&node.snap, &mut node.scratch);
             node.forwarder
-                .egress(&node.snap, &mut frames, now, &mut node.scratch, out);
+                .egress(snap, network, &mut frames, now, scratch, out);
         });
     }
 
@@ -210,6 +220,7 @@ impl Net {
         let mut out = Collected::default();
         let result = act(&mut self.nodes[n], self.now, &mut out);
         self.nodes[n].injected.append(&mut out.frames);
+        self.nodes[n].elsewhere.append(&mut out.elsewhere);
         self.nodes[n].partial += out.partial;
         self.nodes[n].events.append(&mut out.events);
         for (to, bytes) in out.datagrams() {

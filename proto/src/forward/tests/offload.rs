@@ -2,6 +2,7 @@
 
 use super::net::*;
 use crate::forward::*;
+use crate::network::NetworkId;
 use crate::offload::{PortFrame, Segmentation, VirtioHeader};
 
 const HEADERS: usize = 14 + 20 + 20;
@@ -41,7 +42,7 @@ fn send(net: &mut Net, header: VirtioHeader, bytes: &[u8]) {
             scratch,
             ..
         } = node;
-        forwarder.egress(snap, &mut frames, now, scratch, out);
+        forwarder.egress(snap, NetworkId::DEFAULT, &mut frames, now, scratch, out);
     });
 }
 
@@ -110,7 +111,7 @@ fn equal_segments_leave_as_one_run() {
             scratch,
             ..
         } = node;
-        forwarder.egress(snap, &mut frames, now, scratch, out);
+        forwarder.egress(snap, NetworkId::DEFAULT, &mut frames, now, scratch, out);
         runs = out.outgoing.runs().iter().map(Run::datagrams).collect();
     });
     assert_eq!(runs, [21]);

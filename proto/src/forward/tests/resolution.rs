@@ -67,7 +67,7 @@ fn broadcast(packet: ArpPacket) -> Vec<u8> {
 }
 
 /// Solicitation by container 1, or with the unspecified source address.
-fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+pub(super) fn solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let [.., x, y, z] = target.octets();
     let group = Ipv6Addr::new(
         0xff02,

@@ -21,6 +21,7 @@ fn datagram(receiver: u32) -> Vec<u8> {
     let header = Header {
         kind: Kind::Data,
         hop_limit: 8,
+        label: crate::network::NetworkLabel::DEFAULT,
         receiver: SessionIndex(receiver),
         counter: 7,
     };

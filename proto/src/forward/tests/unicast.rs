@@ -227,6 +227,7 @@ fn control_sends_by_the_best_path() {
         &Header {
             kind: Kind::Init,
             hop_limit: 0,
+            label: crate::network::NetworkLabel::DEFAULT,
             receiver: SessionIndex(0),
             counter: 0,
         }
@@ -273,6 +274,7 @@ fn control_sends_by_the_best_path() {
     let flood = Header {
         kind: Kind::Flood,
         hop_limit: 1,
+        label: crate::network::NetworkLabel::DEFAULT,
         receiver: SessionIndex(1),
         counter: 0,
     }

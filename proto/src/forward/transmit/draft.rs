@@ -7,6 +7,7 @@ use crate::forward::Outgoing;
 use crate::forward::snapshot::PeerRoute;
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
+use crate::network::NetworkLabel;
 use crate::session::transport::Draft;
 use crate::time::Instant;
 use crate::wire::datagram::{Kind, TAG_LEN};
@@ -14,6 +15,7 @@ use crate::wire::datagram::{Kind, TAG_LEN};
 /// Data datagram with its encapsulation; the caller appends frames to its body.
 pub(in crate::forward) struct DatagramDraft<'a> {
     route: PeerRoute<'a>,
+    label: NetworkLabel,
     encap: Encap<'a>,
     draft: Draft,
     /// Offset of the body in the buffer.
@@ -21,12 +23,19 @@ pub(in crate::forward) struct DatagramDraft<'a> {
 }
 
 impl<'a> DatagramDraft<'a> {
-    pub(super) fn begin(peer: PeerId, route: PeerRoute<'a>, out: &mut Outgoing) -> Self {
+    pub(super) fn begin(
+        peer: PeerId,
+        label: NetworkLabel,
+        route: PeerRoute<'a>,
+        out: &mut Outgoing,
+    ) -> Self {
         let encap = Encap::begin(peer, route.first_hop, out);
         let buffer = out.buffer();
-        let draft = route.transport.begin(Kind::Data, MAX_HOPS, buffer);
+        let transport = route.transport;
+        let draft = transport.begin_labelled(Kind::Data, MAX_HOPS, label, buffer);
         Self {
             route,
+            label,
             encap,
             draft,
             body: buffer.len(),
@@ -61,6 +70,11 @@ impl<'a> DatagramDraft<'a> {
         }
         self.encap.send(relayed, now, out)?;
         Ok(())
+    }
+
+    /// Returns the label of the network in its header.
+    pub(super) fn label(&self) -> NetworkLabel {
+        self.label
     }
 
     /// Moves the body from the buffer to `scratch`. Returns the destination, its route, and the longest datagram that

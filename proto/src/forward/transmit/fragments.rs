@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use super::{SEALED, SendError};
 use crate::forward::{Counter, Counters};
 use crate::fragment::{Fragment, split};
+use crate::network::NetworkLabel;
 use crate::session::transport::{DeadKey, Transport};
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
@@ -32,15 +33,15 @@ impl Fragmenter {
     }
 }
 
-/// Appends the sealed datagram of one fragment to `buffer`.
+/// Appends the sealed datagram of one fragment to `buffer`, with this hop limit and the label of the whole.
 pub(super) fn seal_fragment(
     transport: &Transport,
-    hops: u8,
+    (hops, label): (u8, NetworkLabel),
     fragment: &Fragment<'_>,
     now: Instant,
     buffer: &mut Vec<u8>,
 ) -> Result<(), DeadKey> {
-    let draft = transport.begin(Kind::Fragment, hops, buffer);
+    let draft = transport.begin_labelled(Kind::Fragment, hops, label, buffer);
     fragment.encode(buffer);
     transport.finish(draft, 0, now, buffer)
 }

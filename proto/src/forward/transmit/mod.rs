@@ -7,6 +7,7 @@ mod error;
 mod fragments;
 mod relayed;
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
 
 pub(super) use self::draft::DatagramDraft;
@@ -17,12 +18,14 @@ use self::relayed::RelayHistory;
 use super::lane::LaneView;
 use super::snapshot::{FirstHop, NextHop, PeerRoute, Unreachable};
 use super::{DropReason, LaneEvent, Outbox, lock, throttle};
+use crate::entropy::Entropy;
 use crate::ids::PeerId;
 use crate::limits::MAX_HOPS;
+use crate::network::{BroadcastStream, NetworkId, NetworkKeyId, NetworkLabel};
 use crate::rate::Throttle;
 use crate::session::transport::DeadKey;
 use crate::time::Instant;
-use crate::wire::datagram::{HEADER_LEN, Header, Kind, TAG_LEN};
+use crate::wire::datagram::{FloodPrefix, HEADER_LEN, Header, Kind, NetworkFloodPrefix, TAG_LEN};
 
 /// Bytes of header and tag around sealed content.
 const SEALED: usize = HEADER_LEN + TAG_LEN;
@@ -33,11 +36,27 @@ pub(super) struct TransmitState {
     fragmenter: Fragmenter,
     relayed: RelayHistory,
     needed_sessions: Mutex<Throttle<PeerId>>,
+    broadcasts: BroadcastNumbers,
+}
+
+/// Numbers of the broadcasts of this router, those of the network `default` and those of all others.
+#[derive(Debug)]
+struct BroadcastNumbers {
+    of_default: AtomicU64,
+    of_others: AtomicU64,
+    /// Random number of this run, in the broadcasts of other networks.
+    salt: u64,
 }
 
 impl TransmitState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
+        let broadcasts = BroadcastNumbers {
+            of_default: AtomicU64::new(0),
+            of_others: AtomicU64::new(0),
+            salt: entropy.u64(),
+        };
         Self {
+            broadcasts,
             fragmenter: Fragmenter::default(),
             relayed: RelayHistory::new(),
             needed_sessions: Mutex::new(throttle()),
@@ -112,10 +131,44 @@ impl<'a> Transmitter<'a> {
         Ok(())
     }
 
-    /// Begins a Data datagram to `peer` at the end of the outgoing buffer; the caller appends frames to
-    /// [`Transmitter::buffer`].
-    pub(super) fn begin_data(&mut self, peer: PeerId, route: PeerRoute<'a>) -> DatagramDraft<'a> {
-        DatagramDraft::begin(peer, route, self.out.outgoing())
+    /// Begins a Data datagram to `peer`, with its label of the network, at the end of the outgoing buffer; the caller
+    /// appends frames to [`Transmitter::buffer`].
+    pub(super) fn begin_data(
+        &mut self,
+        peer: PeerId,
+        label: NetworkLabel,
+        route: PeerRoute<'a>,
+    ) -> DatagramDraft<'a> {
+        DatagramDraft::begin(peer, label, route, self.out.outgoing())
+    }
+
+    /// Returns the identification of a further broadcast of this router in the network `default`.
+    pub(super) fn next_flood(&self) -> FloodPrefix {
+        FloodPrefix {
+            origin: self.view.snapshot.me,
+            epoch: self.view.snapshot.epoch,
+            sequence: self.state.broadcasts.of_default.fetch_add(1, Relaxed),
+        }
+    }
+
+    /// Returns the identification of a further broadcast of this router in another network. All of them have numbers of
+    /// one sequence, because routers that are no members recognise duplicates by origin and number alone.
+    pub(super) fn next_network_flood(
+        &self,
+        network: NetworkId,
+        key: NetworkKeyId,
+    ) -> NetworkFloodPrefix {
+        let stream = BroadcastStream {
+            network,
+            origin: self.view.snapshot.me,
+            epoch: self.view.snapshot.epoch,
+            salt: self.state.broadcasts.salt,
+        };
+        NetworkFloodPrefix {
+            stream,
+            sequence: self.state.broadcasts.of_others.fetch_add(1, Relaxed),
+            key,
+        }
     }
 
     /// Returns the buffer at whose end a datagram was begun.
@@ -139,30 +192,32 @@ impl<'a> Transmitter<'a> {
         if draft.fits(outgoing) {
             return draft.send(&self.state.relayed, self.view.now, outgoing);
         }
+        let sealed_with = (MAX_HOPS, draft.label());
         let (peer, route, longest) = draft.take_body(outgoing, scratch);
         let counters = self.view.counters;
         let fragmenter = &self.state.fragmenter;
         for fragment in fragmenter.split(Kind::Data, scratch, longest, counters)? {
             self.send_whole(peer, route.first_hop, |buffer, now| {
-                seal_fragment(route.transport, MAX_HOPS, &fragment, now, buffer)
+                seal_fragment(route.transport, sealed_with, &fragment, now, buffer)
             })?;
         }
         Ok(())
     }
 
-    /// Sends a broadcast to a neighbour. Returns false if it cannot be sent, which is counted.
-    pub(super) fn flood(&mut self, neighbour: PeerId, hops: u8, body: &[u8]) -> bool {
+    /// Sends a broadcast, of kind Flood or NetworkFlood, to a neighbour. Returns false if it cannot be sent, which is
+    /// counted.
+    pub(super) fn flood(&mut self, neighbour: PeerId, kind: Kind, hops: u8, body: &[u8]) -> bool {
         let hop = self.view.snapshot.neighbour(neighbour, self.view.now);
         let sent = hop
             .map_err(SendError::from)
-            .and_then(|hop| self.send_to_neighbour(hop, Kind::Flood, hops, body));
+            .and_then(|hop| self.send_to_neighbour(hop, kind, hops, body));
         if let Err(error) = sent {
             self.undelivered(error);
         }
         sent.is_ok()
     }
 
-    /// Seals the content of a Relay or Flood datagram for a neighbour and sends it, in fragments if it exceeds the path
+    /// Seals the content of a Relay, Flood or NetworkFlood datagram for a neighbour and sends it, in fragments if it exceeds the path
     /// MTU.
     pub(super) fn send_to_neighbour(
         &mut self,
@@ -177,7 +232,14 @@ impl<'a> Transmitter<'a> {
             let fragmenter = &self.state.fragmenter;
             for fragment in fragmenter.split(kind, content, hop.datagram, counters)? {
                 let start = outgoing.end();
-                seal_fragment(hop.transport, hops, &fragment, now, outgoing.buffer())?;
+                let sealed_with = (hops, NetworkLabel::DEFAULT);
+                seal_fragment(
+                    hop.transport,
+                    sealed_with,
+                    &fragment,
+                    now,
+                    outgoing.buffer(),
+                )?;
                 outgoing.commit(hop.address, start);
             }
             return Ok(());

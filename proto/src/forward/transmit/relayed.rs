@@ -60,6 +60,7 @@ mod tests {
         Header {
             kind,
             hop_limit: 16,
+            label: crate::network::NetworkLabel::DEFAULT,
             receiver: SessionIndex(7),
             counter,
         }

@@ -19,6 +19,7 @@ use super::replay::Replayed;
 use crate::crypto::aead::{AeadKey, Suite};
 use crate::ids::{PeerId, SessionIndex};
 use crate::limits;
+use crate::network::NetworkLabel;
 use crate::time::Instant;
 use crate::wire::datagram::{Associated, Datagram, HEADER_LEN, Header, HeaderError, Kind, TAG_LEN};
 
@@ -233,10 +234,22 @@ impl Transport {
     /// Begins a datagram at the end of `out`; the caller appends clear part and body, then calls
     /// [`Transport::finish`].
     pub fn begin(&self, kind: Kind, hop_limit: u8, out: &mut Vec<u8>) -> Draft {
+        self.begin_labelled(kind, hop_limit, NetworkLabel::DEFAULT, out)
+    }
+
+    /// Begins a datagram like [`Transport::begin`], with the label that the receiver assigned to a network.
+    pub fn begin_labelled(
+        &self,
+        kind: Kind,
+        hop_limit: u8,
+        label: NetworkLabel,
+        out: &mut Vec<u8>,
+    ) -> Draft {
         let start = out.len();
         let header = Header {
             kind,
             hop_limit,
+            label,
             receiver: self.ends.remote,
             counter: 0,
         };

@@ -27,10 +27,10 @@ pub struct TransportStats {
     pub replayed: u64,
     /// Time at which the last datagram was opened; `None` before the first.
     pub last_received: Option<Instant>,
-    /// Time at which the last datagram with frames (Data, Relay, Flood, Fragment) was sealed; `None` before the
+    /// Time at which the last datagram with frames (all but Probe) was sealed; `None` before the
     /// first.
     pub last_frame_sent: Option<Instant>,
-    /// Time at which the last datagram with frames (Data, Relay, Flood, Fragment) was opened; `None` before the
+    /// Time at which the last datagram with frames (all but Probe) was opened; `None` before the
     /// first.
     pub last_frame_received: Option<Instant>,
 }
@@ -174,7 +174,7 @@ impl TransportStats {
 fn carries_frames(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Data | Kind::Relay | Kind::Flood | Kind::Fragment
+        Kind::Data | Kind::Relay | Kind::Flood | Kind::NetworkFlood | Kind::Fragment
     )
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //! byte  0      version (1) in the high four bits, kind in the low four
 //! byte  1      hop limit: how many more routers may forward this datagram
-//! bytes 2–3    network id, 0
+//! bytes 2–3    label of the network of Data and its fragments, assigned by the receiver; 0: `default`, or no frames
 //! bytes 4–7    receiver index: the receiver's handle of the session, chosen by the receiver
 //! bytes 8–15   counter: the AEAD nonce of this datagram, never used twice under one key
 //! ```
@@ -20,6 +20,7 @@
 //! | 6 | Flood | AEAD( origin peer id (16) ‖ origin epoch (8) ‖ sequence (8) ‖ frames ) ‖ tag; hop by hop |
 //! | 7 | Probe | AEAD( payload of the control plane ) ‖ tag; end to end |
 //! | 8 | Fragment | AEAD( a fragment, see [`crate::fragment`] ) ‖ tag; like the datagram that was fragmented |
+//! | 9 | NetworkFlood | AEAD( [`NetworkFloodPrefix`] ‖ frames sealed with the key of the network ) ‖ tag; hop by hop |
 //!
 //! *Frames* is one or more times: two bytes with a flag in the highest bit and a length of 15 bits ‖ Ethernet frame
 //! of that length, without padding. The flag marks a *partial* frame: the checksum field of its TCP or UDP header
@@ -32,13 +33,16 @@
 //! destination of the datagram, and cannot read the inner datagram.
 
 mod frames;
+mod network_flood;
 mod relay;
 
 use core::fmt;
 
 pub use self::frames::{Frames, InnerFrame, MAX_PACKED, push_frame, push_frame_prefix};
+pub use self::network_flood::{NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix};
 pub use self::relay::{Associated, split_relay};
 use crate::ids::{PeerId, SessionIndex};
+use crate::network::NetworkLabel;
 
 /// First payload byte of a Probe that only compares paths: it does not update the sender's endpoint.
 pub const PROBE_COMPARE: u8 = 5;
@@ -51,8 +55,6 @@ pub const HEADER_LEN: usize = 16;
 pub const TAG_LEN: usize = 16;
 /// Version of the datagram format.
 pub const VERSION: u8 = 1;
-/// Network id; there is no other.
-pub const NETWORK: u16 = 0;
 /// Bytes that a Relay datagram adds to its inner datagram: header, destination, tag.
 pub const RELAY_OVERHEAD: usize = HEADER_LEN + PEER_ID_LEN + TAG_LEN;
 /// Length of origin, epoch and sequence at the start of a Flood body, in bytes.
@@ -83,6 +85,8 @@ pub enum Kind {
     Probe = 7,
     /// Fragment of a datagram that exceeds the path MTU.
     Fragment = 8,
+    /// Frames for the members of a network other than `default`, sealed for them, and again for one neighbour.
+    NetworkFlood = 9,
 }
 
 impl Kind {
@@ -97,6 +101,7 @@ impl Kind {
             6 => Kind::Flood,
             7 => Kind::Probe,
             8 => Kind::Fragment,
+            9 => Kind::NetworkFlood,
             _ => return None,
         })
     }
@@ -108,7 +113,12 @@ impl Kind {
 
     /// Returns true for a kind that two routers exchange end to end, so that others may relay it.
     pub fn is_end_to_end(self) -> bool {
-        !matches!(self, Kind::Relay | Kind::Flood)
+        !matches!(self, Kind::Relay | Kind::Flood | Kind::NetworkFlood)
+    }
+
+    /// Returns true for a kind whose header has the label of a network.
+    pub fn has_label(self) -> bool {
+        matches!(self, Kind::Data | Kind::Fragment)
     }
 }
 
@@ -119,6 +129,8 @@ pub struct Header {
     pub kind: Kind,
     /// Number of further routers that may forward it.
     pub hop_limit: u8,
+    /// The receiver's handle of the network; 0 for kinds without frames of one network.
+    pub label: NetworkLabel,
     /// The receiver's handle of the session.
     pub receiver: SessionIndex,
     /// Counter, which gives the nonce under the session's key.
@@ -134,8 +146,8 @@ pub enum HeaderError {
     Version(u8),
     /// Unknown kind.
     Kind(u8),
-    /// A network id other than [`NETWORK`].
-    Network(u16),
+    /// A label, in a datagram of a kind that has none.
+    Label(u16),
 }
 
 impl fmt::Display for HeaderError {
@@ -144,7 +156,7 @@ impl fmt::Display for HeaderError {
             Self::Truncated => write!(f, "shorter than a datagram header"),
             Self::Version(v) => write!(f, "datagram version {v} is not {VERSION}"),
             Self::Kind(k) => write!(f, "unknown datagram kind {k}"),
-            Self::Network(n) => write!(f, "unknown network id {n}"),
+            Self::Label(n) => write!(f, "label {n} in a datagram of a kind that has none"),
         }
     }
 }
@@ -155,7 +167,7 @@ impl Header {
     /// Decodes the first [`HEADER_LEN`] bytes of `datagram`.
     ///
     /// # Errors
-    /// [`HeaderError`] if they are too few, or if version, kind or network id are unknown.
+    /// [`HeaderError`] if they are too few, if version or kind are unknown, or if a kind without label has one.
     pub fn parse(datagram: &[u8]) -> Result<Header, HeaderError> {
         let (bytes, _) = datagram
             .split_first_chunk::<HEADER_LEN>()
@@ -165,13 +177,14 @@ impl Header {
             return Err(HeaderError::Version(first >> 4));
         }
         let kind = Kind::from_number(first & 0x0f).ok_or(HeaderError::Kind(first & 0x0f))?;
-        let network = u16::from_be_bytes([n0, n1]);
-        if network != NETWORK {
-            return Err(HeaderError::Network(network));
+        let label = NetworkLabel(u16::from_be_bytes([n0, n1]));
+        if !label.is_default() && !kind.has_label() {
+            return Err(HeaderError::Label(label.0));
         }
         Ok(Header {
             kind,
             hop_limit,
+            label,
             receiver: SessionIndex(u32::from_be_bytes([i0, i1, i2, i3])),
             counter: u64::from_be_bytes(counter),
         })
@@ -182,7 +195,7 @@ impl Header {
         let mut out = [0; HEADER_LEN];
         out[0] = VERSION << 4 | self.kind as u8;
         out[1] = self.hop_limit;
-        out[2..4].copy_from_slice(&NETWORK.to_be_bytes());
+        out[2..4].copy_from_slice(&self.label.0.to_be_bytes());
         out[4..8].copy_from_slice(&self.receiver.0.to_be_bytes());
         out[8..].copy_from_slice(&self.counter.to_be_bytes());
         out
@@ -266,11 +279,12 @@ mod tests {
         let header = Header {
             kind: Kind::Data,
             hop_limit: 16,
+            label: NetworkLabel(0x0506),
             receiver: SessionIndex(0x0102_0304),
             counter: 0x1112_1314_1516_1718,
         };
         let expected = [
-            0x14, 16, 0, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+            0x14, 16, 5, 6, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
         ];
         assert_eq!(header.encode(), expected);
         assert_eq!(Header::parse(&expected), Ok(header));
@@ -281,6 +295,7 @@ mod tests {
         let good = Header {
             kind: Kind::Probe,
             hop_limit: 1,
+            label: NetworkLabel::DEFAULT,
             receiver: SessionIndex(1),
             counter: 0,
         }
@@ -295,8 +310,9 @@ mod tests {
         };
         assert_eq!(with(0, 0x24), Err(HeaderError::Version(2)));
         assert_eq!(with(0, 0x10), Err(HeaderError::Kind(0)));
-        assert_eq!(with(0, 0x19), Err(HeaderError::Kind(9)));
-        assert_eq!(with(3, 9), Err(HeaderError::Network(9)));
+        assert_eq!(with(0, 0x1a), Err(HeaderError::Kind(10)));
+        assert_eq!(with(3, 9), Err(HeaderError::Label(9)));
+        assert_eq!(with(2, 1), Err(HeaderError::Label(0x100)));
     }
 
     #[test]
@@ -308,20 +324,31 @@ mod tests {
     }
 
     #[test]
-    fn only_relay_and_flood_go_hop_by_hop() {
+    fn only_relay_and_floods_go_hop_by_hop() {
         let hop_by_hop: Vec<Kind> = (0..16)
             .filter_map(Kind::from_number)
             .filter(|kind| !kind.is_end_to_end())
             .collect();
-        assert_eq!(hop_by_hop, [Kind::Relay, Kind::Flood]);
+        assert_eq!(hop_by_hop, [Kind::Relay, Kind::Flood, Kind::NetworkFlood]);
+    }
+
+    #[test]
+    fn only_data_and_its_fragments_have_labels() {
+        let labelled: Vec<Kind> = (0..16)
+            .filter_map(Kind::from_number)
+            .filter(|kind| kind.has_label())
+            .collect();
+        assert_eq!(labelled, [Kind::Data, Kind::Fragment]);
     }
 
     proptest! {
         #[test]
-        fn headers_survive_the_wire(kind in 1u8..9, hop_limit: u8, index: u32, counter: u64) {
+        fn headers_survive_the_wire(kind in 1u8..10, hop_limit: u8, label: u16, index: u32, counter: u64) {
+            let kind = Kind::from_number(kind).unwrap();
             let header = Header {
-                kind: Kind::from_number(kind).unwrap(),
+                kind,
                 hop_limit,
+                label: NetworkLabel(if kind.has_label() { label } else { 0 }),
                 receiver: SessionIndex(index),
                 counter,
             };

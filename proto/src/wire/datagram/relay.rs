@@ -65,6 +65,7 @@ impl<'a> Associated<'a> {
 mod tests {
     use super::*;
     use crate::ids::SessionIndex;
+    use crate::network::NetworkLabel;
 
     #[test]
     fn relay_needs_a_destination_and_a_header() {
@@ -83,6 +84,7 @@ mod tests {
         let inner = Header {
             kind: Kind::Data,
             hop_limit: 16,
+            label: NetworkLabel::DEFAULT,
             receiver: SessionIndex(5),
             counter: 9,
         };

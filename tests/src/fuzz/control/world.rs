@@ -15,6 +15,7 @@ use mesh_proto::forward::{Collected, Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::{ConnId, PeerName};
 use mesh_proto::limits;
 use mesh_proto::link::LinkRole;
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::PortFrame;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
@@ -249,7 +250,8 @@ impl RouterUnderTest {
                 ..
             } = world;
             let mut frames = [PortFrame::plain(frame)].into_iter();
-            forwarder.egress(snapshot, &mut frames, *now, scratch, sink);
+            let network = NetworkId::DEFAULT;
+            forwarder.egress(snapshot, network, &mut frames, *now, scratch, sink);
         });
     }
 

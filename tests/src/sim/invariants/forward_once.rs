@@ -58,11 +58,13 @@ pub(crate) fn relay_key(datagram: &[u8]) -> Option<RelayKey> {
 mod tests {
     use super::*;
     use mesh_proto::ids::SessionIndex;
+    use mesh_proto::network::NetworkLabel;
 
     fn relay(outer: u64, inner: u64) -> Vec<u8> {
         let header = |kind, counter| Header {
             kind,
             hop_limit: 3,
+            label: NetworkLabel::DEFAULT,
             receiver: SessionIndex(1),
             counter,
         };

@@ -65,11 +65,13 @@ impl Nonces {
 mod tests {
     use super::*;
     use mesh_proto::ids::SessionIndex;
+    use mesh_proto::network::NetworkLabel;
 
     fn datagram(kind: Kind, counter: u64, body: &[u8]) -> Vec<u8> {
         let header = Header {
             kind,
             hop_limit: MAX_HOPS,
+            label: NetworkLabel::DEFAULT,
             receiver: SessionIndex(7),
             counter,
         };

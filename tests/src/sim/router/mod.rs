@@ -15,6 +15,7 @@ use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::{Forwarder, Scratch, Snapshot};
 use mesh_proto::ids::ConnId;
 use mesh_proto::limits;
+use mesh_proto::network::NetworkId;
 use mesh_proto::offload::{PortFrame, VirtioHeader};
 use mesh_proto::time::Instant;
 use mesh_proto::topology::RecordError;
@@ -182,8 +183,10 @@ impl SimRouter {
     fn egress(&mut self, batch: &mut dyn Iterator<Item = PortFrame<'_>>, now: Instant) {
         let local = self.clock.local(now);
         let mut turn = PortBatch::new(self.port.as_mut());
+        let network = NetworkId::DEFAULT;
+        let (snapshot, scratch) = (&self.snapshot, &mut self.scratch);
         self.forwarder
-            .egress(&self.snapshot, batch, local, &mut self.scratch, &mut turn);
+            .egress(snapshot, network, batch, local, scratch, &mut turn);
         let out = turn.end();
         self.take(out, now);
         self.settle(now);

@@ -1,12 +1,7 @@
-//! Rate limits on broadcasts and multicasts of the local port.
+//! Settings and counts of the rate limits on broadcasts and multicasts of the local port.
 
-use std::sync::Mutex;
-
-use crate::forward::{Counters, DropReason, lock};
-use crate::ids::Mac;
+use crate::forward::{Counters, DropReason};
 use crate::limits::{BROADCAST_RATE_EACH, MULTICAST_RATE_EACH};
-use crate::rate::TokenBucket;
-use crate::time::Instant;
 
 /// Limits in frames per second for one interface behind the local port; all interfaces together may send a third
 /// more. 0: no limit.
@@ -38,41 +33,6 @@ pub struct PortLosses {
     pub multicasts: u64,
     /// ARP requests and neighbour solicitations above the limit of one interface.
     pub questions: u64,
-}
-
-/// Token buckets of the group limits; `None`: no limit.
-#[derive(Debug)]
-pub(super) struct GroupBuckets {
-    broadcasts: Option<Mutex<TokenBucket>>,
-    multicasts: Option<Mutex<TokenBucket>>,
-}
-
-impl GroupBuckets {
-    pub(super) fn new(limits: GroupLimits) -> Self {
-        Self {
-            broadcasts: bucket(limits.broadcasts),
-            multicasts: bucket(limits.multicasts),
-        }
-    }
-
-    /// Takes tokens for a frame to group `to` that becomes `frames` frames of the mesh, or returns the reason for the
-    /// drop.
-    pub(super) fn take(&self, to: Mac, frames: u64, now: Instant) -> Result<(), DropReason> {
-        let (bucket, reason) = if to == Mac::BROADCAST {
-            (&self.broadcasts, DropReason::BroadcastLimited)
-        } else {
-            (&self.multicasts, DropReason::MulticastLimited)
-        };
-        match bucket {
-            Some(bucket) if !lock(bucket).take_some(frames, now) => Err(reason),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn bucket(each: u32) -> Option<Mutex<TokenBucket>> {
-    let all = u64::from(each) + u64::from(each) / 3;
-    (each > 0).then(|| Mutex::new(TokenBucket::new(all, all.max(64))))
 }
 
 impl PortLosses {

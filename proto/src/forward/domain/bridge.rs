@@ -3,64 +3,36 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::{Counter, Counters, DropReason, Snapshot, Underlay, lock};
 use crate::arp_proxy::ArpProxy;
-use crate::entropy::Entropy;
 use crate::fdb::{Fdb, Learn, Owner};
-use crate::frame::ethernet::EthernetView;
+use crate::forward::{Counter, Counters, lock};
 use crate::ids::Mac;
 use crate::limits::MAX_FLAPS;
 use crate::time::Instant;
 
-/// MAC table, announced addresses, and underlay addresses of all routers.
+/// MAC table and announced addresses of one network.
 #[derive(Debug)]
-pub(super) struct BridgeTables {
+pub(in crate::forward) struct BridgeTables {
     fdb: Fdb,
     arp_proxy: ArpProxy,
-    underlay: Underlay,
     flapping: Mutex<BTreeMap<Mac, (Owner, Owner)>>,
 }
 
 impl BridgeTables {
-    /// Creates empty tables; `entropy` gives the hash key of the MAC table.
-    pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
+    pub(super) fn new(fdb: Fdb, arp_proxy: ArpProxy) -> Self {
         Self {
-            fdb: Fdb::new(entropy),
-            arp_proxy: ArpProxy::default(),
-            underlay: Underlay::default(),
+            fdb,
+            arp_proxy,
             flapping: Mutex::default(),
         }
     }
 
-    pub(super) fn fdb(&self) -> &Fdb {
+    pub(in crate::forward) fn fdb(&self) -> &Fdb {
         &self.fdb
     }
 
-    pub(super) fn arp_proxy(&self) -> &ArpProxy {
+    pub(in crate::forward) fn arp_proxy(&self) -> &ArpProxy {
         &self.arp_proxy
-    }
-
-    pub(super) fn underlay(&self) -> &Underlay {
-        &self.underlay
-    }
-
-    /// Checks what holds for frames of either direction: a source of one station, a destination that bridges forward,
-    /// and no underlay traffic of this mesh.
-    pub(super) fn check(
-        &self,
-        snapshot: &Snapshot,
-        frame: &EthernetView<'_>,
-    ) -> Result<(), DropReason> {
-        if frame.source().is_group() {
-            return Err(DropReason::GroupSource);
-        }
-        if frame.is_link_local() {
-            return Err(DropReason::LinkLocal);
-        }
-        if self.underlay.carries(snapshot, frame) {
-            return Err(DropReason::Underlay);
-        }
-        Ok(())
     }
 
     /// Removes expired entries.
@@ -70,7 +42,13 @@ impl BridgeTables {
     }
 
     /// Learns that `mac` is behind `owner`.
-    pub(super) fn learn(&self, mac: Mac, owner: Owner, now: Instant, counters: &Counters) {
+    pub(in crate::forward) fn learn(
+        &self,
+        mac: Mac,
+        owner: Owner,
+        now: Instant,
+        counters: &Counters,
+    ) {
         match self.fdb.learn(mac, owner, now) {
             Learn::Same | Learn::Group => {}
             Learn::New => counters.count(Counter::FdbLearnt),

@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::PeerId;
-use crate::limits::{MAX_PENDING_BYTES, MAX_PENDING_FRAMES, PENDING_AGE};
+use crate::limits::{MAX_PENDING_FRAMES, PENDING_AGE};
 use crate::time::Instant;
 use crate::wire::datagram::InnerFrame;
 
 /// A waiting frame.
 #[derive(Clone, Debug)]
-pub(super) struct PendingFrame {
+pub(in crate::forward) struct PendingFrame {
     since: Instant,
     partial: bool,
-    pub(super) bytes: Box<[u8]>,
+    pub(in crate::forward) bytes: Box<[u8]>,
 }
 
 impl PendingFrame {
-    pub(super) fn frame(&self) -> InnerFrame<'_> {
+    pub(in crate::forward) fn frame(&self) -> InnerFrame<'_> {
         InnerFrame {
             bytes: &self.bytes,
             partial: self.partial,
@@ -25,18 +25,33 @@ impl PendingFrame {
 }
 
 /// Waiting frames by peer, in order of arrival. Bounded per peer and in bytes; a full queue refuses the newest frame.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PendingFrames {
+#[derive(Clone, Debug)]
+pub(in crate::forward) struct PendingFrames {
+    max_bytes: usize,
     queues: BTreeMap<PeerId, VecDeque<PendingFrame>>,
     bytes: usize,
 }
 
 impl PendingFrames {
+    /// Creates empty queues for at most `max_bytes` of frames.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            queues: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
     /// Appends a copy of `frame`. Returns false if the queue is full.
-    pub(super) fn push(&mut self, peer: PeerId, frame: InnerFrame<'_>, now: Instant) -> bool {
+    pub(in crate::forward) fn push(
+        &mut self,
+        peer: PeerId,
+        frame: InnerFrame<'_>,
+        now: Instant,
+    ) -> bool {
         let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
         let total = self.bytes + frame.bytes.len();
-        if waiting >= MAX_PENDING_FRAMES || total > MAX_PENDING_BYTES {
+        if waiting >= MAX_PENDING_FRAMES || total > self.max_bytes {
             return false;
         }
         self.bytes = total;
@@ -50,7 +65,7 @@ impl PendingFrames {
     }
 
     /// Drops the frames that waited too long, and returns their number.
-    pub(super) fn expire(&mut self, now: Instant) -> u64 {
+    pub(in crate::forward) fn expire(&mut self, now: Instant) -> u64 {
         let mut expired = 0;
         for queue in self.queues.values_mut() {
             while let Some(kept) = queue
@@ -67,19 +82,19 @@ impl PendingFrames {
     }
 
     /// Takes all frames for `peer`.
-    pub(super) fn take(&mut self, peer: PeerId) -> VecDeque<PendingFrame> {
+    pub(in crate::forward) fn take(&mut self, peer: PeerId) -> VecDeque<PendingFrame> {
         let frames = self.queues.remove(&peer).unwrap_or_default();
         self.bytes -= frames.iter().map(|kept| kept.bytes.len()).sum::<usize>();
         frames
     }
 
     /// Returns true if no frame waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::forward) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
 
     /// Returns the peers that have waiting frames.
-    pub(super) fn peers(&self) -> Vec<PeerId> {
+    pub(in crate::forward) fn peers(&self) -> Vec<PeerId> {
         self.queues.keys().copied().collect()
     }
 }
@@ -89,6 +104,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::limits::MAX_PENDING_BYTES;
 
     const A: PeerId = PeerId([1; 16]);
     const B: PeerId = PeerId([2; 16]);
@@ -100,7 +116,7 @@ mod tests {
 
     #[test]
     fn frames_come_back_in_order_and_once() {
-        let mut pending = PendingFrames::default();
+        let mut pending = PendingFrames::new(MAX_PENDING_BYTES);
         assert!(pending.is_empty());
         for n in 0..3 {
             assert!(pending.push(A, whole(&[n; 5]), T0));
@@ -115,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_queue_of_a_peer_is_bounded() {
-        let mut pending = PendingFrames::default();
+        let mut pending = PendingFrames::new(MAX_PENDING_BYTES);
         for _ in 0..MAX_PENDING_FRAMES {
             assert!(pending.push(A, whole(b"x"), T0));
         }
@@ -125,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_all_queues_are_bounded() {
-        let mut pending = PendingFrames::default();
+        let mut pending = PendingFrames::new(MAX_PENDING_BYTES);
         let frame = vec![0; 9_000];
         let mut kept = 0;
         for n in 0..=255 {
@@ -141,7 +157,7 @@ mod tests {
 
     #[test]
     fn old_frames_expire_young_ones_stay() {
-        let mut pending = PendingFrames::default();
+        let mut pending = PendingFrames::new(MAX_PENDING_BYTES);
         pending.push(A, whole(b"old"), T0);
         pending.push(B, whole(b"old"), T0);
         pending.push(A, whole(b"young"), T0 + Duration::from_nanos(1));

@@ -1,0 +1,100 @@
+//! Networks: segments of one mesh that are apart, each with broadcasts, addresses and keys of its own.
+//!
+//! Frames of one network never enter another, whatever addresses they carry. The network `default` is there always;
+//! without others, datagrams are as if there were no networks.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::PeerId;
+
+/// Id of a network in the protocol, the same on all routers; all zero for the network `default`.
+///
+/// Formatted as 32 hexadecimal digits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NetworkId(pub [u8; 16]);
+
+/// Handle of a network in datagrams, assigned by their receiver for one of its own networks; 0 is the network
+/// `default`.
+///
+/// It is downstream-assigned, as the labels of MPLS (RFC 3031 section 3.4): a router announces for each of its
+/// networks the label that others put into datagrams for it. Within one boot epoch a label never gets another
+/// meaning.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct NetworkLabel(pub u16);
+
+/// Id of the key of a network, derived from the key: the same key has the same id everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NetworkKeyId(pub u32);
+
+/// All broadcasts of one network that one run of a router sends; they are numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BroadcastStream {
+    /// Network of the frames.
+    pub network: NetworkId,
+    /// Router at whose port the frames entered.
+    pub origin: PeerId,
+    /// Boot epoch of the origin.
+    pub epoch: u64,
+    /// Random number of this run of the origin: distinguishes two runs with one epoch, as after an old state
+    /// directory was restored.
+    pub salt: u64,
+}
+
+impl NetworkId {
+    /// The network `default`.
+    pub const DEFAULT: NetworkId = NetworkId([0; 16]);
+
+    /// Returns true for the network `default`.
+    pub fn is_default(&self) -> bool {
+        *self == Self::DEFAULT
+    }
+}
+
+impl NetworkLabel {
+    /// Label of the network `default` on all routers.
+    pub const DEFAULT: NetworkLabel = NetworkLabel(0);
+
+    /// Returns true for the label of the network `default`.
+    pub fn is_default(self) -> bool {
+        self == Self::DEFAULT
+    }
+}
+
+impl fmt::Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_zero_is_the_network_default() {
+        assert!(NetworkId::default().is_default() && NetworkLabel::default().is_default());
+        for at in 0..16 {
+            let mut id = [0; 16];
+            id[at] = 1;
+            assert!(!NetworkId(id).is_default());
+        }
+        assert!(!NetworkLabel(0x100).is_default());
+    }
+
+    #[test]
+    fn a_network_prints_as_hexadecimal_digits() {
+        let mut id = [0xab; 16];
+        id[15] = 1;
+        assert_eq!(NetworkId(id).to_string(), format!("{}01", "ab".repeat(15)));
+    }
+}
