@@ -659,5 +659,5 @@ pub const ADOPT_STEP: Duration = Duration::from_secs(1);
 pub const ADOPT_STEPS: u32 = 15;
 /// Interval at which it is checked which networks a router has to state, while anything changes.
 pub const NETWORKS_TICK: Duration = Duration::from_secs(1);
-/// Interval at which removed networks are checked for their age.
+/// Interval at which removed networks are checked for their age, and the age is stored.
 pub const TOMBSTONE_TICK: Duration = Duration::from_secs(3_600);

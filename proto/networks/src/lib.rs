@@ -121,6 +121,8 @@ pub struct Networks {
     outputs: VecDeque<NetworksOutput>,
     /// Next time for [`Networks::handle_time`].
     due: Instant,
+    /// Time at which the ages of tombstones were last stored.
+    stored: Instant,
     refused: u64,
 }
 
@@ -142,6 +144,7 @@ impl Networks {
             left_out: 0,
             outputs: VecDeque::new(),
             due: Instant::FAR_FUTURE,
+            stored: Instant::ZERO,
             refused: 0,
         }
     }
@@ -355,8 +358,9 @@ impl Networks {
             labels: &self.labels,
         };
         self.adoption.review(known, now);
-        if expired {
-            self.outputs.push_back(NetworksOutput::Persist);
+        let is_aged = !self.ledger.gone().is_empty() && now.since(self.stored) >= TOMBSTONE_TICK;
+        if expired || is_aged {
+            self.persist(now);
         }
         self.state(now);
         self.due = match self.adoption.is_waiting() {
@@ -465,8 +469,13 @@ impl Networks {
     /// Carries what is new to names, disk and statement.
     fn flush(&mut self, now: Instant) {
         self.rename();
-        self.outputs.push_back(NetworksOutput::Persist);
+        self.persist(now);
         self.state(now);
+    }
+
+    fn persist(&mut self, now: Instant) {
+        self.stored = now;
+        self.outputs.push_back(NetworksOutput::Persist);
     }
 
     /// Puts out the statement, if it is another one.

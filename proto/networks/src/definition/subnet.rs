@@ -194,7 +194,7 @@ pub(crate) fn check(subnets: &[NetworkSubnet]) -> Result<(), SubnetError> {
 }
 
 /// Returns true if two subnets have addresses in common.
-pub(crate) fn overlap(a: IpNet, b: IpNet) -> bool {
+pub(super) fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
