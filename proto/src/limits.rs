@@ -659,5 +659,7 @@ pub const ADOPT_STEP: Duration = Duration::from_secs(1);
 pub const ADOPT_STEPS: u32 = 15;
 /// Interval at which it is checked which networks a router has to state, while anything changes.
 pub const NETWORKS_TICK: Duration = Duration::from_secs(1);
+/// Interval at which a statement with removed networks is repeated, with their present ages.
+pub const TOMBSTONE_REPEAT: Duration = Duration::from_secs(24 * 3_600);
 /// Interval at which removed networks are checked for their age, and the age is stored.
 pub const TOMBSTONE_TICK: Duration = Duration::from_secs(3_600);

@@ -18,7 +18,7 @@ use mesh_proto::time::Instant;
 
 use super::definition::NetworkDefinition;
 use super::labels::LabelTable;
-use super::ledger::{self, KnownNetwork, Ledger, Tombstone};
+use super::ledger::{self, KnownNetwork, NetworkLedger, Tombstone};
 use super::origins::Origins;
 use super::statement::{AROUND, MEMBERSHIP, NetworkMembership, NetworksStatement, REMOVAL};
 
@@ -26,7 +26,7 @@ use super::statement::{AROUND, MEMBERSHIP, NetworkMembership, NetworksStatement,
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Knowledge<'a> {
     pub(crate) me: PeerId,
-    pub(crate) ledger: &'a Ledger,
+    pub(crate) ledger: &'a NetworkLedger,
     pub(crate) origins: &'a Origins,
     pub(crate) labels: &'a LabelTable,
 }

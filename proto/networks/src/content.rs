@@ -15,7 +15,7 @@ use mesh_proto::wire::codec;
 
 use super::definition::{DefinitionError, NetworkDefinition};
 use super::labels::LabelTable;
-use super::ledger::Ledger;
+use super::ledger::NetworkLedger;
 use super::statement::NetworkRemoval;
 
 /// First byte; others are formats of later versions.
@@ -57,7 +57,7 @@ pub enum StoredNetworksError {
 }
 
 /// Encodes what is to be stored.
-pub(crate) fn encode(ledger: &Ledger, labels: &LabelTable, now: Instant) -> Vec<u8> {
+pub(crate) fn encode(ledger: &NetworkLedger, labels: &LabelTable, now: Instant) -> Vec<u8> {
     let mut out = vec![FORMAT];
     let known = ledger.live().values();
     let known = known.map(|n| StoredNetwork::Known(n.sponsor, (*n.definition).clone()));
@@ -83,7 +83,7 @@ pub(crate) fn encode(ledger: &Ledger, labels: &LabelTable, now: Instant) -> Vec<
 /// [`StoredNetworksError`]; what was read before stays.
 pub(crate) fn restore(
     bytes: &[u8],
-    ledger: &mut Ledger,
+    ledger: &mut NetworkLedger,
     labels: &mut LabelTable,
     now: Instant,
 ) -> Result<(), StoredNetworksError> {

@@ -40,7 +40,7 @@ pub(crate) struct Tombstone {
 
 /// All that is known.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct NetworkLedger {
     live: BTreeMap<NetworkId, KnownNetwork>,
     gone: BTreeMap<NetworkId, Tombstone>,
     /// Known networks by sponsor.
@@ -93,7 +93,7 @@ impl Tombstone {
     }
 }
 
-impl Ledger {
+impl NetworkLedger {
     /// Takes note of a definition, which `sponsor` states.
     pub(crate) fn learn(&mut self, definition: &NetworkDefinition, sponsor: PeerId) -> Learnt {
         let id = definition.id;

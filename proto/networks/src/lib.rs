@@ -35,7 +35,8 @@
 //! 3. A router that is new learns tombstones like definitions, because those that are kept for their age are always
 //!    stated by somebody (the newest [`MAX_STATED_TOMBSTONES`] of each router). So it does not matter which routers are
 //!    left when the one with the definition returns.
-//! 4. Routers that forget a tombstone for its age do not learn it again from one another, because its age is stated too.
+//! 4. Routers that forget a tombstone for its age do not learn it again from one another, because its age is stated too,
+//!    once a day.
 //! 5. What is not promised: a network comes back if a router returns that was away for longer than [`TOMBSTONE`], or
 //!    after so many removals that the tombstone was forgotten ([`MAX_TOMBSTONES`]), or if all routers that heard of the
 //!    removal were reset. It is then removed once more.
@@ -95,10 +96,10 @@ use ipnet::{IpNet, Ipv6Net};
 
 use adoption::{Adoption, Knowledge};
 use labels::{LabelError, LabelTable};
-use ledger::{Buried, Learnt, Ledger};
+use ledger::{Buried, Learnt, NetworkLedger};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::{NetworkId, PeerId};
-use mesh_proto::limits::{MAX_NETWORKS, NETWORKS_TICK, TOMBSTONE_TICK};
+use mesh_proto::limits::{MAX_NETWORKS, NETWORKS_TICK, TOMBSTONE_REPEAT, TOMBSTONE_TICK};
 #[cfg(doc)]
 use mesh_proto::limits::{MAX_STATED_TOMBSTONES, MAX_TOMBSTONES, TOMBSTONE};
 use mesh_proto::time::Instant;
@@ -110,13 +111,14 @@ use view::NameTable;
 pub struct Networks {
     me: PeerId,
     prefix6: Ipv6Net,
-    ledger: Ledger,
+    ledger: NetworkLedger,
     origins: Origins,
     labels: LabelTable,
     adoption: Adoption,
     names: NameTable,
     /// The statement that was last put out, with ages left out.
     stated: NetworksStatement,
+    stated_at: Instant,
     left_out: usize,
     outputs: VecDeque<NetworksOutput>,
     /// Next time for [`Networks::handle_time`].
@@ -135,12 +137,13 @@ impl Networks {
         Self {
             me,
             prefix6: local_prefix(mesh),
-            ledger: Ledger::default(),
+            ledger: NetworkLedger::default(),
             origins: Origins::default(),
             labels: LabelTable::new(u16::from_be_bytes(first)),
             adoption: Adoption::default(),
             names: NameTable::default(),
             stated: NetworksStatement::default(),
+            stated_at: Instant::ZERO,
             left_out: 0,
             outputs: VecDeque::new(),
             due: Instant::FAR_FUTURE,
@@ -484,8 +487,10 @@ impl Networks {
         self.left_out = own.left_out;
         let mut ageless = own.statement.clone();
         ageless.removals.iter_mut().for_each(|r| r.age = 0);
-        if ageless != self.stated {
+        let is_old = !ageless.removals.is_empty() && now.since(self.stated_at) >= TOMBSTONE_REPEAT;
+        if is_old || ageless != self.stated {
             self.stated = ageless;
+            self.stated_at = now;
             let bytes = own.statement.encode();
             self.outputs.push_back(NetworksOutput::State(bytes));
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mesh_proto::ids::NetworkId;
 
 use super::definition::name::NetworkName;
-use super::ledger::Ledger;
+use super::ledger::NetworkLedger;
 
 /// Names, and networks that lost theirs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct NameTable {
 
 impl NameTable {
     /// Computes the names of all known networks.
-    pub(crate) fn of(ledger: &Ledger) -> Self {
+    pub(crate) fn of(ledger: &NetworkLedger) -> Self {
         let mut table = Self::default();
         let networks = ledger.live().values().map(|known| &known.definition);
         let mut ordered: Vec<_> = networks.collect();
