@@ -647,3 +647,49 @@ pub const IPAM_DEAD_AFTER: Duration = Duration::from_secs(600);
 pub const IPAM_RECLAIM_TICK: Duration = Duration::from_secs(10);
 /// Time for others to take over the space of a router that leaves.
 pub const IPAM_LEAVE_WAIT: Duration = Duration::from_secs(10);
+/// Networks of the mesh that one router knows, `default` not counted; a further one is refused, whether it was created
+/// here or elsewhere, until one is removed. None that is known is given up for it.
+pub const MAX_NETWORKS: usize = 1_000;
+/// Networks stated by one router, and of those known the ones first heard from one router; further ones of that router
+/// are refused, so that one router alone never takes the room of all others.
+pub const MAX_STATED_NETWORKS: usize = 500;
+/// Networks in which one router has containers; containers in a further one are refused.
+pub const MAX_USED_NETWORKS: usize = 100;
+/// Bytes of one statement about networks; a longer one is refused, and definitions without room are left out or refused.
+pub const MAX_NETWORKS_STATEMENT: usize = MAX_RECORD - RECORD_OVERHEAD;
+/// Bytes of a network's definition in a statement: those of [`MAX_USED_NETWORKS`] networks fit one.
+pub const MAX_NETWORK_DEFINITION: usize = 1_440;
+/// Characters of a network's name; a longer one is refused.
+pub const MAX_NETWORK_NAME: usize = 63;
+/// Subnets of one network; more are refused.
+pub const MAX_NETWORK_SUBNETS: usize = 8;
+/// Labels of one network that its user gave it (`key=value`); more are refused.
+pub const MAX_NETWORK_LABELS: usize = 16;
+/// Bytes of their keys and values in all; longer ones are refused.
+pub const MAX_NETWORK_LABEL_BYTES: usize = 700;
+/// Bytes of members of later versions in a definition, a membership or a statement; they are carried, not read.
+pub const MAX_NETWORK_EXTENSION: usize = 128;
+/// Removed networks that one router remembers; for a further one, the oldest of the router that removed most is
+/// forgotten.
+pub const MAX_TOMBSTONES: usize = 4_096;
+/// Removed networks in one statement: those that are still mentioned, then the newest; others are left out.
+pub const MAX_STATED_TOMBSTONES: usize = 256;
+/// Time for which a removed network is remembered at least; longer while a statement mentions it. Only time in which the
+/// router runs counts.
+pub const TOMBSTONE: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Time before a label of a network that this router left may mean another network.
+pub const LABEL_QUARANTINE: Duration = Duration::from_secs(3_600);
+/// Labels that wait for it; when full, no network is joined that has no label yet.
+pub const MAX_RESTING_LABELS: usize = 4_096;
+/// Time for which no reachable router states a network, or its removal, before one that knows it does.
+pub const ADOPT_AFTER: Duration = Duration::from_secs(10);
+/// Time that each reachable router with a lower id has to do so first.
+pub const ADOPT_STEP: Duration = Duration::from_secs(1);
+/// Routers with a lower id that are waited for at most.
+pub const ADOPT_STEPS: u32 = 15;
+/// Interval at which it is checked which networks a router has to state, while anything changes.
+pub const NETWORKS_TICK: Duration = Duration::from_secs(1);
+/// Interval at which a statement with removed networks is repeated, with their present ages.
+pub const TOMBSTONE_REPEAT: Duration = Duration::from_secs(24 * 3_600);
+/// Interval at which removed networks are checked for their age, and the age is stored.
+pub const TOMBSTONE_TICK: Duration = Duration::from_secs(3_600);

@@ -27,7 +27,7 @@ const IMPURE: [&str; 14] = [
     "tokio",
 ];
 /// Dependencies that are allowed between our own crates.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("mesh-proto", &[]),
     ("mesh-allocator", &["mesh-host", "mesh-ipam", "mesh-proto"]),
     (
@@ -42,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("mesh-host", &["mesh-names", "mesh-proto"]),
     ("mesh-ipam", &["mesh-proto"]),
     ("mesh-names", &["mesh-proto"]),
+    ("mesh-networks", &["mesh-proto"]),
     ("mesh-options", &["mesh-ipam", "mesh-names", "mesh-proto"]),
     ("mesh-state", &["mesh-proto"]),
     ("mesh-view", &["mesh-proto"]),
@@ -71,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "mesh-allocator",
             "mesh-ipam",
             "mesh-names",
+            "mesh-networks",
             "mesh-options",
             "mesh-proto",
             "mesh-sys",
@@ -94,7 +96,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ),
 ];
 /// Sources of the pure crates.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "proto/src",
     "proto/allocator/src",
     "proto/command/src",
@@ -103,6 +105,7 @@ const PURE: [&str; 11] = [
     "proto/host/src",
     "proto/ipam/src",
     "proto/names/src",
+    "proto/networks/src",
     "proto/options/src",
     "proto/state/src",
     "proto/view/src",
@@ -266,6 +269,7 @@ fn proto_reaches_nothing_that_does_io() {
         "mesh-host",
         "mesh-ipam",
         "mesh-names",
+        "mesh-networks",
         "mesh-state",
         "mesh-view",
     ];

@@ -29,6 +29,8 @@ impl Topic {
     pub const ADDRESSES: Self = Self(5);
     /// Settings that must be equal on all routers: [`crate::topology::settings::Settings`].
     pub const SETTINGS: Self = Self(6);
+    /// Networks of the mesh, and in which of them the origin has containers.
+    pub const NETWORKS: Self = Self(7);
 
     /// Returns the topic with this number; `None` if it is out of range.
     pub fn new(number: u8) -> Option<Self> {
@@ -58,7 +60,7 @@ impl Topic {
         match self {
             Self::IDENTITY => MAX_IDENTITY_RECORD,
             Self::LINKS => MAX_LINKS_RECORD,
-            Self::ATTACHED | Self::NAMES | Self::ADDRESSES => MAX_RECORD,
+            Self::ATTACHED | Self::NAMES | Self::ADDRESSES | Self::NETWORKS => MAX_RECORD,
             _ => MAX_UNKNOWN_RECORD,
         }
     }
@@ -73,6 +75,7 @@ impl fmt::Display for Topic {
             Self::NAMES => f.write_str("names"),
             Self::ADDRESSES => f.write_str("addresses"),
             Self::SETTINGS => f.write_str("settings"),
+            Self::NETWORKS => f.write_str("networks"),
             Self(number) => write!(f, "topic {number}"),
         }
     }
@@ -131,7 +134,7 @@ mod tests {
         let key = |n, topic| RecordKey::new(PeerId([n; 16]), topic);
         assert!(key(1, Topic::IDENTITY) < key(1, Topic::LINKS));
         assert!(key(1, Topic::ADDRESSES) < key(2, Topic::IDENTITY));
-        let words: Vec<String> = (1..=7)
+        let words: Vec<String> = (1..=8)
             .filter_map(Topic::new)
             .map(|t| t.to_string())
             .collect();
@@ -144,7 +147,8 @@ mod tests {
                 "names",
                 "addresses",
                 "settings",
-                "topic 7"
+                "networks",
+                "topic 8"
             ]
         );
         assert!(Topic::ATTACHED.is_built_in() && !Topic::NAMES.is_built_in());

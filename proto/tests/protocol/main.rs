@@ -10,6 +10,7 @@ mod counters;
 mod document;
 mod limits;
 mod link;
+mod networks;
 mod records;
 mod routers;
 mod session;
@@ -26,6 +27,7 @@ fn every_example_is_what_the_code_makes() {
     made.extend(records::secrets());
     made.extend(records::messages());
     made.extend(records::record());
+    made.extend(networks::statement());
     made.extend(link::handshake());
     made.extend(session::handshake_and_datagrams());
     made.extend(session::cookie());

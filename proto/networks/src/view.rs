@@ -1,0 +1,53 @@
+//! Which network has a name: of several with one name, created before their creators heard of one another, the one
+//! with the older creation stamp, then the lower id. The others are *shadowed*: known by their ids only.
+
+use std::collections::BTreeMap;
+
+use mesh_proto::ids::NetworkId;
+
+use super::definition::name::NetworkName;
+use super::ledger::NetworkLedger;
+
+/// Names, and networks that lost theirs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameTable {
+    names: BTreeMap<NetworkName, NetworkId>,
+    /// Each shadowed network, and the one that has its name.
+    shadowed: BTreeMap<NetworkId, NetworkId>,
+}
+
+impl NameTable {
+    /// Computes the names of all known networks.
+    pub(crate) fn of(ledger: &NetworkLedger) -> Self {
+        let mut table = Self::default();
+        let networks = ledger.live().values().map(|known| &known.definition);
+        let mut ordered: Vec<_> = networks.collect();
+        ordered.sort_by_key(|definition| definition.precedence());
+        for definition in ordered {
+            match table.names.get(&definition.name) {
+                None => {
+                    table.names.insert(definition.name.clone(), definition.id);
+                }
+                Some(winner) => {
+                    table.shadowed.insert(definition.id, *winner);
+                }
+            }
+        }
+        table
+    }
+
+    /// Returns the network with this name.
+    pub(crate) fn get(&self, name: &NetworkName) -> Option<NetworkId> {
+        self.names.get(name).copied()
+    }
+
+    /// Returns the network that has the name of this one, if it is another.
+    pub(crate) fn shadowed_by(&self, id: &NetworkId) -> Option<NetworkId> {
+        self.shadowed.get(id).copied()
+    }
+
+    /// Returns the shadowed networks, each with the one that has its name.
+    pub(crate) fn shadowed(&self) -> &BTreeMap<NetworkId, NetworkId> {
+        &self.shadowed
+    }
+}
