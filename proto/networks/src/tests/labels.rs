@@ -20,6 +20,8 @@ enum Step {
     Leave(u16),
     Wait(u64),
     Restart,
+    /// The next label is one that was assigned before, as if the cursor were lost.
+    Rewind(u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -28,12 +30,13 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..150u16).prop_map(Step::Leave),
         3 => (0..2_000u64).prop_map(Step::Wait),
         1 => Just(Step::Restart),
+        2 => (1..200u16).prop_map(Step::Rewind),
     ]
 }
 
 proptest! {
     #[test]
-    fn labels_are_unique_and_rest(steps in vec(step(), 1..200), first: u16) {
+    fn labels_are_unique_and_rest(steps in vec(step(), 1..200), first in 1..200u16) {
         let mut table = LabelTable::new(first);
         let mut now = START;
         let mut used: BTreeMap<NetworkId, NonZeroU16> = BTreeMap::new();
@@ -62,6 +65,7 @@ proptest! {
                         meant.insert(label, (numbered(n), now));
                     }
                 }
+                Step::Rewind(label) => table.set_next(NonZeroU16::new(label).unwrap()),
                 Step::Wait(seconds) => now += Duration::from_secs(seconds),
                 Step::Restart => {
                     let stored: Vec<_> = table.stored(now).collect();
