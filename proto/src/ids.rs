@@ -1,4 +1,4 @@
-//! Identifiers of the protocol: peers, MAC addresses, networks, connections, sessions, record versions.
+//! Identifiers of the protocol: peers, MAC addresses, connections, sessions, record versions.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -24,10 +24,6 @@ pub struct PeerName(pub [u8; 6]);
 /// IEEE 802 MAC address, in transmission order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
-
-/// Id of a network of the mesh: random, or all zero for the network `default`. Formatted as 32 hexadecimal digits.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct NetworkId(pub [u8; 16]);
 
 /// Handle of a TCP connection; never reused within one run of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,41 +130,6 @@ impl fmt::Display for PeerPrefix {
 }
 
 impl fmt::Debug for PeerPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl NetworkId {
-    /// Id of the network `default`, which always exists.
-    pub const DEFAULT: Self = Self([0; 16]);
-
-    /// Returns true for the network `default`.
-    pub fn is_default(&self) -> bool {
-        *self == Self::DEFAULT
-    }
-
-    /// Returns the id that is formatted as this text; `None` if there is none.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut id = [0; 16];
-        let digits = text.as_bytes();
-        if digits.len() != 2 * id.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-        }
-        Some(Self(id))
-    }
-}
-
-impl fmt::Display for NetworkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-impl fmt::Debug for NetworkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -310,30 +271,6 @@ mod tests {
             prop_assert_eq!(x.prefix().cmp(&y.prefix()), a[..8].cmp(&b[..8]));
             prop_assert_eq!(x.cmp(&x), Ordering::Equal);
         }
-    }
-
-    #[test]
-    fn networks_are_written_in_hexadecimal_digits() {
-        let mut id = [0; 16];
-        id[0] = 0xab;
-        id[15] = 7;
-        let text = NetworkId(id).to_string();
-        assert_eq!(text, "ab000000000000000000000000000007");
-        assert_eq!(NetworkId::from_hex(&text), Some(NetworkId(id)));
-        assert_eq!(
-            NetworkId::from_hex(&text.to_uppercase()),
-            Some(NetworkId(id))
-        );
-        for bad in [
-            "",
-            "ab",
-            &text[1..],
-            "+b000000000000000000000000000007",
-            "äb00000000000000000000000000007",
-        ] {
-            assert_eq!(NetworkId::from_hex(bad), None, "{bad}");
-        }
-        assert!(NetworkId::DEFAULT.is_default() && !NetworkId(id).is_default());
     }
 
     #[test]

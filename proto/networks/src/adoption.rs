@@ -9,11 +9,12 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
     ADOPT_AFTER, ADOPT_STEP, ADOPT_STEPS, MAX_NETWORKS_STATEMENT, MAX_STATED_NETWORKS,
     MAX_STATED_TOMBSTONES,
 };
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use super::definition::NetworkDefinition;

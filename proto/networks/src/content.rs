@@ -8,8 +8,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{MAX_NETWORKS, MAX_RESTING_LABELS, MAX_TOMBSTONES};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::codec;
 

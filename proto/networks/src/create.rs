@@ -4,11 +4,12 @@ use core::fmt::Display;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::definition::name::NetworkName;
 use super::definition::subnet::{self, NetworkSubnet};
-use super::definition::{NetworkDefinition, NetworkLabel, NetworkVersion, pools};
+use super::definition::{NetworkDefinition, NetworkVersion, UserLabel, pools};
 use super::refusal::{CreateNetworkError, subnets};
 
 /// Next step where a subnet differs.
@@ -32,7 +33,7 @@ pub struct NewNetwork {
     /// MTU, if the user gave one.
     pub mtu: Option<u16>,
     /// Labels, in any order.
-    pub labels: Vec<NetworkLabel>,
+    pub labels: Vec<UserLabel>,
     /// Subnets that are not to be chosen: those of this host's other networks and routes, and the range of the mesh.
     pub avoid: Vec<IpNet>,
 }

@@ -9,8 +9,8 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_proto::ids::NetworkId;
 use mesh_proto::limits::{LABEL_QUARANTINE, MAX_RESTING_LABELS, MAX_USED_NETWORKS};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// Label that is free again.

@@ -7,8 +7,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{MAX_NETWORKS, MAX_STATED_NETWORKS, MAX_TOMBSTONES, TOMBSTONE};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::codec;
 

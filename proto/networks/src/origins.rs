@@ -3,8 +3,9 @@
 use core::num::NonZeroU16;
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_PEERS;
+use mesh_proto::network::NetworkId;
 
 use super::statement::NetworksStatement;
 

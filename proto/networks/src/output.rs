@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::definition::NetworkDefinition;
 

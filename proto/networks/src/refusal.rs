@@ -2,10 +2,11 @@
 
 use ipnet::IpNet;
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
     LABEL_QUARANTINE, MAX_NETWORKS, MAX_RESTING_LABELS, MAX_STATED_NETWORKS, MAX_USED_NETWORKS,
 };
+use mesh_proto::network::NetworkId;
 
 use super::definition::DefinitionError;
 use super::definition::name::{NetworkName, NetworkNameError};

@@ -3,7 +3,8 @@
 use core::num::NonZeroU16;
 use std::sync::Arc;
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::Networks;
 use super::definition::NetworkDefinition;

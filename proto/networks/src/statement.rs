@@ -8,11 +8,11 @@ use core::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use mesh_proto::ids::NetworkId;
 use mesh_proto::limits::{
     MAX_NETWORK_DEFINITION, MAX_NETWORK_EXTENSION, MAX_NETWORKS_STATEMENT, MAX_STATED_NETWORKS,
     MAX_STATED_TOMBSTONES, MAX_USED_NETWORKS,
 };
+use mesh_proto::network::NetworkId;
 use mesh_proto::wire::{bounded, codec};
 
 use super::definition::{DefinitionError, NetworkDefinition, NetworkVersion};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_proto::ids::NetworkId;
+use mesh_proto::network::NetworkId;
 
 use super::definition::name::NetworkName;
 use super::ledger::NetworkLedger;

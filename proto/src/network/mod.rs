@@ -52,6 +52,19 @@ impl NetworkId {
     pub fn is_default(&self) -> bool {
         *self == Self::DEFAULT
     }
+
+    /// Returns the id that is formatted as this text; `None` if there is none.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut id = [0; 16];
+        let digits = text.as_bytes();
+        if digits.len() != 2 * id.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(id))
+    }
 }
 
 impl NetworkLabel {
@@ -92,9 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn a_network_prints_as_hexadecimal_digits() {
+    fn a_network_is_written_in_hexadecimal_digits() {
         let mut id = [0xab; 16];
         id[15] = 1;
-        assert_eq!(NetworkId(id).to_string(), format!("{}01", "ab".repeat(15)));
+        let text = NetworkId(id).to_string();
+        assert_eq!(text, format!("{}01", "ab".repeat(15)));
+        for good in [&text, &text.to_uppercase()] {
+            assert_eq!(NetworkId::from_hex(good), Some(NetworkId(id)));
+        }
+        let (plus, wide) = (format!("+{}", &text[1..]), format!("ä{}", &text[2..]));
+        for bad in ["", "ab", &text[1..], &plus, &wide] {
+            assert_eq!(NetworkId::from_hex(bad), None, "{bad}");
+        }
     }
 }

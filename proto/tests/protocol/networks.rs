@@ -3,10 +3,10 @@
 use core::num::NonZeroU16;
 
 use mesh_networks::{
-    NetworkDefinition, NetworkLabel, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
-    NetworkVersion, NetworksStatement,
+    NetworkDefinition, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
+    NetworkVersion, NetworksStatement, UserLabel,
 };
-use mesh_proto::ids::NetworkId;
+use mesh_proto::network::NetworkId;
 
 use crate::{Vectors, routers};
 
@@ -28,7 +28,7 @@ pub(crate) fn statement() -> Vectors {
         }],
         internal: false,
         mtu: None,
-        labels: vec![NetworkLabel {
+        labels: vec![UserLabel {
             key: "k".to_owned(),
             value: "v".to_owned(),
         }],

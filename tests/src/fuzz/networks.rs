@@ -3,15 +3,16 @@
 use core::num::NonZeroU16;
 
 use mesh_networks::{
-    NetworkDefinition, NetworkLabel, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
-    NetworkVersion, Networks, NetworksOutput, NetworksStatement, NewNetwork,
+    NetworkDefinition, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
+    NetworkVersion, Networks, NetworksOutput, NetworksStatement, NewNetwork, UserLabel,
 };
 use mesh_proto::entropy::SeededEntropy;
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
     MAX_NETWORK_NAME, MAX_NETWORK_SUBNETS, MAX_NETWORKS, MAX_NETWORKS_STATEMENT,
     MAX_STATED_NETWORKS, MAX_STATED_TOMBSTONES, MAX_TOMBSTONES, MAX_USED_NETWORKS,
 };
+use mesh_proto::network::NetworkId;
 
 use super::fixture::START;
 
@@ -179,7 +180,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut first = definition(1, &["10.1.0.0/16", "fd00::/64"]);
     first.subnets[0].gateway = Some([10, 1, 0, 1].into());
     first.subnets[0].ip_range = "10.1.8.0/24".parse().ok();
-    first.labels = vec![NetworkLabel {
+    first.labels = vec![UserLabel {
         key: "k".to_owned(),
         value: "v".to_owned(),
     }];

@@ -6,11 +6,12 @@ pub(crate) mod subnet;
 
 use serde::{Deserialize, Serialize};
 
-use mesh_proto::ids::{NetworkId, PeerId};
+use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
     MAX_NETWORK_EXTENSION, MAX_NETWORK_LABEL_BYTES, MAX_NETWORK_LABELS, MAX_NETWORK_SUBNETS,
     MTU_RANGE,
 };
+use mesh_proto::network::NetworkId;
 use mesh_proto::wire::bounded;
 use name::{NetworkName, NetworkNameError};
 use subnet::{NetworkSubnet, SubnetError};
@@ -33,7 +34,7 @@ pub struct NetworkVersion {
 
 /// Label that the user gave a network, for `--label`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NetworkLabel {
+pub struct UserLabel {
     /// Key, not empty.
     #[serde(deserialize_with = "bounded::text::<_, DECODED_LABEL>")]
     pub key: String,
@@ -63,7 +64,7 @@ pub struct NetworkDefinition {
     pub mtu: Option<u16>,
     /// Labels, at most [`MAX_NETWORK_LABELS`], in the order of their keys.
     #[serde(deserialize_with = "bounded::list::<_, _, DECODED>")]
-    pub labels: Vec<NetworkLabel>,
+    pub labels: Vec<UserLabel>,
     /// Members of later versions, which are passed on as they are.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_NETWORK_EXTENSION>")]
     pub extension: Vec<u8>,
@@ -138,7 +139,7 @@ impl NetworkDefinition {
     }
 }
 
-fn check_labels(labels: &[NetworkLabel]) -> Result<(), DefinitionError> {
+fn check_labels(labels: &[UserLabel]) -> Result<(), DefinitionError> {
     if labels.len() > MAX_NETWORK_LABELS {
         return Err(DefinitionError::TooManyLabels(labels.len()));
     }

@@ -144,7 +144,7 @@ fn one_router_uses_and_states_so_many() {
 fn what_a_statement_has_no_room_for_is_refused_or_left_out() {
     let mut networks = networks(ME);
     let long = |n: usize| NewNetwork {
-        labels: vec![NetworkLabel {
+        labels: vec![UserLabel {
             key: "k".into(),
             value: "v".repeat(MAX_NETWORK_LABEL_BYTES - 1),
         }],

@@ -29,7 +29,7 @@ fn the_same_name_on_two_hosts_is_the_same_network() {
     let mut networks = networks(ME);
     let mut new = with_subnet("web", "10.40.0.0/16");
     new.subnets[0].gateway = Some([10, 40, 0, 1].into());
-    new.labels = vec![NetworkLabel {
+    new.labels = vec![UserLabel {
         key: "k".into(),
         value: "v".into(),
     }];

@@ -50,7 +50,7 @@ fn a_definition() -> impl Strategy<Value = NetworkDefinition> {
                 internal,
                 mtu,
                 labels: labels
-                    .map(|(key, value)| NetworkLabel { key, value })
+                    .map(|(key, value)| UserLabel { key, value })
                     .collect(),
                 extension,
             }
@@ -133,8 +133,8 @@ fn full() -> NetworksStatement {
     }
 }
 
-fn label(key: &str, value: &str) -> NetworkLabel {
-    NetworkLabel {
+fn label(key: &str, value: &str) -> UserLabel {
+    UserLabel {
         key: key.to_owned(),
         value: value.to_owned(),
     }
