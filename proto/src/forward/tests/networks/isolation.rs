@@ -261,6 +261,7 @@ fn equal_addresses_in_all_networks_are_reached_each_in_its_own() {
         assert_eq!(world.all_taken(), expected);
         let from = (0..5).find(|n| world.is_member(*n, k)).unwrap();
         let question = marked(k, arp(request(SENDER, EQUAL)));
+        let directed = world.net.count(from, Counter::ArpDirected);
         for frame in [unicast(k, SENDER.into(), EQUAL.into()), question] {
             world.send(from, k, std::slice::from_ref(&frame));
             let all = world.all_taken();
@@ -270,8 +271,32 @@ fn equal_addresses_in_all_networks_are_reached_each_in_its_own() {
             assert_eq!((*n, *to), (at, k));
             assert_eq!(taken[6..], frame[6..]);
         }
+        assert_eq!(world.net.count(from, Counter::ArpDirected), directed + 1);
     }
     assert!((0..5).all(|n| world.dropped(n).is_empty()));
+}
+
+#[test]
+fn a_false_claim_in_one_network_leaves_the_addresses_of_others_alone() {
+    // From the port of router 0 itself, and from another router.
+    for liar in [0, 2] {
+        let mut world = world();
+        let lie = marked(1, arp(ArpPacket::announcement(mac(0x66), v4(EQUAL))));
+        world.send(liar, 1, std::slice::from_ref(&lie));
+        assert_eq!(world.all_taken().len(), 2);
+        let mine = (0..=MEMBERS.len()).filter(|k| world.is_member(0, *k));
+        for k in mine {
+            let now = world.net.now;
+            let located = match k {
+                0 => world.net.nodes[0]
+                    .forwarder
+                    .arp_proxy()
+                    .locate(v4(EQUAL).into(), now),
+                _ => world.domain(0, k).arp_proxy().locate(v4(EQUAL).into(), now),
+            };
+            assert_eq!(located.is_some(), k != 1, "network {k}, by router {liar}");
+        }
+    }
 }
 
 #[test]
