@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::domain::BroadcastDomain;
-use super::networks::NetworkMembership;
+use super::networks::SnapshotNetwork;
 use super::{Counters, DropReason, Outgoing, Snapshot, Underlay};
 use crate::crypto::network_key::NetworkKey;
 use crate::frame::ethernet::EthernetView;
@@ -120,12 +120,12 @@ impl<'a> LaneView<'a> {
 pub(super) struct LaneNetwork<'a> {
     pub(super) domain: &'a BroadcastDomain,
     /// Labels and keys; `None` for the network `default`, which has none, and of which every router is a member.
-    membership: Option<&'a NetworkMembership>,
+    membership: Option<&'a SnapshotNetwork>,
 }
 
 /// Reason why frames of a network have no label for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LabelError {
+pub(super) enum PeerLabelError {
     /// The peer announces no members there.
     NotMember,
     /// The known label is of another run of the peer.
@@ -141,7 +141,7 @@ impl<'a> LaneNetwork<'a> {
         }
     }
 
-    fn of(membership: &'a NetworkMembership) -> Self {
+    fn of(membership: &'a SnapshotNetwork) -> Self {
         Self {
             domain: &membership.domain,
             membership: Some(membership),
@@ -165,19 +165,26 @@ impl<'a> LaneNetwork<'a> {
     }
 
     /// Returns the label in Data for `peer`, whose session is with its run of `epoch`.
-    pub(super) fn label_to(&self, peer: PeerId, epoch: u64) -> Result<NetworkLabel, LabelError> {
+    pub(super) fn label_to(
+        &self,
+        peer: PeerId,
+        epoch: u64,
+    ) -> Result<NetworkLabel, PeerLabelError> {
         let Some(membership) = self.membership else {
             return Ok(NetworkLabel::DEFAULT);
         };
-        let known = membership.peers.get(&peer).ok_or(LabelError::NotMember)?;
+        let known = membership
+            .peers
+            .get(&peer)
+            .ok_or(PeerLabelError::NotMember)?;
         match known.epoch == epoch {
             true => Ok(known.label),
-            false => Err(LabelError::Outdated),
+            false => Err(PeerLabelError::Outdated),
         }
     }
 
     /// Returns the keys of broadcasts; `None` for the network `default`.
-    pub(super) fn membership(&self) -> Option<&'a NetworkMembership> {
+    pub(super) fn membership(&self) -> Option<&'a SnapshotNetwork> {
         self.membership
     }
 

@@ -65,7 +65,9 @@ pub use collected::Collected;
 pub use counters::{Counter, Counters, DropReason};
 pub use domain::{BroadcastDomain, GroupLimits, PortLosses};
 pub use lane::{LaneEvent, Outbox, Scratch};
-pub use networks::{NetworkKeys, NetworkMembership, Networks, NetworksError, PeerLabel};
+pub use networks::{
+    NetworkKeys, PeerLabel, SnapshotNetwork, SnapshotNetworks, SnapshotNetworksError,
+};
 pub use outgoing::{Outgoing, Run};
 pub use snapshot::{Path, PeerPath, Snapshot, Unreachable};
 pub use transmit::SendError;

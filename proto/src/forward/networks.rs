@@ -48,7 +48,7 @@ impl NetworkKeys {
 
 /// Membership of this host in one network.
 #[derive(Clone, Debug)]
-pub struct NetworkMembership {
+pub struct SnapshotNetwork {
     /// Tables of the network on this host.
     pub domain: Arc<BroadcastDomain>,
     /// Label of the network in Data for this router; not 0. Within a boot epoch it never gets another meaning.
@@ -61,7 +61,7 @@ pub struct NetworkMembership {
 
 /// Reason why a membership cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NetworksError {
+pub enum SnapshotNetworksError {
     /// More than [`MAX_NETWORKS_HERE`].
     #[error("more than {MAX_NETWORKS_HERE} networks on one host")]
     TooMany,
@@ -75,19 +75,19 @@ pub enum NetworksError {
 
 /// Memberships of this host in networks other than `default`.
 #[derive(Clone, Debug, Default)]
-pub struct Networks {
-    by_id: BTreeMap<NetworkId, Arc<NetworkMembership>>,
-    by_label: BTreeMap<NetworkLabel, Arc<NetworkMembership>>,
+pub struct SnapshotNetworks {
+    by_id: BTreeMap<NetworkId, Arc<SnapshotNetwork>>,
+    by_label: BTreeMap<NetworkLabel, Arc<SnapshotNetwork>>,
 }
 
-impl Networks {
+impl SnapshotNetworks {
     /// Creates the list of these memberships.
     ///
     /// # Errors
-    /// [`NetworksError`] if there are too many, or if two have the same network or label.
+    /// [`SnapshotNetworksError`] if there are too many, or if two have the same network or label.
     pub fn new(
-        memberships: impl IntoIterator<Item = Arc<NetworkMembership>>,
-    ) -> Result<Self, NetworksError> {
+        memberships: impl IntoIterator<Item = Arc<SnapshotNetwork>>,
+    ) -> Result<Self, SnapshotNetworksError> {
         let mut networks = Self::default();
         for membership in memberships {
             networks.add(membership)?;
@@ -95,34 +95,34 @@ impl Networks {
         Ok(networks)
     }
 
-    fn add(&mut self, membership: Arc<NetworkMembership>) -> Result<(), NetworksError> {
+    fn add(&mut self, membership: Arc<SnapshotNetwork>) -> Result<(), SnapshotNetworksError> {
         let (id, label) = (membership.domain.network(), membership.label);
         if self.by_id.len() >= MAX_NETWORKS_HERE {
-            return Err(NetworksError::TooMany);
+            return Err(SnapshotNetworksError::TooMany);
         }
         match self.by_label.entry(label) {
             Entry::Vacant(free) if !label.is_default() => free.insert(membership.clone()),
-            _ => return Err(NetworksError::LabelTaken(id, label)),
+            _ => return Err(SnapshotNetworksError::LabelTaken(id, label)),
         };
         let known = self.by_id.insert(id, membership);
         match known.is_some() || id.is_default() {
-            true => Err(NetworksError::Twice(id)),
+            true => Err(SnapshotNetworksError::Twice(id)),
             false => Ok(()),
         }
     }
 
     /// Returns the membership in `network`.
-    pub fn get(&self, network: NetworkId) -> Option<&NetworkMembership> {
+    pub fn get(&self, network: NetworkId) -> Option<&SnapshotNetwork> {
         self.by_id.get(&network).map(Arc::as_ref)
     }
 
     /// Returns the membership in the network to which this router assigned `label`.
-    pub fn by_label(&self, label: NetworkLabel) -> Option<&NetworkMembership> {
+    pub fn by_label(&self, label: NetworkLabel) -> Option<&SnapshotNetwork> {
         self.by_label.get(&label).map(Arc::as_ref)
     }
 
     /// Returns all memberships, in the order of the networks' ids.
-    pub fn iter(&self) -> impl Iterator<Item = &NetworkMembership> {
+    pub fn iter(&self) -> impl Iterator<Item = &SnapshotNetwork> {
         self.by_id.values().map(Arc::as_ref)
     }
 }
@@ -134,11 +134,11 @@ mod tests {
     use crate::forward::GroupLimits;
     use crate::forward::domain::DomainShares;
 
-    fn membership(network: u8, label: u16) -> Arc<NetworkMembership> {
+    fn membership(network: u8, label: u16) -> Arc<SnapshotNetwork> {
         let shares = DomainShares::new(GroupLimits::default());
         let network = NetworkId([network; 16]);
         let domain = BroadcastDomain::of_network(network, &shares, &mut SeededEntropy::new(1));
-        Arc::new(NetworkMembership {
+        Arc::new(SnapshotNetwork {
             domain: Arc::new(domain),
             label: NetworkLabel(label),
             peers: BTreeMap::new(),
@@ -146,24 +146,27 @@ mod tests {
         })
     }
 
-    fn error(list: &[(u8, u16)]) -> Option<NetworksError> {
+    fn error(list: &[(u8, u16)]) -> Option<SnapshotNetworksError> {
         let all = list
             .iter()
             .map(|(network, label)| membership(*network, *label));
-        Networks::new(all).err()
+        SnapshotNetworks::new(all).err()
     }
 
     #[test]
     fn each_network_and_each_label_occurs_once_and_default_never() {
         let (one, two) = (NetworkId([1; 16]), NetworkId([2; 16]));
-        let taken = |id, label| Some(NetworksError::LabelTaken(id, NetworkLabel(label)));
+        let taken = |id, label| Some(SnapshotNetworksError::LabelTaken(id, NetworkLabel(label)));
         assert_eq!(error(&[(1, 7), (2, 8)]), None);
         assert_eq!(error(&[(1, 7), (2, 7)]), taken(two, 7));
-        assert_eq!(error(&[(1, 7), (1, 8)]), Some(NetworksError::Twice(one)));
+        assert_eq!(
+            error(&[(1, 7), (1, 8)]),
+            Some(SnapshotNetworksError::Twice(one))
+        );
         assert_eq!(error(&[(1, 0)]), taken(one, 0));
         assert_eq!(
             error(&[(0, 7)]),
-            Some(NetworksError::Twice(NetworkId::DEFAULT))
+            Some(SnapshotNetworksError::Twice(NetworkId::DEFAULT))
         );
     }
 
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(error(&list[..MAX_NETWORKS_HERE]), None);
         assert_eq!(
             error(&list[..=MAX_NETWORKS_HERE]),
-            Some(NetworksError::TooMany)
+            Some(SnapshotNetworksError::TooMany)
         );
         let keys: Vec<_> = (0..9).map(|n| Arc::new(NetworkKey::new([n; 32]))).collect();
         let known = NetworkKeys::new(keys.clone());

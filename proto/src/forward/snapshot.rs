@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::networks::Networks;
+use super::networks::SnapshotNetworks;
 use crate::ids::{PeerId, SessionIndex};
 use crate::session::transport::Transport;
 use crate::time::Instant;
@@ -90,7 +90,7 @@ pub struct Snapshot {
     /// Next hops to all routers, and the children in the tree of each origin.
     pub routes: Arc<Routes>,
     /// Networks other than `default` that have members here.
-    pub networks: Arc<Networks>,
+    pub networks: Arc<SnapshotNetworks>,
 }
 
 /// Session with a peer, and the first hop of datagrams for it.

@@ -10,8 +10,8 @@ use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::forward::{
-    Collected, Forwarder, NetworkKeys, NetworkMembership, Networks, Path, PeerLabel, Scratch,
-    Snapshot,
+    Collected, Forwarder, NetworkKeys, Path, PeerLabel, Scratch, Snapshot, SnapshotNetwork,
+    SnapshotNetworks,
 };
 use mesh_proto::ids::{Mac, PeerId, SessionIndex, Version};
 use mesh_proto::limits::DEFAULT_MTU;
@@ -181,19 +181,19 @@ pub(crate) fn network_key() -> NetworkKey {
     NetworkKey::new([8; 32])
 }
 
-fn networks(forwarder: &Forwarder) -> Arc<Networks> {
+fn networks(forwarder: &Forwarder) -> Arc<SnapshotNetworks> {
     let domain = forwarder.join(NETWORK, &mut SeededEntropy::new(4));
     let label = |n: u8| PeerLabel {
         label: NetworkLabel(n.into()),
         epoch: 1,
     };
-    let membership = NetworkMembership {
+    let membership = SnapshotNetwork {
         domain: domain.expect("there is room for one network"),
         label: LABEL,
         peers: MEMBERS.map(|n| (id(n), label(n))).into(),
         keys: NetworkKeys::new(vec![Arc::new(network_key())]),
     };
-    Arc::new(Networks::new([Arc::new(membership)]).expect("one network"))
+    Arc::new(SnapshotNetworks::new([Arc::new(membership)]).expect("one network"))
 }
 
 fn sessions(n: u8) -> (Transport, Transport) {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::classify::Destination;
 use crate::arp_proxy::resolution::{Protocol, UnicastTarget};
 use crate::crypto::network_key::NetworkKey;
-use crate::forward::lane::{LabelError, LaneNetwork, LaneView, Scratch};
+use crate::forward::lane::{LaneNetwork, LaneView, PeerLabelError, Scratch};
 use crate::forward::snapshot::{PeerRoute, Snapshot, Unreachable};
 use crate::forward::transmit::{DatagramDraft, Transmitter};
 use crate::forward::{Counter, DropReason, lock};
@@ -281,8 +281,8 @@ impl<'a> EgressBatch<'a> {
     fn begin_data(&mut self, peer: PeerId, route: PeerRoute<'a>) -> Open<'a> {
         let label = match self.network.label_to(peer, route.transport.epoch()) {
             Ok(label) => label,
-            Err(LabelError::Outdated) => return Open::Pending { peer },
-            Err(LabelError::NotMember) => {
+            Err(PeerLabelError::Outdated) => return Open::Pending { peer },
+            Err(PeerLabelError::NotMember) => {
                 let (to, reason) = (Destination::Peer(peer), DropReason::NotMember);
                 return Open::Refused { to, reason };
             }
@@ -357,7 +357,7 @@ impl<'a> EgressBatch<'a> {
     /// Sends the frames that wait for `peer`, whose route is known now. They wait on if its label is not.
     pub(super) fn send_waiting(&mut self, peer: PeerId, route: PeerRoute<'a>) {
         let label = self.network.label_to(peer, route.transport.epoch());
-        if label == Err(LabelError::Outdated) {
+        if label == Err(PeerLabelError::Outdated) {
             return;
         }
         let waiting = lock(self.network.domain.pending()).take(peer);

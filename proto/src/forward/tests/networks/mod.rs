@@ -61,14 +61,14 @@ impl NetworkWorld {
         NetworkLabel(u16::try_from(1 + (k + n) % self.networks()).unwrap())
     }
 
-    fn membership(&self, n: usize, k: usize) -> NetworkMembership {
+    fn membership(&self, n: usize, k: usize) -> SnapshotNetwork {
         let forwarder = &self.net.nodes[n].forwarder;
         let others = self.members[k - 1].iter().filter(|peer| **peer != n);
         let label = |peer: &usize| PeerLabel {
             label: self.label(*peer, k),
             epoch: EPOCH,
         };
-        NetworkMembership {
+        SnapshotNetwork {
             domain: forwarder
                 .join(network(k), &mut SeededEntropy::new(7))
                 .unwrap(),
@@ -84,14 +84,14 @@ impl NetworkWorld {
     }
 
     /// Publishes the memberships of router `n`, each changed by `change` with the number of the network.
-    fn publish_changed(&mut self, n: usize, change: impl Fn(usize, &mut NetworkMembership)) {
+    fn publish_changed(&mut self, n: usize, change: impl Fn(usize, &mut SnapshotNetwork)) {
         let joined = (1..=self.networks()).filter(|k| self.is_member(n, *k));
         let all = joined.map(|k| {
             let mut membership = self.membership(n, k);
             change(k, &mut membership);
             Arc::new(membership)
         });
-        let networks = Networks::new(all.collect::<Vec<_>>()).unwrap();
+        let networks = SnapshotNetworks::new(all.collect::<Vec<_>>()).unwrap();
         self.net.nodes[n].snap.networks = Arc::new(networks);
     }
 
