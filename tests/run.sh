@@ -53,7 +53,7 @@ run_inside() {
     run --doc
 }
 
-# The other tests wait for half of their time, so the simulator runs beside them, and lets them go first.
+# The other tests wait for a third of their time, so the simulator runs beside them, and lets them go first.
 start_simulator() {
     echo 'the simulator runs beside the other tests; its results come last'
     set -m                           # a process group of its own, to be ended with this script
