@@ -24,7 +24,8 @@
 # testbed: underlays are isolated. Images in each engine: `ubuntu` (a busybox shell) and `nginx` (a busybox web server).
 set -euo pipefail
 
-self=$(readlink -f "$0")
+# Tests start several hundred hosts: what bash can do itself takes a tenth of the time of another program.
+case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 name=${TESTBED:-mesh}
 root=${TESTBED_ROOT:-/tmp/mesh-testbed}
 dir=$root/$name
@@ -39,34 +40,35 @@ die()   { echo "testbed: $*" >&2; exit 1; }
 netns() { echo "tb-$name-$1"; }
 hosts() { [ -d "$dir/hosts" ] && ls -v "$dir/hosts" || true; }
 
-# ---- processes -----------------------------------------------------------------------------------------------------
-
-# Prints the pids of all processes in the network namespace with this name.
-processes_in() {
-    local inode
-    inode=$(stat -Lc %i "/run/netns/$1" 2>/dev/null) || return 0
-    find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\\[$inode\\]" 2>/dev/null | cut -d/ -f3 || true
+# Sleeps for so many seconds, without a process.
+pause() {
+    [ -n "${never:-}" ] || exec {never}<> <(:)
+    read -rt "$1" -u "$never" || true
 }
 
-# Kills a process if it is in a network namespace now.
-kill_in() {
-    local inode
-    inode=$(stat -Lc %i "/run/netns/$1" 2>/dev/null) || return 0
-    [ "$(readlink "/proc/$2/ns/net" 2>/dev/null)" != "net:[$inode]" ] || kill -KILL "$2" 2>/dev/null || true
+# ---- processes -----------------------------------------------------------------------------------------------------
+
+# True if process $1 is in the network namespace with name $2.
+is_in() { [ "/proc/$1/ns/net" -ef "/run/netns/$2" ]; }
+
+# Sets `left` to the pids of all processes in the network namespace with this name.
+find_processes_in() {
+    local path
+    left=()
+    for path in /proc/[0-9]*; do ! is_in "${path#/proc/}" "$1" || left+=("${path#/proc/}"); done
 }
 
 # Prints the pid of a host's first process; fails if the host is down or the pid has been reused.
 pid_of() {
-    local pid inode
-    pid=$(cat "$dir/hosts/$1/init.pid" 2>/dev/null) || return 1
-    inode=$(stat -Lc %i "/run/netns/$(netns "$1")" 2>/dev/null) || return 1
-    [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "net:[$inode]" ] && echo "$pid"
+    local pid
+    { read -r pid <"$dir/hosts/$1/init.pid"; } 2>/dev/null || return 1
+    is_in "$pid" "$(netns "$1")" && echo "$pid"
 }
 
 # Prints "PID START": a reused pid has another start time. Fails for a process that has ended.
 fingerprint() {
-    local stat
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    local stat=''
+    { read -rd '' stat <"/proc/$1/stat"; } 2>/dev/null || [ -n "$stat" ] || return 1
     # shellcheck disable=SC2086  # split into the words after the command's name
     set -- "$1" ${stat##*) }
     [ "$2" != Z ] && echo "$1 ${21}"
@@ -79,7 +81,7 @@ set_owner() { fingerprint "$1" >"$dir/owner.new" && mv "$dir/owner.new" "$dir/ow
 # hands the testbed to its user and ends, perhaps between the two looks.
 abandoned() {
     local recorded again
-    recorded=$(cat "$1/owner" 2>/dev/null) || return 1
+    recorded=$(cat "$1/owner" 2>/dev/null) || return 1       # by cat, which a test replaces to meet that moment
     until [ "$(fingerprint "${recorded%% *}")" = "$recorded" ]; do
         again=$(cat "$1/owner" 2>/dev/null) || return 1
         [ "$again" != "$recorded" ] || return 0
@@ -100,19 +102,18 @@ in_host() {
 # One neighbour table serves all namespaces of the kernel. With its usual 1,024 entries the larger tests fill it, and then
 # every packet to a new neighbour fails. Only raised, and only where the first namespace lets it be.
 raise_neighbour_limits() {
-    local limit file
+    local limit file now
     for limit in gc_thresh3=16384 gc_thresh2=8192 gc_thresh1=4096; do
         for file in /proc/sys/net/ipv[46]/neigh/default/"${limit%=*}"; do
-            [ ! -w "$file" ] || [ "$(cat "$file")" -ge "${limit#*=}" ] || echo "${limit#*=}" >"$file" || true
+            [ -w "$file" ] && read -r now <"$file" || continue
+            [ "$now" -ge "${limit#*=}" ] || echo "${limit#*=}" >"$file" || true
         done
     done
 }
 
 switch_up() {
     ip netns add "$switch"
-    ip -n "$switch" link set lo up
-    ip -n "$switch" link add sw0 type bridge
-    ip -n "$switch" link set sw0 up
+    printf 'link %s\n' 'set lo up' 'add sw0 type bridge' 'set sw0 up' | ip -n "$switch" -batch -
     in_switch sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
     in_switch nft -f - <<'RULES'
 table bridge cables {
@@ -128,12 +129,14 @@ plug() {
     local host=$1 number=${1#host} space
     space=$(netns "$host")
     ip netns add "$space"
-    ip -n "$space" link set lo up
-    ip link add name eth0 netns "$space" type veth peer name "$host" netns "$switch"
-    ip -n "$switch" link set "$host" master sw0 up
-    [ -e "$dir/ipv6-only" ] || ip -n "$space" addr add "$subnet4.$number/24" dev eth0
-    [ -e "$dir/ipv4-only" ] || ip -n "$space" addr add "$subnet6$number/64" dev eth0 nodad
-    ip -n "$space" link set eth0 up
+    printf 'link %s\n' "add name $host type veth peer name eth0 netns $space" "set $host master sw0 up" |
+        ip -n "$switch" -batch -
+    {
+        echo 'link set lo up'
+        [ -e "$dir/ipv6-only" ] || echo "addr add $subnet4.$number/24 dev eth0"
+        [ -e "$dir/ipv4-only" ] || echo "addr add $subnet6$number/64 dev eth0 nodad"
+        echo 'link set eth0 up'
+    } | ip -n "$space" -batch -
 }
 
 cut_pair()  { in_switch nft add element bridge cables cut "{ \"$1\" . \"$2\", \"$2\" . \"$1\" }"; }
@@ -150,9 +153,8 @@ keep_links() {
 # ---- one host ------------------------------------------------------------------------------------------------------
 
 power_on() {
-    local host=$1 disk=$dir/hosts/$1/disk unshare i
-    mkdir -p "$disk"
-    rm -rf "$disk/run"
+    local host=$1 disk=$dir/hosts/$1/disk unshare pid i
+    [ ! -e "$disk/run" ] || rm -rf "$disk/run"
     make_mount_points "$disk"
     [ -e "/run/netns/$(netns "$host")" ] || plug "$host"
     # Not `ip netns exec`: that hides /sys/fs/cgroup, and dockerd then refuses to start.
@@ -160,21 +162,29 @@ power_on() {
         unshare --mount --uts --pid --fork --mount-proc --propagation private \
         bash "$self" first-process "$host" </dev/null >>"$dir/hosts/$host/init.log" 2>&1 &
     unshare=$!
-    for ((i = 0; i < 200; i++)); do [ -e "$disk/run/booted" ] && break; sleep 0.05; done
+    for ((i = 0; i < 1000; i++)); do [ -e "$disk/run/booted" ] && break; pause 0.01; done
     [ -e "$disk/run/booted" ] || die "$host did not come up: $(tail -n 3 "$dir/hosts/$host/init.log")"
-    pgrep -P "$unshare" >"$dir/hosts/$host/init.pid"
+    pid=$(child_of "$unshare") && echo "$pid" >"$dir/hosts/$host/init.pid"
+}
+
+# Prints the pid of the only child of a process.
+child_of() {
+    local children=''
+    { read -r children <"/proc/$1/task/$1/children"; } 2>/dev/null || true
+    [ -n "$children" ] || children=$(pgrep -P "$1")
+    echo "${children% }"
 }
 
 # Mount points must exist on the machine; those created here are removed with the last testbed.
 make_mount_points() {
     local path
+    mkdir -p "${private_dirs[@]/#/$1}" "$1"/run/{lock,testbed}   # the latter for files of tests
     (
         flock 9
         for path in "${private_dirs[@]}"; do
-            mkdir -p "$1$path"
             while [ ! -d "$path" ]; do
                 local top=$path
-                while [ ! -d "$(dirname "$top")" ]; do top=$(dirname "$top"); done
+                while [ ! -d "${top%/*}/" ]; do top=${top%/*}; done
                 mkdir "$top" && echo "$top" >>"$root/made"
             done
         done
@@ -183,7 +193,7 @@ make_mount_points() {
 
 # Runs as process 1 of a host: sets up its own view of the file system, then reaps orphans forever.
 first_process() {
-    local host=$1 disk=$dir/hosts/$1/disk path
+    local host=$1 disk=$dir/hosts/$1/disk path fstab=$dir/hosts/$1/fstab
     hostname "$host"
     mkdir -p "$dir/hosts/$host/cgroup"
     mount --rbind /sys/fs/cgroup "$dir/hosts/$host/cgroup"
@@ -192,13 +202,13 @@ first_process() {
     umount /sys/fs/cgroup/unified 2>/dev/null || true       # crun refuses a hybrid of cgroup v1 and v2
     # An unreachable DNS server: names missing from /etc/hosts must fail at once, not after ten seconds.
     mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)" 2>/dev/null || true
-    mount --bind "$dir/hosts-file" /etc/hosts
-    for path in "${private_dirs[@]}"; do
-        [ "$path" = /run ] || mount --bind "$disk$path" "$path"
-    done
-    mkdir -p "$disk/run/lock" "$disk/run/testbed"             # the latter for files of tests
-    mount --bind "$disk/run" /run                            # last: it may hide the source paths above
-    touch /run/booted
+    {
+        echo "$dir/hosts-file /etc/hosts none bind"
+        for path in "${private_dirs[@]}"; do [ "$path" = /run ] || echo "$disk$path $path none bind"; done
+        echo "$disk/run /run none bind"                      # last: it may hide the source paths above
+    } >"$fstab"
+    mount --all --fstab "$fstab"
+    : >/run/booted
     trap : TERM INT HUP
     while :; do sleep infinity & wait || true; done
 }
@@ -206,15 +216,20 @@ first_process() {
 # Ends all processes of a host. With the first process of its PID namespace the kernel ends all others in it; to kill each
 # of a list would now and then hit a process of another testbed that got the pid of one that had just ended.
 power_off() {
-    local host=$1 space pid left i
+    local host=$1 space pid left=() i
     space=$(netns "$host")
-    if pid=$(pid_of "$host"); then kill -KILL "$pid" 2>/dev/null || true; fi
+    if pid=$(pid_of "$host"); then
+        kill -KILL "$pid" 2>/dev/null || true
+        for ((i = 0; i < 100; i++)); do is_in "$pid" "$space" || break; pause 0.01; done
+    fi
     for ((i = 0; i < 200; i++)); do
-        left=$(processes_in "$space")
-        [ -n "$left" ] || break
+        find_processes_in "$space"
+        [ "${#left[@]}" -gt 0 ] || break
         # After a second: what entered the host's network from outside.
-        [ "$i" -lt 20 ] || for pid in $left; do kill_in "$space" "$pid"; done
-        sleep 0.05
+        [ "$i" -lt 20 ] || for pid in "${left[@]}"; do
+            ! is_in "$pid" "$space" || kill -KILL "$pid" 2>/dev/null || true
+        done
+        pause 0.05
     done
     rm -f "$dir/hosts/$host/init.pid"
     ip -n "$switch" link del "$host" 2>/dev/null || true
@@ -228,7 +243,7 @@ remove_cgroups() {
         for ((i = 0; i < 40; i++)); do                       # a cgroup is busy until its last process is gone
             [ -d "$top" ] || break
             find "$top" -depth -type d -exec rmdir {} + 2>/dev/null && break
-            sleep 0.05
+            pause 0.05
         done
     done
 }
@@ -260,18 +275,22 @@ import_images() {
 
 # A 2 MB image around busybox, since a registry may be unreachable.
 make_image() {
-    local tree=$dir/image applet
+    local tree=$dir/image
     mkdir -p "$tree"/{bin,etc,proc,sys,dev,tmp,root,run,usr/bin,var,www}
     cp "$(command -v busybox)" "$tree/bin/busybox"
-    for applet in $("$tree/bin/busybox" --list); do
-        [ -e "$tree/bin/$applet" ] || ln -s busybox "$tree/bin/$applet"
-    done
+    chroot "$tree" /bin/busybox --install -s /bin 2>/dev/null || install_applets "$tree/bin"
     echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
     echo 'root:x:0:' >"$tree/etc/group"
     echo '<h1>Welcome to the mesh</h1>' >"$tree/www/index.html"
     chmod 1777 "$tree/tmp"
     tar -C "$tree" -cf "$dir/image.tar" .
     rm -rf "$tree"
+}
+
+# For a busybox that does not do it itself.
+install_applets() {
+    local applet
+    for applet in $("$1/busybox" --list); do [ -e "$1/$applet" ] || ln -s busybox "$1/$applet"; done
 }
 
 # ---- the testbed ---------------------------------------------------------------------------------------------------
@@ -311,7 +330,7 @@ start() {
 
 check_machine() {
     local tool missing=''
-    [ "$(id -u)" = 0 ] || die "needs root"
+    [ "$EUID" = 0 ] || die "needs root"
     for tool in ip nsenter unshare nft pgrep flock; do command -v $tool >/dev/null || missing+=" $tool"; done
     [ "$1" = no ] || for tool in dockerd docker iptables busybox; do
         command -v $tool >/dev/null || missing+=" $tool"
@@ -323,7 +342,7 @@ check_machine() {
 make_room() {
     mkdir -p "$root" && [ -O "$root" ] || die "$root belongs to someone else"
     sweep
-    if [ -d "$dir" ] || ip netns list | grep -q "^tb-$name-"; then
+    if [ -d "$dir" ] || compgen -G "/run/netns/tb-$name-*" >/dev/null; then
         if [ -e "$dir/owner" ] && ! abandoned "$dir"; then
             die "'$name' belongs to process $(cut -d' ' -f1 "$dir/owner"), which is running"
         fi
@@ -356,9 +375,9 @@ write_names() {
 
 stop() {
     local space host
-    for space in $(ip netns list | cut -d' ' -f1 | grep "^tb-$name-" || true); do
-        host=${space#"tb-$name-"}
-        [ "$host" = switch ] || power_off "$host"
+    for space in /run/netns/"tb-$name"-*; do
+        host=${space#"/run/netns/tb-$name-"}
+        [ ! -e "$space" ] || [ "$host" = switch ] || power_off "$host"
     done
     ip netns del "$switch" 2>/dev/null || true
     remove_cgroups "mesh-testbed-$name"
