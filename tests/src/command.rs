@@ -4,11 +4,18 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Time limit of a command in seconds; after that it is killed and counts as failed.
-const TIME_LIMIT: &str = "120";
+/// Time limit of a command; after that it and its children are ended, and it counts as failed.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// Time from a request to end until it is killed.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+/// Exit status of a command that hit the time limit.
+const TIMED_OUT: i32 = 124;
 
 /// Output and exit status of a command.
 #[derive(Clone, Debug)]
@@ -93,21 +100,56 @@ pub(crate) fn run_with_env(
 ) -> Result<CommandOutput> {
     // Files rather than pipes: a daemon that inherits the output must not block the test.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    let status = Command::new("timeout")
-        .args(["--kill-after=2", TIME_LIMIT, program])
+    let mut child = Command::new(program)
         .args(args)
         .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?)
-        .status()
-        .with_context(|| format!("cannot run {program}"))?;
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let code = wait_within(TIME_LIMIT, &mut child)?;
     Ok(CommandOutput {
         line: line_of(program, args),
         stdout: contents(&mut stdout)?,
         stderr: contents(&mut stderr)?,
-        code: status.code(),
+        code,
     })
+}
+
+/// Waits for the end of a child, whose process group is its own, and returns its exit status. A thread watches the time:
+/// another program, such as `timeout`, would cost more than many of the commands.
+fn wait_within(limit: Duration, child: &mut Child) -> Result<Option<i32>> {
+    let group = child.id();
+    let (ended, end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let mut left = limit;
+            let mut hit = false;
+            for name in ["-TERM", "-KILL"] {
+                if end.recv_timeout(left) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+                hit = true;
+                signal(name, group);
+                left = KILL_AFTER;
+            }
+            hit
+        });
+        let status = child.wait();
+        drop(ended);
+        let hit = watch.join().unwrap_or_default();
+        Ok(if hit { Some(TIMED_OUT) } else { status?.code() })
+    })
+}
+
+/// Sends a signal to a process group.
+fn signal(name: &str, group: u32) {
+    let _ = Command::new("kill")
+        .args([name, "--", &format!("-{group}")])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Starts a program in its own process group.
@@ -203,18 +245,14 @@ impl Background {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The process group is the child's own, so no other process is killed.
-        let group = format!("-{}", self.child.id());
-        for signal in ["-TERM", "-KILL"] {
-            let _ = Command::new("kill")
-                .args([signal, "--", &group])
-                .stderr(Stdio::null())
-                .status();
+        for name in ["-TERM", "-KILL"] {
+            // The process group is the child's own, so no other process is killed.
+            signal(name, self.child.id());
             for _ in 0..20 {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(25));
+                thread::sleep(Duration::from_millis(25));
             }
         }
     }
@@ -242,7 +280,7 @@ fn contents(file: &mut File) -> Result<String> {
 mod tests {
     use super::*;
     use crate::wait_until;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn shell(script: &str) -> CommandOutput {
         run("sh", &["-c", script]).unwrap()
@@ -266,6 +304,25 @@ mod tests {
             "echo x; echo no >&2; exit 1",
         ] {
             assert!(shell(bad).refused().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_hits_the_time_limit_is_ended_with_its_children() {
+        let limit = Duration::from_millis(200);
+        for (script, waits) in [
+            ("sleep 100 & wait", false),
+            ("trap '' TERM; sleep 100", true),
+        ] {
+            let began = Instant::now();
+            let mut child = Command::new("sh")
+                .args(["-c", script])
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            assert_eq!(wait_within(limit, &mut child).unwrap(), Some(TIMED_OUT));
+            assert!(began.elapsed() >= limit + if waits { KILL_AFTER } else { Duration::ZERO });
+            assert!(began.elapsed() < Duration::from_secs(30), "{script}");
         }
     }
 
