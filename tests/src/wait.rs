@@ -7,6 +7,8 @@ use anyhow::{Context, Result, anyhow};
 
 /// Interval of checking a condition.
 const POLL: Duration = Duration::from_millis(50);
+/// Longest interval while waiting; before, it is a tenth of the time waited, since most checks start a program.
+const LONGEST_POLL: Duration = Duration::from_millis(200);
 
 /// Largest factor by which a busy machine may stretch a time.
 const MOST_TIMES: f64 = 4.0;
@@ -27,7 +29,7 @@ pub fn wait_until<T>(
             Err(error) if began.elapsed() >= here(deadline) => {
                 return Err(error.context(format!("not within {deadline:?}: {what}")));
             }
-            Err(_) => thread::sleep(POLL),
+            Err(_) => thread::sleep((began.elapsed() / 10).clamp(POLL, LONGEST_POLL)),
         }
     }
 }
