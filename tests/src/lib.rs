@@ -1,5 +1,5 @@
-//! Infrastructure for external tests of mesh: [`sim`], a simulator; and, for real processes, hosts on one machine,
-//! containers in them, traffic between them, and conditions with a deadline.
+//! Infrastructure for external tests of mesh: hosts on one machine, containers in them, traffic between them, and
+//! conditions with a deadline. The simulator is the crate [`mesh_simulator`].
 //!
 //! ```no_run
 //! use mesh_tests::{TestbedLayout, with_testbed};
@@ -22,9 +22,7 @@ pub mod fuzz;
 mod host;
 pub mod house;
 mod programs;
-pub mod scale;
 mod script;
-pub mod sim;
 mod snapshot;
 mod testbed;
 mod times;

@@ -2,11 +2,7 @@
 
 use std::env;
 
-use mesh_tests::sim::{InjectedFault, RunOptions, hunt, replace, run, run_many};
-
-/// Faster with many small allocations, see `mesh-sim`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mesh_simulator::sim::{InjectedFault, RunOptions, hunt, replace, run, run_many};
 
 const SEEDS: u64 = 2_000;
 /// Routers that are replaced in one mesh, one after another.

@@ -9,14 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use mesh_proto::limits::FULL_MESH;
-use mesh_tests::scale::{
+use mesh_simulator::scale::{
     FigureTable, ScaleReport, ScaleScenario, ScenarioReport, measure_all, play,
 };
-
-/// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
-/// on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: mesh-scale [--routers N] [--seed N] [--scenario NAME] [--only MEASURE,…] [--at-rest] [--json] [--verbose]";
 

@@ -11,12 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use mesh_tests::sim::{InjectedFault, RunOptions, Scenario, hunt, replace, run, run_many};
-
-/// A simulated mesh has hundreds of millions of small allocations; glibc's allocator would spend half of the run time
-/// on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mesh_simulator::sim::{InjectedFault, RunOptions, Scenario, hunt, replace, run, run_many};
 
 const USAGE: &str = "usage: mesh-sim --seed N [--verbose] | --from N --to N | --planted all|FAULT | --replace N \
                      [--scenario NAME]";
