@@ -1,6 +1,5 @@
 //! Frames of containers: each has a unique number, and a marker that must never be visible outside.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use mesh_proto::ids::Mac;
@@ -38,8 +37,8 @@ pub(crate) struct SentFrame {
 /// All frames sent by containers.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    sent: BTreeMap<FrameId, SentFrame>,
-    next: FrameId,
+    /// By number.
+    sent: Vec<SentFrame>,
 }
 
 impl Ledger {
@@ -95,26 +94,31 @@ impl Ledger {
     }
 
     fn finish(&self, bytes: &mut Vec<u8>, size: usize) {
+        bytes.reserve(size.saturating_sub(bytes.len()) + 2 * MARKER.len());
         bytes.extend_from_slice(MARKER);
-        bytes.extend_from_slice(&self.next.to_be_bytes());
+        bytes.extend_from_slice(&self.next().to_be_bytes());
         while bytes.len() < size {
             bytes.extend_from_slice(MARKER);
         }
     }
 
     fn note(&mut self, from: HostId, bytes: Vec<u8>) -> (FrameId, Vec<u8>) {
-        let id = self.next;
-        self.next += 1;
+        let id = self.next();
         let sent = SentFrame {
             from,
             bytes: bytes.clone(),
         };
-        self.sent.insert(id, sent);
+        self.sent.push(sent);
         (id, bytes)
     }
 
+    /// Returns the number of the next frame.
+    fn next(&self) -> FrameId {
+        self.sent.len() as FrameId
+    }
+
     pub(crate) fn sent(&self, id: FrameId) -> Option<&SentFrame> {
-        self.sent.get(&id)
+        self.sent.get(usize::try_from(id).ok()?)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! One host: its persistent state, its stations, and the process that runs on it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mesh_proto::address::mac_for;
@@ -207,9 +207,11 @@ impl SimHost {
     /// The process sets its timer to the same time again and again.
     pub(crate) fn timer_fires(&mut self, runtime: &mut SimRuntime) -> Result<bool, Violation> {
         let now = runtime.now();
-        if self.armed.is_some_and(|armed| armed <= now) {
-            self.armed = None;
+        // An event that an earlier one has replaced.
+        if self.armed.is_some_and(|armed| armed > now) {
+            return Ok(false);
         }
+        self.armed = None;
         let occupant = self.occupant.as_ref();
         if occupant.is_none_or(|o| o.next_deadline() > now) {
             self.arm(runtime);
@@ -265,6 +267,14 @@ fn byte(n: usize) -> u8 {
 pub(crate) fn address(host: HostId, moves: usize) -> SocketAddr {
     let ip = Ipv4Addr::new(192, 168, byte(moves), byte(host + 1));
     SocketAddr::new(ip.into(), DEFAULT_PORT)
+}
+
+/// Returns the host that may have an underlay address.
+pub(crate) fn number_of(address: SocketAddr) -> Option<HostId> {
+    match address.ip() {
+        IpAddr::V4(ip) => HostId::from(ip.octets()[3]).checked_sub(1),
+        IpAddr::V6(_) => None,
+    }
 }
 
 fn station(host: HostId, number: usize) -> Station {

@@ -8,7 +8,7 @@ use mesh_ipam::Ipam;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::PeerId;
 
-use super::host::{SimHost, address};
+use super::host::{SimHost, address, number_of};
 use super::network::HostId;
 use super::plan::WorldPlan;
 use super::rng::Rng;
@@ -109,7 +109,8 @@ impl Hosts {
 
     /// Returns the host with an underlay address.
     pub(crate) fn at(&self, address: SocketAddr) -> Option<HostId> {
-        self.hosts.iter().position(|h| h.address() == address)
+        let number = number_of(address)?;
+        (self.hosts.get(number)?.address() == address).then_some(number)
     }
 
     /// Returns the underlay address of a host by name, such as `h3`.

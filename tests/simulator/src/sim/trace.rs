@@ -7,9 +7,13 @@ use mesh_proto::time::Instant;
 /// Returns a 64-bit hash that distinguishes runs and datagrams (FNV-1a over eight bytes at a time).
 pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
-    for chunk in bytes.chunks(8) {
+    let (words, rest) = bytes.as_chunks();
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
         let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+        word[..rest.len()].copy_from_slice(rest);
         hash = mix(hash, u64::from_le_bytes(word));
     }
     mix(hash, bytes.len() as u64)
