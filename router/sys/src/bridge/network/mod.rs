@@ -262,18 +262,50 @@ pub fn remove_network_bridge(bridge: &str) -> Result<bool, SysError> {
             "that is not the bridge of a network",
         ));
     }
+    remove_port(bridge)?;
     let mut netlink = Netlink::open()?;
-    let (inner, _) = ifname::port_pair(bridge);
-    for port in [ifname::tap_port(bridge), inner] {
-        if let Some(link) = netlink.link().by_name(&port)? {
-            delete_if_ours(&mut netlink, &link, bridge)?;
-        }
-    }
     match find_bridge(&mut netlink, bridge)? {
         None => Ok(false),
         Some(link) if is_half_made(&link) => netlink.link().delete(link.index).map(|()| true),
         Some(link) => delete_if_ours(&mut netlink, &link, bridge).map(|()| true),
     }
+}
+
+/// Removes the router's port on the bridge of a network, if there is one. Frames on their way to it are lost.
+///
+/// # Errors
+/// An interface of that name is not the mesh's; the errno of the failed system call.
+pub fn remove_port(bridge: &str) -> Result<(), SysError> {
+    let mut netlink = Netlink::open()?;
+    for port in [ifname::tap_port(bridge), ifname::port_pair(bridge).0] {
+        if let Some(link) = netlink.link().by_name(&port)? {
+            delete_if_ours(&mut netlink, &link, bridge)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything of all networks of the mesh with the main bridge `base`, containers' interfaces included. Returns
+/// the number of interfaces.
+///
+/// # Errors
+/// The first failure, after all others were tried.
+pub fn remove_all_networks(base: &str) -> Result<usize, SysError> {
+    let host = HostLinks::read()?;
+    let (mut removed, mut result) = (0, Ok(()));
+    for (bridge, _) in host.networks(base) {
+        match super::remove_all(&bridge) {
+            Ok(count) => removed += count,
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    for bridge in host.half_made() {
+        match remove_network_bridge(&bridge) {
+            Ok(was_there) => removed += usize::from(was_there),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result.map(|()| removed)
 }
 
 /// Returns true if an interface is the bridge of a network of the mesh with the main bridge `base`.
