@@ -1,6 +1,7 @@
 //! Real devices, in namespaces of their own. They need root.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -35,8 +36,7 @@ const SILENCE: Duration = Duration::from_millis(200);
 
 /// Returns true, and prints a message, if the test must be skipped because it does not run as root.
 fn needs_root(test: &str) -> bool {
-    // Only root may list the namespaces of other processes' owners; the file exists everywhere.
-    let root = std::fs::read_link("/proc/1/ns/net").is_ok();
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
         println!("{test}: skipped, it needs root");
     }
@@ -70,7 +70,7 @@ impl Drop for TestNetns {
 }
 
 /// Router's data plane without other routers, a member of the networks A and B.
-struct Host {
+struct LaneHost {
     netns: TestNetns,
     ports: NetworkPorts,
     shared: LaneContext,
@@ -79,7 +79,7 @@ struct Host {
     _events: tokio::sync::mpsc::Receiver<Reported>,
 }
 
-impl Host {
+impl LaneHost {
     fn new(datapath: Datapath, lanes: usize) -> Self {
         let netns = TestNetns::new();
         let made = netns.run(|| {
@@ -119,7 +119,7 @@ impl Host {
     }
 
     /// Adds a container to a network; all have the same MAC and IP address.
-    fn add(&self, network: NetworkId) -> TestContainer {
+    fn add(&self, network: NetworkId) -> MemberSocket {
         let netns = TestNetns::new();
         self.netns.run(|| {
             let address = "10.9.0.1/24".parse().unwrap();
@@ -140,7 +140,7 @@ impl Host {
             let index = Netlink::open().unwrap().link().require("mesh0").unwrap();
             PacketSocket::open(index.index, TYPE).unwrap()
         });
-        TestContainer {
+        MemberSocket {
             socket,
             _netns: netns,
         }
@@ -157,7 +157,7 @@ impl Host {
     }
 
     /// Waits until a frame of the container enters in this network.
-    fn hears(&self, network: NetworkId, container: &TestContainer) {
+    fn hears(&self, network: NetworkId, container: &MemberSocket) {
         let mac = next_mac();
         let heard = wait(|| {
             container.send(mac);
@@ -167,7 +167,7 @@ impl Host {
     }
 
     /// Waits until a frame that is delivered to the network reaches the container.
-    fn reaches(&self, network: NetworkId, container: &TestContainer) {
+    fn reaches(&self, network: NetworkId, container: &MemberSocket) {
         let mac = next_mac();
         let reached = wait(|| {
             self.deliver(network, mac);
@@ -198,7 +198,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for LaneHost {
     fn drop(&mut self) {
         self.lanes.take().unwrap().stop();
     }
@@ -245,12 +245,12 @@ fn context(
     (shared, domains, receiver)
 }
 
-struct TestContainer {
+struct MemberSocket {
     socket: PacketSocket,
     _netns: TestNetns,
 }
 
-impl TestContainer {
+impl MemberSocket {
     fn send(&self, source: Mac) {
         self.socket.send(&frame(source)).unwrap();
     }
@@ -310,7 +310,7 @@ fn on_both_datapaths(test: &str, run: impl Fn(Datapath)) {
 #[test]
 fn two_networks_with_equal_addresses_stay_apart() {
     on_both_datapaths("two_networks_with_equal_addresses_stay_apart", |datapath| {
-        let host = Host::new(datapath, 1);
+        let host = LaneHost::new(datapath, 1);
         host.open(A);
         host.open(B);
         host.open(A);
@@ -347,7 +347,7 @@ fn two_networks_with_equal_addresses_stay_apart() {
 #[test]
 fn a_network_that_floods_does_not_starve_others() {
     on_both_datapaths("a_network_that_floods_does_not_starve_others", |datapath| {
-        let host = Host::new(datapath, 1);
+        let host = LaneHost::new(datapath, 1);
         host.open(A);
         host.open(B);
         let (loud, quiet) = (host.add(A), host.add(B));
@@ -387,7 +387,7 @@ fn a_network_that_floods_does_not_starve_others() {
 fn a_port_is_opened_again_after_its_devices_were_deleted_or_set_down() {
     let test = "a_port_is_opened_again_after_its_devices_were_deleted_or_set_down";
     on_both_datapaths(test, |datapath| {
-        let host = Host::new(datapath, 1);
+        let host = LaneHost::new(datapath, 1);
         host.open(A);
         host.open(B);
         let (container, other) = (host.add(A), host.add(B));
@@ -427,7 +427,7 @@ fn a_network_is_closed_and_opened_while_frames_flow() {
     on_both_datapaths(
         "a_network_is_closed_and_opened_while_frames_flow",
         |datapath| {
-            let host = Host::new(datapath, 2);
+            let host = LaneHost::new(datapath, 2);
             let before = host.links();
             host.open(B);
             let quiet = host.add(B);
@@ -465,7 +465,7 @@ fn what_an_earlier_run_left_is_found_and_removed_or_used() {
     if needs_root("what_an_earlier_run_left_is_found_and_removed_or_used") {
         return;
     }
-    let host = Host::new(Datapath::Tap, 1);
+    let host = LaneHost::new(Datapath::Tap, 1);
     host.open(A);
     let (a, b) = (host.ports.bridge(A), host.ports.bridge(B));
     host.netns.run(|| {
@@ -518,7 +518,7 @@ fn memory() -> Memory {
 fn a_hundred_idle_networks_cost_little_memory_and_no_thread() {
     let test = "a_hundred_idle_networks_cost_little_memory_and_no_thread";
     on_both_datapaths(test, |datapath| {
-        let host = Host::new(datapath, 2);
+        let host = LaneHost::new(datapath, 2);
         host.open(A);
         let before = memory();
         let begin = Instant::now();

@@ -219,9 +219,10 @@ fn a_failure_at_any_step_leaves_no_bridge_of_a_network() {
 fn host_and_container() -> (NamedNetns, NamedNetns) {
     let (host, container) = (NamedNetns::new(), NamedNetns::new());
     host.run(|| {
-        run("ip link add a type dummy");
-        run("ip link set a up");
-        run("ip address add 192.0.2.1/24 dev a");
+        run("ip link add name va type veth peer name vb");
+        run("ip link set va up");
+        run("ip link set vb up");
+        run("ip address add 192.0.2.1/24 dev va");
         run("sysctl -qw net.ipv4.conf.all.rp_filter=0");
         run("sysctl -qw net.ipv4.ip_forward=1");
         ensure_one(WEB).unwrap();
