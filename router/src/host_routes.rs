@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mesh_proto::control::{RouteLookup, UnderlayRoute};
 use mesh_sys::SysError;
+use mesh_sys::bridge::network::belongs_to;
 use mesh_sys::netlink::{AddressEntry, LinkEntry, Lookup, Netlink};
 
 /// Lifetime of a cached route lookup.
@@ -24,16 +25,17 @@ pub struct MeshInterfaces {
 }
 
 impl MeshInterfaces {
-    /// Finds these interfaces: the bridge, interfaces stacked on it (VLAN, macvlan), a veth whose other end is a port
-    /// of it, and another bridge whose ports all lead to it.
+    /// Finds these interfaces: the bridge and those of networks, interfaces stacked on one of them (VLAN, macvlan), a
+    /// veth whose other end is a port of one, and another bridge whose ports all lead there.
     pub fn find(bridge: &str, links: &[LinkEntry], addresses: &[AddressEntry]) -> Self {
         let graph = InterfaceGraph::new(links);
+        let is_of_mesh = |link: &LinkEntry| link.name == bridge || belongs_to(link, bridge);
         let mut found = BTreeSet::new();
         // Repeat: an interface that leads to a new one is found in the next pass.
         loop {
             let before = found.len();
             for link in links {
-                if link.name == bridge || graph.leads_to(link, &found) {
+                if is_of_mesh(link) || graph.leads_to(link, &found) {
                     found.insert(link.index);
                 }
             }
@@ -181,6 +183,9 @@ impl RouteLookup for HostRoutes {
 
 #[cfg(test)]
 mod tests {
+    use mesh_proto::network::NetworkId;
+    use mesh_sys::ifname::network_bridge;
+
     use super::*;
 
     fn link(index: u32, name: &str, kind: &str, master: u32, other: u32) -> LinkEntry {
@@ -228,5 +233,21 @@ mod tests {
             ..link(17, "eth2", "veth", 6, 8)
         });
         assert_eq!(inside(&links), [2, 4, 7, 9, 13]);
+    }
+
+    #[test]
+    fn bridges_of_networks_are_inside_those_of_another_mesh_are_not() {
+        let of = |index, base: &str| {
+            let id = NetworkId([7; 16]);
+            let name = network_bridge(base, &id);
+            LinkEntry {
+                alias: Some(format!("mesh:{name}:bridge:{base}:{id}:mesh network web")),
+                ..link(index, &name, "bridge", 0, 0)
+            }
+        };
+        let mut links = vec![of(1, "mesh"), of(2, "mesh2"), link(3, "eth0", "", 0, 0)];
+        links.push(link(4, "v0", "veth", 0, 5));
+        links.push(link(5, "v1", "veth", 1, 4));
+        assert_eq!(inside(&links), [1, 4]);
     }
 }

@@ -7,7 +7,7 @@ use mesh_proto::time::Instant;
 use mesh_sys::port::{self, FrameReader};
 
 /// Interval of reading the port's counters, which needs the kernel.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Totals so far, and the time of the next reading.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Losses {
     }
 
     /// Returns the losses since the previous reading.
-    fn since(&mut self, all: port::LostFrames) -> PortLosses {
+    pub(super) fn since(&mut self, all: port::LostFrames) -> PortLosses {
         let last = std::mem::replace(&mut self.last, all);
         let (before, now) = (last.storm, all.storm);
         let mut new = PortLosses {
@@ -57,7 +57,7 @@ impl Losses {
 }
 
 /// Returns the growth of a counter, which restarts at zero when the port is reopened.
-fn grown(before: u64, now: u64) -> u64 {
+pub(super) fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 

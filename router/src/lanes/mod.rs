@@ -3,9 +3,11 @@
 //! Each runs a batch to completion: no queue between read and write, and one load of the snapshot per batch. Events
 //! that a lane cannot handle go to the control plane through a bounded queue; overflow is counted.
 
+mod egress;
 mod inject;
 pub mod latency;
 mod losses;
+pub mod networks;
 mod out;
 pub mod port;
 mod spare;
@@ -17,22 +19,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mesh_proto::forward::{Forwarder, LaneEvent, Scratch, Snapshot};
-use mesh_proto::network::NetworkId;
-use mesh_proto::offload::PortFrame;
-use mesh_sys::port::{FrameBatch, FrameReader};
+use mesh_proto::forward::{Forwarder, LaneEvent, Snapshot};
 use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::host_routes::MeshInterfaces;
 
+use self::egress::Egress;
 use self::inject::Injector;
 use self::latency::Latency;
 use self::losses::Losses;
+use self::networks::{LaneReaders, NetworkDelivery, NetworkPorts};
 pub use self::out::ControlSender;
 use self::out::{LaneOut, PortSide, Sending};
-use self::port::{Halves, ReopeningReader};
+use self::port::Halves;
 pub use self::spare::Spare;
 
 /// Capacity of the event queue to the control plane; overflow is dropped and counted.
@@ -41,8 +42,6 @@ pub const LANE_EVENTS: usize = 1024;
 const WAIT: Duration = Duration::from_millis(500);
 /// Nice value of the lanes: above containers, below essential host services.
 const PRIORITY: i32 = -10;
-/// Frames per batch: enough to share the cost of a wake-up, few enough to stay in the cache.
-const FRAMES: usize = 64;
 /// Receive buffers of 64 KiB, each for one datagram or one GRO batch.
 const SLOTS: usize = 8;
 
@@ -57,6 +56,8 @@ pub struct LaneContext {
     pub udp: Udp,
     /// Interfaces that lead into the mesh.
     pub inside: Arc<ArcSwap<MeshInterfaces>>,
+    /// Ports of networks other than `default`.
+    pub networks: NetworkPorts,
     /// Second UDP port, if needed.
     pub spare: Arc<Spare>,
     /// Queue of rare events to the control plane.
@@ -117,6 +118,7 @@ impl Lanes {
                 reader,
                 port: port.clone(),
                 losses,
+                networks: LaneReaders::new(shared.networks.clone(), lane),
             };
             shared.spare.set_port(port.clone());
             let ingress = Ingress {
@@ -164,56 +166,6 @@ fn lock(port: &Mutex<Injector>) -> MutexGuard<'_, Injector> {
     port.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Egress {
-    shared: LaneContext,
-    reader: ReopeningReader,
-    /// Rarely used: for replies to the sender of a frame.
-    port: Arc<Mutex<Injector>>,
-    losses: Option<Losses>,
-}
-
-impl Egress {
-    fn run(mut self) {
-        let mut scratch = Scratch::default();
-        let mut frames = FrameBatch::with_capacity(FRAMES);
-        let mut sending = Sending::new(&self.shared);
-        while !self.shared.stop.load(Ordering::Relaxed) {
-            if let Err(error) = self.reader.recv(&mut frames, WAIT) {
-                tracing::debug!("cannot read from the port: {error}");
-                std::thread::sleep(WAIT / 5);
-                continue;
-            }
-            let now = self.shared.clock.now();
-            if let Some(losses) = &mut self.losses {
-                losses.count(&mut self.reader, &self.shared.forwarder, now);
-            }
-            if frames.is_empty() {
-                continue;
-            }
-            let view = self.shared.snapshot.load();
-            let mut port_frames = frames
-                .iter()
-                .map(|(header, bytes)| PortFrame { header, bytes });
-            let mut out = LaneOut {
-                sending: &mut sending,
-                port: PortSide::Shared(&self.port),
-                shared: &self.shared,
-                local: None,
-            };
-            self.shared.forwarder.egress(
-                &view,
-                NetworkId::DEFAULT,
-                &mut port_frames,
-                now,
-                &mut scratch,
-                &mut out,
-            );
-            sending.flush(&view.sources);
-            self.shared.frames_moved();
-        }
-    }
-}
-
 struct Ingress {
     shared: LaneContext,
     /// Socket that the lane reads.
@@ -227,6 +179,7 @@ impl Ingress {
     fn run(self) {
         let mut sending = Sending::new(&self.shared);
         let mut receiver = self.from.receiver(SLOTS);
+        let mut networks = NetworkDelivery::new(self.shared.networks.clone());
         let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         while !is_set(&self.shared.stop) && !self.ended.as_deref().is_some_and(is_set) {
             match receiver.recv(WAIT) {
@@ -250,6 +203,7 @@ impl Ingress {
                 let mut out = LaneOut {
                     sending: &mut sending,
                     port: PortSide::Held(&mut port),
+                    networks: Some(&mut networks),
                     shared: &self.shared,
                     local: arrival.local,
                 };
@@ -259,6 +213,7 @@ impl Ingress {
             }
             port.flush();
             drop(port);
+            networks.flush();
             sending.flush(&view.sources);
             self.shared.frames_moved();
         }

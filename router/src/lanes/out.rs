@@ -13,6 +13,7 @@ use mesh_proto::wire::datagram::InnerFrame;
 use mesh_sys::udp::UdpSender;
 
 use super::inject::Injector;
+use super::networks::NetworkDelivery;
 use super::spare::{Spare, SpareSocket};
 use super::{LaneContext, Reported, lock};
 
@@ -87,6 +88,8 @@ pub(super) enum PortSide<'a> {
 pub(super) struct LaneOut<'a> {
     pub(super) sending: &'a mut Sending,
     pub(super) port: PortSide<'a>,
+    /// Ports of networks other than `default`; `None`: their frames are dropped.
+    pub(super) networks: Option<&'a mut NetworkDelivery>,
     pub(super) shared: &'a LaneContext,
     /// Local address of the datagram being processed.
     pub(super) local: Option<IpAddr>,
@@ -98,8 +101,10 @@ impl Outbox for LaneOut<'_> {
     }
 
     fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>) {
-        // The port is that of the network `default`; others have none yet.
         if !network.is_default() {
+            if let Some(networks) = &mut self.networks {
+                networks.inject(network, frame);
+            }
             return;
         }
         match &mut self.port {
@@ -162,6 +167,7 @@ impl ControlSender {
             sending: &mut self.sending,
             // Frames that waited get no replies (ICMP).
             port: PortSide::None,
+            networks: None,
             shared: &self.shared,
             local: None,
         };

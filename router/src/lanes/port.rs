@@ -1,5 +1,6 @@
 //! The router's port on its bridge: opened in the fastest way that works, and reopened when it was deleted or set down.
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,13 +91,18 @@ fn open_tap(
         name: &name,
         queues: lanes,
         queue_len: Some(QUEUE),
-        storm: Some(StormLimits {
-            broadcasts: limits.broadcasts,
-            multicasts: limits.multicasts,
-            questions: RESOLUTION_RATE_EACH,
-            burst: GROUP_BURST_EACH,
-        }),
+        storm: Some(storm_limits(limits)),
     })
+}
+
+/// Returns the limits on what one interface may send to groups.
+pub(super) fn storm_limits(limits: GroupLimits) -> StormLimits {
+    StormLimits {
+        broadcasts: limits.broadcasts,
+        multicasts: limits.multicasts,
+        questions: RESOLUTION_RATE_EACH,
+        burst: GROUP_BURST_EACH,
+    }
 }
 
 /// Halves of the port, one pair per lane.
@@ -145,9 +151,11 @@ pub fn open(chosen: Chosen, bridge: BridgeConfig) -> Result<Halves, PortError> {
     Ok(halves.collect())
 }
 
-type Pair = (Box<dyn FrameReader>, Box<dyn FrameWriter>);
+/// Halves of one port.
+pub(super) type Pair = (Box<dyn FrameReader>, Box<dyn FrameWriter>);
 
-fn split<P>(port: P) -> Pair
+/// Splits a port into its halves.
+pub(super) fn split<P>(port: P) -> Pair
 where
     P: FramePort,
     P::Reader: 'static,
@@ -241,6 +249,10 @@ impl FrameReader for ReopeningReader {
     fn losses(&mut self) -> LostFrames {
         let half = self.half.as_mut();
         half.map_or_else(LostFrames::default, |half| half.losses())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.half.as_ref()?.descriptor()
     }
 
     fn offloads(&self) -> Offloads {

@@ -39,6 +39,7 @@ use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
 use crate::host_routes::HostRoutes;
 use crate::lanes::latency::Latency;
+use crate::lanes::networks::NetworkPorts;
 use crate::lanes::port;
 use crate::lanes::{ControlSender, LANE_EVENTS, LaneContext, Lanes, Reported, Spare};
 use crate::process::log;
@@ -101,7 +102,7 @@ async fn start(
 ) -> anyhow::Result<()> {
     let mut side = ControlSide::open(&settings, manner, secret, &warnings).await?;
     let (kernel, datapath) = build_host(&settings, &warnings)?;
-    let (shared, lane_events) = share(&settings, &mut side)?;
+    let (shared, lane_events) = share(&settings, &mut side, datapath.networks)?;
     let ways = HostRoutes::open(shared.inside.clone())?;
     side.control.set_route_lookup(Box::new(ways.clone()));
     // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
@@ -178,9 +179,11 @@ fn make_room_for_neighbours() {
     }
 }
 
-/// The opened port: its halves, and its description for reports.
+/// The opened port: its halves, and its description for reports; and the ports of networks beside it.
 struct OpenedPort {
     halves: port::Halves,
+    /// Ports of networks, none of which is open yet.
+    networks: NetworkPorts,
     view: DatapathView,
 }
 
@@ -210,13 +213,20 @@ fn build_host(
     kernel.ensure_bridge(&Default::default())?;
     make_room_for_neighbours();
     let halves = port::open(chosen, kernel.bridge.clone())?;
-    Ok((kernel, OpenedPort { halves, view }))
+    let networks = NetworkPorts::new(kernel.bridge.clone(), settings.groups, halves.len())?;
+    let opened = OpenedPort {
+        halves,
+        networks,
+        view,
+    };
+    Ok((kernel, opened))
 }
 
 /// Returns the state that the lanes share with the control plane.
 fn share(
     settings: &RouterSettings,
     side: &mut ControlSide,
+    networks: NetworkPorts,
 ) -> anyhow::Result<(LaneContext, mpsc::Receiver<Reported>)> {
     let (events, lane_events) = mpsc::channel(LANE_EVENTS);
     let opened = &mut side.opened;
@@ -236,6 +246,7 @@ fn share(
             side.clock.now(),
         ))),
         udp: opened.udp.first().context("no UDP socket")?.clone(),
+        networks,
         spare: Arc::new(Spare::new(settings.host)),
         events,
         events_lost: Arc::new(AtomicU64::new(0)),

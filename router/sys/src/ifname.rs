@@ -2,10 +2,16 @@
 
 use std::io;
 
+use mesh_proto::network::NetworkId;
+
 use crate::SysError;
 
 /// Longest name of an interface in bytes (IFNAMSIZ − 1).
 pub const MAX_IFNAME: usize = 15;
+/// Beginning of the name of a network's bridge.
+const NETWORK: &str = "mn";
+/// Hexadecimal digits behind it: with them the names of its ports have 15 bytes at most.
+const NETWORK_DIGITS: usize = 10;
 
 /// Returns true if the kernel accepts `name` for an interface (`dev_valid_name`), and it is safe as a part of a path.
 pub fn is_valid(name: &str) -> bool {
@@ -38,10 +44,29 @@ pub fn hashed(parts: &[&str]) -> String {
     format!("mv{:012x}", fnv1a(parts) & 0xffff_ffff_ffff)
 }
 
+/// Returns the name of the bridge of `network` in the mesh whose main bridge is `base`: 12 bytes, `mn` and 40 bits of a
+/// hash of both, stable between runs. The network `default` has the main bridge.
+pub fn network_bridge(base: &str, network: &NetworkId) -> String {
+    if network.is_default() {
+        return base.to_owned();
+    }
+    let hash = fnv1a(&[base, &network.to_string()]);
+    let bits = 4 * NETWORK_DIGITS;
+    let folded = (hash ^ hash >> bits) & ((1 << bits) - 1);
+    format!("{NETWORK}{folded:0width$x}", width = NETWORK_DIGITS)
+}
+
+/// Returns true if a name has the form of [`network_bridge`]. No main bridge may have such a name.
+pub fn is_network_bridge(name: &str) -> bool {
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    name.strip_prefix(NETWORK)
+        .is_some_and(|rest| rest.len() == NETWORK_DIGITS && rest.bytes().all(is_digit))
+}
+
 /// Returns the names of the port's veth pair: (in the bridge, the router's end).
 ///
 /// Bridges whose names agree in the first 9 bytes and differ after them would share a prefix, so longer names are
-/// hashed.
+/// hashed, except those of [`network_bridge`].
 pub fn port_pair(bridge: &str) -> (String, String) {
     let stem = port_stem(bridge);
     (format!("{stem}-p"), format!("{stem}-r"))
@@ -59,7 +84,7 @@ pub fn vxlan_pair(bridge: &str) -> (String, String) {
 }
 
 fn port_stem(bridge: &str) -> String {
-    if bridge.len() <= 9 {
+    if bridge.len() <= 9 || is_network_bridge(bridge) {
         bridge.to_owned()
     } else {
         format!("mb{:07x}", fnv1a(&[bridge]) & 0x0fff_ffff)
@@ -122,6 +147,49 @@ mod tests {
         assert_eq!(vxlan_pair("mesh"), ("mesh-x4".into(), "mesh-x6".into()));
         for name in [a.0, a.1, b.0, b.1, x.0, x.1] {
             assert!(is_valid(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_networks_fit_differ_and_are_recognised() {
+        let derived = |bridge: &str| {
+            let (pair, vxlan) = (port_pair(bridge), vxlan_pair(bridge));
+            [pair.0, pair.1, vxlan.0, vxlan.1, tap_port(bridge)]
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        let bases = [
+            "m",
+            "mesh",
+            "mesh2",
+            "mnabcdef0",
+            "production-one",
+            "123456789012345",
+        ];
+        for base in bases {
+            for name in derived(base).into_iter().chain([base.to_owned()]) {
+                assert!(!is_network_bridge(&name), "{name}");
+                assert!(is_valid(&name) && seen.insert(name.clone()), "{name}");
+            }
+            for number in 1..=200_u128 {
+                let bridge = network_bridge(base, &NetworkId(number.to_be_bytes()));
+                assert!(is_network_bridge(&bridge), "{bridge}");
+                for name in derived(&bridge).into_iter().chain([bridge]) {
+                    assert!(is_valid(&name) && seen.insert(name.clone()), "{name}");
+                }
+            }
+        }
+        assert_eq!(network_bridge("mesh", &NetworkId::DEFAULT), "mesh");
+        let one = NetworkId([1; 16]);
+        assert_eq!(network_bridge("mesh", &one), network_bridge("mesh", &one));
+        for no in [
+            "mn",
+            "mn012345678",
+            "mn01234567890",
+            "mnABCDEF0123",
+            "mv0123456789",
+            "mn01234567-t",
+        ] {
+            assert!(!is_network_bridge(no), "{no}");
         }
     }
 }

@@ -323,15 +323,23 @@ impl KernelApi for HostKernel {
     fn remove_all(&self) -> KernelResult<Vec<String>> {
         let name = &self.bridge.name;
         let rules = firewall::remove_forward_accept(name).map_err(error);
+        let networks = bridge::network::remove_all_networks(name).map_err(error);
         let links = bridge::remove_all(name).map_err(error);
+        let passing = firewall::networks::remove(name).map_err(error);
         // After the devices that it guards.
         let guard = firewall::sources::remove(name).map_err(error);
         let exposed = self.rules.remove().map_err(error);
         let queries = firewall::service::remove(name).map_err(error);
         let mut removed = Vec::new();
-        let (rules, links, guard) = (rules?, links?, guard?);
-        if [rules.ipv4, rules.ipv6, guard, exposed?, queries?].contains(&Changed::Yes) {
+        let (rules, links, guard, networks) = (rules?, links?, guard?, networks?);
+        let all = [rules.ipv4, rules.ipv6, guard, exposed?, queries?, passing?];
+        if all.contains(&Changed::Yes) {
             removed.push(format!("firewall rules for {name}"));
+        }
+        if networks > 0 {
+            removed.push(format!(
+                "{networks} network interfaces of networks of {name}"
+            ));
         }
         if links > 0 {
             removed.push(format!("{links} network interfaces of {name}"));

@@ -4,6 +4,7 @@
 
 use super::is_ours;
 use crate::SysError;
+use crate::ifname;
 use crate::netlink::{LinkEntry, Netlink};
 
 /// Alias of a bridge of another owner that the mesh uses; set by the router, or by an operator who permits it.
@@ -28,6 +29,17 @@ const ENGINES: [(&str, &str); 14] = [
 ];
 /// Digits of the id in the bridge name of a Docker network.
 const ID_DIGITS: usize = 12;
+
+/// Refuses a main bridge under a name of the form that networks' bridges have.
+pub(super) fn check_form(name: &str) -> Result<(), SysError> {
+    match ifname::is_network_bridge(name) {
+        true => Err(SysError::other(
+            format!("use {name} as the mesh's bridge"),
+            "names of that form are for the bridges of its networks; name another, or none",
+        )),
+        false => Ok(()),
+    }
+}
 
 /// Refuses the name of an engine's bridge, whether it exists or not.
 pub(super) fn check_name(name: &str) -> Result<(), SysError> {
@@ -150,6 +162,7 @@ mod tests {
         ] {
             assert!(check_name(name).is_ok(), "{name}");
         }
+        assert!(check_form("mn0123456789").is_err() && check_form("mesh").is_ok());
         let told = check_name("docker0").unwrap_err().to_string();
         assert!(
             told.contains("Docker's") && told.contains("mesh attach-bridge docker0"),

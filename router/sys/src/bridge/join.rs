@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mesh_proto::ids::Mac;
 
+use super::network::{NetworkMark, belongs_to};
 use super::{AliasRole, BridgeConfig, Outcome};
 use super::{alias, delete_if_ours, delete_later, delete_stale, is_ours, is_pair};
 use super::{wait_forwarding, without_ip_stack};
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// `other` does not exist, is no bridge, or is connected to the mesh already, which would be a loop with a broadcast
-/// storm. Nothing is left of the attempt.
+/// storm, or would connect two networks. Nothing is left of the attempt.
 pub fn join(
     config: &BridgeConfig,
     other: &str,
@@ -45,6 +46,7 @@ pub fn join(
     if is_joined(&mut netlink, config, &pair, (&ours, &there))? {
         return Ok(Outcome::Existing);
     }
+    refuse_two_networks(&netlink.link().list()?, (&ours, &there))?;
     refuse_loop(&mut netlink, (&ours, &there), nonce)?;
     let mut plan = StepPlan::new();
     connect(
@@ -100,6 +102,35 @@ fn is_joined(
         delete_stale(netlink, &end, &config.name)?;
     }
     Ok(false)
+}
+
+/// Fails if the other bridge is one of a network, or leads to one: frames would pass between two networks.
+fn refuse_two_networks(
+    links: &[LinkEntry],
+    (ours, there): (&LinkEntry, &LinkEntry),
+) -> Result<(), SysError> {
+    let base = NetworkMark::of(ours).map_or_else(|| ours.name.clone(), |mark| mark.base);
+    let is_of_mesh = |link: &&LinkEntry| link.name == base || belongs_to(link, &base);
+    for other in links.iter().filter(is_of_mesh) {
+        let whose = NetworkMark::of(other).map_or_else(|| "the mesh".to_owned(), |mark| mark.text);
+        if other.index == there.index {
+            return Err(refused(
+                &there.name,
+                format!("that is the bridge of {whose}, and networks stay apart"),
+            ));
+        }
+        if other.index != ours.index
+            && let Some(port) = way(links, there.index, other.index)
+        {
+            return Err(refused(
+                &there.name,
+                format!(
+                    "it is on {whose} already, by its port {port}, and networks stay apart; detach it there first"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Fails if the bridges are connected already, over this host or outside of it.
@@ -369,6 +400,52 @@ mod tests {
             veth(&mut netlink, [("c", ours), ("d", two)]);
             let error = refused("br1");
             assert!(error.contains("by its port a"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_bridge_joins_one_network_only() {
+        if needs_root("a_bridge_joins_one_network_only") {
+            return;
+        }
+        NamedNetns::new().run(|| {
+            let config = mesh();
+            let mut netlink = Netlink::open().unwrap();
+            bridge(&mut netlink, "br1");
+            let network = |number| {
+                let id = mesh_proto::network::NetworkId([number; 16]);
+                let mark = NetworkMark::new("mesh", id, &format!("mesh network n{number}"));
+                let config = BridgeConfig {
+                    name: mark.bridge(),
+                    ..config.clone()
+                };
+                super::super::network::ensure_network_bridge(&config, &mark).unwrap();
+                config
+            };
+            let (one, two) = (network(1), network(2));
+            let refused = |config: &BridgeConfig, other: &str| {
+                let error = join(config, other, false, [9; 16]).unwrap_err();
+                error.to_string()
+            };
+            for (config, other) in [
+                (&config, &one.name),
+                (&one, &config.name),
+                (&one, &two.name),
+            ] {
+                let error = refused(config, other);
+                assert!(error.contains("networks stay apart"), "{error}");
+            }
+            join(&one, "br1", false, [1; 16]).unwrap();
+            for config in [&config, &two] {
+                let error = refused(config, "br1");
+                assert!(
+                    error.contains("it is on mesh network n1 already"),
+                    "{error}"
+                );
+            }
+            leave(&one.name, "br1").unwrap();
+            join(&config, "br1", false, [2; 16]).unwrap();
+            assert!(refused(&one, "br1").contains("it is on the mesh already"));
         });
     }
 

@@ -17,6 +17,7 @@ use crate::plan::StepPlan;
 mod foreign;
 pub mod host;
 pub mod join;
+pub mod network;
 pub mod others;
 pub mod ports;
 mod tap;
@@ -119,6 +120,7 @@ pub fn ensure_bridge(config: &BridgeConfig) -> Result<Ensured, SysError> {
 /// # Errors
 /// Like [`ensure_bridge`].
 pub fn check_usable(name: &str) -> Result<(), SysError> {
+    foreign::check_form(name)?;
     let mut netlink = Netlink::open()?;
     match find_bridge(&mut netlink, name)? {
         Some(link) if is_ours(&link, name) => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{change, feed, one_line, run};
+use super::{Changed, change, feed, one_line, run};
 use crate::SysError;
 
 /// Chain in one table of one program.
@@ -59,6 +59,31 @@ impl Chain<'_> {
         let program = format!("{}-restore", self.program);
         feed(&program, &["-w", "5", "--noflush"], &text)?;
         self.jump()
+    }
+
+    /// Makes these the rules of the chain, as the program lists them; without any, removes it. Repairs changes made by
+    /// others.
+    pub(super) fn keep(&self, rules: &[String]) -> Result<Changed, SysError> {
+        if !self.is_usable()? {
+            return Ok(Changed::Absent);
+        }
+        if rules.is_empty() {
+            return Ok(match self.remove()? {
+                true => Changed::Yes,
+                false => Changed::No,
+            });
+        }
+        let wanted: Vec<String> = rules
+            .iter()
+            .map(|rule| format!("-A {} {rule}", self.name))
+            .collect();
+        let listing = self.list()?.unwrap_or_default();
+        let there = listing.lines().filter(|line| line.starts_with("-A "));
+        if there.eq(wanted.iter().map(String::as_str)) {
+            return Ok(Changed::No);
+        }
+        self.put(rules)?;
+        Ok(Changed::Yes)
     }
 
     /// Removes chain and jumps. Returns true if there were any.

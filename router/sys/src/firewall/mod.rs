@@ -13,6 +13,7 @@ use crate::process::environment::command;
 
 mod chain;
 pub mod exposure;
+pub mod networks;
 mod nft;
 pub(crate) mod redirect;
 pub mod service;

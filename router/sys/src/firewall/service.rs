@@ -76,7 +76,7 @@ pub fn ensure(bridge: &str, doors: &BTreeSet<Door>) -> Result<Changed, SysError>
             .iter()
             .filter(|door| door.service.is_ipv6() == is_v6 && door.is_sound());
         let rules: Vec<String> = some.flat_map(Door::rules).collect();
-        match put(&chain(program, &name), &rules) {
+        match chain(program, &name).keep(&rules) {
             Ok(Changed::Absent) => {}
             Ok(Changed::No) if changed == Changed::Yes => {}
             Ok(done) => changed = done,
@@ -156,29 +156,6 @@ fn chain<'a>(program: &'static str, name: &'a str) -> Chain<'a> {
         from: "INPUT",
         place: JumpPosition::First,
     }
-}
-
-fn put(chain: &Chain<'_>, rules: &[String]) -> Result<Changed, SysError> {
-    if !chain.is_usable()? {
-        return Ok(Changed::Absent);
-    }
-    if rules.is_empty() {
-        return Ok(match chain.remove()? {
-            true => Changed::Yes,
-            false => Changed::No,
-        });
-    }
-    let wanted: Vec<String> = rules
-        .iter()
-        .map(|rule| format!("-A {} {rule}", chain.name))
-        .collect();
-    let listing = chain.list()?.unwrap_or_default();
-    let there = listing.lines().filter(|line| line.starts_with("-A "));
-    if there.eq(wanted.iter().map(String::as_str)) {
-        return Ok(Changed::No);
-    }
-    chain.put(rules)?;
-    Ok(Changed::Yes)
 }
 
 /// Returns the programs to use, with true for IPv6: those of the host, and those of the other variant if it has

@@ -2,12 +2,15 @@
 
 mod batch;
 mod pcap;
+mod poll;
 mod tap;
 
 pub use batch::{FrameBatch, MAX_BATCH_BYTES};
 pub use pcap::{PcapPort, PcapReader, PcapWriter};
-pub use tap::{StormLimits, TapPort, TapReader, TapSpec, TapWriter};
+pub use poll::{Poller, Waker, wait_for_either};
+pub use tap::{StormControl, StormLimits, TapPort, TapReader, TapSpec, TapWriter};
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use mesh_proto::offload::virtio::VirtioHeader;
@@ -95,6 +98,10 @@ pub trait FrameReader: Send {
     /// Returns the losses since the port was opened. May make a system call, so it is not to be called for each
     /// frame.
     fn losses(&mut self) -> LostFrames;
+
+    /// Returns the descriptor that is readable while frames wait, and when the port must be opened again; `None` while
+    /// there is no open port.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// Returns the offloads that its frames may need.
     fn offloads(&self) -> Offloads;

@@ -3,7 +3,7 @@
 //! It has two handles on the same interface, since a handle belongs to one thread. The reader gets the frames that
 //! the interface receives, never those of the writer; the writer receives nothing.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mesh_proto::limits::MAX_FRAME;
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::ifname;
 
-/// Kernel buffer of the reader, in bytes; when full, new frames are dropped and counted.
+/// Kernel buffer of the reader, in bytes, unless another size is asked for; when full, new frames are dropped and
+/// counted.
 const READ_BUFFER: i32 = 2 * 1024 * 1024;
 /// Buffer of the writer, in bytes: it receives nothing, but libpcap requires a buffer.
 const WRITE_BUFFER: i32 = 64 * 1024;
@@ -50,9 +51,17 @@ impl PcapPort {
     /// # Errors
     /// [`PortError::Other`] if there is no such interface, or CAP_NET_RAW is missing.
     pub fn open(interface: &str) -> Result<Self, PortError> {
+        Self::open_with_buffer(interface, READ_BUFFER)
+    }
+
+    /// Opens both halves like [`PcapPort::open`], with a kernel buffer of `bytes` for the reader.
+    ///
+    /// # Errors
+    /// Those of [`PcapPort::open`].
+    pub fn open_with_buffer(interface: &str, bytes: i32) -> Result<Self, PortError> {
         ifname::check(interface).map_err(|e| other(interface, &e.to_string()))?;
         Ok(Self {
-            reader: open_reader(interface).map_err(|e| failed(interface, &e))?,
+            reader: open_reader(interface, bytes).map_err(|e| failed(interface, &e))?,
             writer: open_writer(interface)?,
         })
     }
@@ -83,6 +92,10 @@ impl FrameReader for PcapReader {
             dropped: self.capture.stats().map_or(0, |s| u64::from(s.dropped)),
             storm: Storm::default(),
         }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.capture.as_fd())
     }
 
     fn offloads(&self) -> Offloads {
@@ -146,13 +159,13 @@ impl FrameWriter for PcapWriter {
     }
 }
 
-fn open_reader(interface: &str) -> Result<PcapReader, pcap::Error> {
+fn open_reader(interface: &str, buffer: i32) -> Result<PcapReader, pcap::Error> {
     let snapshot = i32::try_from(MAX_FRAME).unwrap_or(i32::MAX);
     let capture = Capture::from_device(interface)?
         .promisc(true)
         .immediate_mode(true)
         .snaplen(snapshot)
-        .buffer_size(READ_BUFFER)
+        .buffer_size(buffer)
         .open()?
         .setnonblock()?;
     require_ethernet(&capture)?;

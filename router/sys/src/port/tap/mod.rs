@@ -8,7 +8,7 @@ mod storm;
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::sys::uio::{readv, writev};
 
-use self::storm::StormControl;
+pub use self::storm::StormControl;
 use super::{FrameBatch, FramePort, FrameReader, FrameWriter, LostFrames, Offloads, PortError};
 use crate::SysError;
 use crate::netlink::Netlink;
@@ -65,6 +65,7 @@ pub struct TapPort {
 pub struct TapReader {
     queue: Queue,
     statistics: Netlink,
+    /// Storm control of this device alone; the drops of a shared one are counted by its owner.
     storm: Option<Arc<StormControl>>,
 }
 
@@ -88,14 +89,38 @@ impl TapPort {
     /// No `/dev/net/tun`; EPERM without CAP_NET_ADMIN; EBUSY or EINVAL if there is an interface with that name.
     pub fn open(spec: &TapSpec<'_>) -> Result<Vec<Self>, SysError> {
         let (queues, offloads) = device::create(spec)?;
+        let storm = spec
+            .storm
+            .and_then(|limits| limit_storms(queues.first()?, &limits));
+        Self::finish(spec, queues, offloads, storm)
+    }
+
+    /// Creates the device like [`TapPort::open`], with storm control that several devices share, instead of its own.
+    ///
+    /// # Errors
+    /// Those of [`TapPort::open`].
+    pub fn open_shared(
+        spec: &TapSpec<'_>,
+        storm: Option<&StormControl>,
+    ) -> Result<Vec<Self>, SysError> {
+        let (queues, offloads) = device::create(spec)?;
+        if let (Some(storm), Some(queue)) = (storm, queues.first()) {
+            storm.attach(queue)?;
+        }
+        Self::finish(spec, queues, offloads, None)
+    }
+
+    fn finish(
+        spec: &TapSpec<'_>,
+        queues: Vec<File>,
+        offloads: Offloads,
+        storm: Option<Arc<StormControl>>,
+    ) -> Result<Vec<Self>, SysError> {
         if let Some(length) = spec.queue_len {
             let mut netlink = Netlink::open()?;
             let index = netlink.link().require(spec.name)?.index;
             netlink.link().set_queue_len(index, length)?;
         }
-        let storm = spec
-            .storm
-            .and_then(|limits| limit_storms(queues.first()?, &limits));
         let interface: Arc<str> = spec.name.into();
         let port = |file| {
             let queue = Queue {
@@ -122,7 +147,11 @@ impl TapPort {
 
 /// Enables storm control if the kernel supports it; otherwise the reader gets all frames.
 fn limit_storms(queue: &File, limits: &StormLimits) -> Option<Arc<StormControl>> {
-    match StormControl::start(queue, limits) {
+    let started = StormControl::load(limits).and_then(|control| {
+        control.attach(queue)?;
+        Ok(control)
+    });
+    match started {
         Ok(control) => Some(Arc::new(control)),
         Err(error) => {
             tracing::info!(
@@ -159,6 +188,10 @@ impl FrameReader for TapReader {
             Ok(dropped) => LostFrames { dropped, storm },
             Err(_) => LostFrames::default(),
         }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.queue.file.as_fd())
     }
 
     fn offloads(&self) -> Offloads {

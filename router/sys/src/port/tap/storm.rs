@@ -19,27 +19,33 @@ use crate::port::Storm;
 const INTERFACES: u32 = 6_144;
 const SECOND: u32 = 1_000_000_000;
 
-/// Storm control of one device, as long as that exists.
+/// Storm control of one device, or of several that share its memory (some 0.5 MB). An interface has the same limits
+/// in both cases: it is a port of one bridge, so its frames pass one of the devices.
 #[derive(Debug)]
-pub(super) struct StormControl {
+pub struct StormControl {
     dropped: Map,
+    program: OwnedFd,
 }
 
 impl StormControl {
-    /// Starts it on the device of this queue.
+    /// Loads it into the kernel, without effect on any device yet.
     ///
     /// # Errors
     /// EPERM without CAP_BPF and CAP_NET_ADMIN; ENOSYS or EINVAL if the kernel does not support it (Linux 4.16).
-    pub(super) fn start(queue: &File, limits: &StormLimits) -> Result<Self, SysError> {
+    pub fn load(limits: &StormLimits) -> Result<Self, SysError> {
         let paid = Map::create(MapKind::LruHash, INTERFACES)?;
         let dropped = Map::create(MapKind::Array, KINDS)?;
         let program = load_socket_filter(&program(limits, &paid, &dropped))?;
-        set_filter(queue, &program).map_err(|e| SysError::errno("filter on a TAP device", e))?;
-        Ok(Self { dropped })
+        Ok(Self { dropped, program })
     }
 
-    /// Returns the frames dropped since the start.
-    pub(super) fn dropped(&self) -> Storm {
+    /// Starts it on the device of this queue, for as long as the device exists.
+    pub(super) fn attach(&self, queue: &File) -> Result<(), SysError> {
+        set_filter(queue, &self.program).map_err(|e| SysError::errno("filter on a TAP device", e))
+    }
+
+    /// Returns the frames dropped since it was loaded, on all its devices.
+    pub fn dropped(&self) -> Storm {
         let of = |kind: GroupKind| self.dropped.get(kind as u32).ok().flatten().unwrap_or(0);
         Storm {
             broadcasts: of(GroupKind::Broadcast),
