@@ -18,7 +18,7 @@ use super::event::SimEvent;
 use super::frames::Station;
 use super::invariants::Violation;
 use super::network::HostId;
-use super::networks::NetworkMember;
+use super::networks::MemberStations;
 use super::occupant::Occupant;
 use super::process::Process;
 use super::rng::Rng;
@@ -46,7 +46,7 @@ pub(crate) struct SimHost {
     /// Stations in the network `default`.
     pub(crate) stations: Vec<Station>,
     /// Members of other networks.
-    pub(crate) members: Vec<NetworkMember>,
+    pub(crate) members: Vec<MemberStations>,
     clock: Duration,
     /// Time that its timer is set to.
     armed: Option<Instant>,
