@@ -64,7 +64,7 @@ pub const MAX_UNANSWERED: usize = 16_384;
 /// Time for which two routers may announce one address because it moves. Among longer lasting claims only that of the
 /// owner of the address's slice counts, and operators are warned.
 pub const MOVE_SETTLES: Duration = Duration::from_secs(5);
-/// Contested addresses named to operators at once; of more, only the number is shown.
+/// Contested addresses of one network named to operators at once; of more, only that there are more.
 pub const MAX_CONTESTS_SHOWN: usize = 16;
 /// Interval at which the rightful owners of contested addresses are determined.
 pub const CONTEST_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,6 +98,8 @@ pub const SHARED_NETWORK_CLAIMS: usize = 131_072;
 pub const MAX_NETWORK_DOUBTED: usize = 512;
 /// Unanswered requests of one such network remembered; when full, the oldest is forgotten.
 pub const MAX_NETWORK_UNANSWERED: usize = 2_048;
+/// MACs of one such network that moved or were withdrawn, as [`MAX_MOBILE_MACS`].
+pub const MAX_NETWORK_MOBILE_MACS: usize = 512;
 /// Bytes of frames of one such network that wait for sessions; further ones are dropped and counted.
 pub const MAX_NETWORK_PENDING_BYTES: usize = 64 * 1024;
 /// Fraction of the rate limits of a port that the port of each such network has in any case: one in so many frames.
@@ -113,7 +115,7 @@ pub const LOOPED_SHOWN: Duration = Duration::from_secs(60);
 /// Remote underlay addresses for which the local address they send to is stored; for further ones the kernel chooses
 /// the source address.
 pub const MAX_SOURCES: usize = 4_096;
-/// Flapping MACs named at once; further ones are only counted.
+/// Flapping MACs of one network named at once; further ones are only counted.
 pub const MAX_FLAPS: usize = 64;
 /// Time for which a MAC is named after it last flapped.
 pub const FLAP_SHOWN: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ use mesh_ipam::{AddressPool, AddressRefusal, AddressRequest, Ipam, IpamOutput, R
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
@@ -197,7 +198,11 @@ impl AddressDesk {
 
     /// Settles addresses that several routers announce, in favour of the one that has the lease.
     pub fn settle_contests(&self, control: &mut Control, now: Instant) {
-        control.settle_contests(|addr| self.ipam.rightful(addr), now);
+        let rightful = |network: NetworkId, address| {
+            let owner = self.ipam.rightful(address);
+            owner.filter(|_| network.is_default())
+        };
+        control.settle_contests(&rightful, now);
     }
 
     /// Notes that all entries up to this one are on disk.

@@ -8,13 +8,14 @@ use super::links::{LinkEffect, LinkEnd, Links};
 use super::neighbours::{NeighbourEffect, Neighbours};
 use super::paths::{PathContext, PathEffect, Paths};
 use super::report::ControlStatus;
-use super::routing::{Routing, RoutingEffect, routes_hold_down};
+use super::routing::{JoinedNetwork, Routing, RoutingEffect, routes_hold_down};
 use super::view::ControlView;
 use super::{Config, Note, Output};
 use crate::entropy::Entropy;
 use crate::ids::PeerId;
 use crate::session::{SessionOutput, Sessions};
 use crate::time::Instant;
+use crate::topology::bodies::Attached;
 use crate::topology::routes::Routes;
 use crate::wire::datagram::Kind;
 use crate::wire::topic::{RecordKey, Topic};
@@ -53,6 +54,8 @@ pub(super) struct ControlParts {
     pub(super) gossip: Gossip,
     pub(super) paths: Paths,
     pub(super) routing: Routing,
+    /// Containers of this host, in all networks.
+    pub(super) attached: Vec<Attached>,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -392,6 +395,29 @@ impl ControlParts {
     }
 
     // Routing
+
+    /// Takes the containers of this host.
+    pub(super) fn set_attached(&mut self, attached: &[Attached], now: Instant) {
+        self.attached = attached.to_vec();
+        self.announce_attached();
+        self.flush(now);
+    }
+
+    /// Announces the containers of this host in the networks of which it is a member.
+    fn announce_attached(&mut self) {
+        let attached = self.routing.to_announce(&self.attached, self.gossip.lsdb());
+        self.gossip.set_attached(&attached);
+    }
+
+    /// Takes the memberships of this host in networks other than `default`.
+    pub(super) fn set_networks(&mut self, memberships: Vec<JoinedNetwork>, now: Instant) {
+        self.routing.set_networks(memberships, &mut *self.entropy);
+        self.routing.hand_out_announced(&self.gossip, now);
+        self.drain_routing();
+        // What others announce there says how often containers moved here.
+        self.announce_attached();
+        self.flush(now);
+    }
 
     pub(super) fn drain_routing(&mut self) {
         while let Some(effect) = self.routing.poll_effect() {

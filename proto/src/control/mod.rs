@@ -42,7 +42,7 @@ mod view;
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::api::ControlReport;
@@ -76,7 +76,7 @@ pub use self::note::Note;
 use self::paths::Paths;
 pub use self::paths::{RouteLookup, SparePort, UnderlayRoute, probe};
 use self::routing::Routing;
-pub use self::routing::{RemoteAddresses, RemoteAttached};
+pub use self::routing::{JoinedNetwork, RemoteAddresses, RemoteAttached, RightfulRouter};
 use self::timer::Timer;
 
 /// Time that the links of a router that resumes have to become what is announced of them.
@@ -141,6 +141,7 @@ impl Control {
             gossip,
             paths: Paths::new(me, config.discovery),
             routing: Routing::new(me, forwarder, routes, lanes, now),
+            attached: Vec::new(),
             outputs: VecDeque::new(),
             config,
         };
@@ -348,14 +349,16 @@ impl Control {
 
     // What the host tells
 
-    /// Announces these containers, which are attached on this host.
+    /// Announces these containers, which are attached on this host; those in networks of which this router is no member as
+    /// soon as it is one.
     pub fn set_attached(&mut self, attached: &[Attached], now: Instant) {
-        let attached = self
-            .parts
-            .routing
-            .with_moves(attached, self.parts.gossip.lsdb());
-        self.parts.gossip.set_attached(&attached);
-        self.parts.flush(now);
+        self.parts.set_attached(attached, now);
+    }
+
+    /// Replaces the memberships of this host in networks other than `default`, at most [`limits::MAX_NETWORKS_HERE`]. Tables of
+    /// networks that are no longer among them are dropped.
+    pub fn set_networks(&mut self, memberships: Vec<JoinedNetwork>, now: Instant) {
+        self.parts.set_networks(memberships, now);
     }
 
     /// Announces these underlay addresses of the host.
@@ -377,9 +380,9 @@ impl Control {
         self.parts.paths.set_fastpath(local);
     }
 
-    /// Believes the rightful owners of addresses that several routers announce; asks `rightful` for them once a
+    /// Believes the rightful owners of addresses that several routers announce in a network; asks `rightful` for them once a
     /// second; to be called whenever that may have changed.
-    pub fn settle_contests(&mut self, rightful: impl Fn(Ipv4Addr) -> Option<PeerId>, now: Instant) {
+    pub fn settle_contests(&mut self, rightful: RightfulRouter<'_>, now: Instant) {
         self.parts.routing.settle_contests(rightful, now);
     }
 

@@ -75,8 +75,12 @@ pub use underlay::Underlay;
 
 use crate::arp_proxy::ArpProxy;
 use crate::entropy::Entropy;
-use crate::fdb::{Fdb, Owner};
-use crate::ids::{Mac, PeerId};
+use crate::fdb::Fdb;
+#[cfg(test)]
+use crate::fdb::Owner;
+#[cfg(test)]
+use crate::ids::Mac;
+use crate::ids::PeerId;
 use crate::limits::{EVENT_INTERVAL, MAX_NETWORKS_HERE, MAX_THROTTLED_EVENTS};
 use crate::network::NetworkId;
 use crate::offload::PortFrame;
@@ -246,6 +250,11 @@ impl Forwarder {
         domains.remove(&network).is_some()
     }
 
+    /// Returns the domain of the network `default`.
+    pub fn default_domain(&self) -> &BroadcastDomain {
+        &self.default
+    }
+
     /// Returns the MAC table of the network `default`.
     pub fn fdb(&self) -> &Fdb {
         self.default.fdb()
@@ -290,15 +299,12 @@ impl Forwarder {
         self.ingress.partials()
     }
 
-    /// Takes the MAC addresses of the network `default` that flapped since the last call, each with its last two owners.
-    pub fn take_flapping(&self) -> BTreeMap<Mac, (Owner, Owner)> {
-        self.default.take_flapping()
-    }
-
-    /// Learns a MAC address as from a frame.
+    /// Learns a MAC address as from a frame of `network`.
     #[cfg(test)]
-    pub(crate) fn learn(&self, mac: Mac, owner: Owner, now: Instant) {
-        let tables = self.default.tables();
+    pub(crate) fn learn(&self, network: NetworkId, mac: Mac, owner: Owner, now: Instant) {
+        let others = self.networks.all();
+        let domain = others.iter().find(|domain| domain.network() == network);
+        let tables = domain.map_or(&self.default, Arc::as_ref).tables();
         tables.learn(mac, owner, now, &self.counters);
     }
 

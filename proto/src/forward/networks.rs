@@ -1,7 +1,6 @@
 //! Networks other than `default` that have members on this host, as the control plane publishes them.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::domain::BroadcastDomain;
@@ -95,20 +94,37 @@ impl SnapshotNetworks {
         Ok(networks)
     }
 
-    fn add(&mut self, membership: Arc<SnapshotNetwork>) -> Result<(), SnapshotNetworksError> {
+    /// Adds a membership.
+    ///
+    /// # Errors
+    /// As [`SnapshotNetworks::new`]; nothing is changed.
+    pub(crate) fn add(
+        &mut self,
+        membership: Arc<SnapshotNetwork>,
+    ) -> Result<(), SnapshotNetworksError> {
         let (id, label) = (membership.domain.network(), membership.label);
+        self.check(id, label)?;
+        self.by_label.insert(label, membership.clone());
+        self.by_id.insert(id, membership);
+        Ok(())
+    }
+
+    /// Checks that a membership in `network` with this label may be added.
+    pub(crate) fn check(
+        &self,
+        network: NetworkId,
+        label: NetworkLabel,
+    ) -> Result<(), SnapshotNetworksError> {
         if self.by_id.len() >= MAX_NETWORKS_HERE {
             return Err(SnapshotNetworksError::TooMany);
         }
-        match self.by_label.entry(label) {
-            Entry::Vacant(free) if !label.is_default() => free.insert(membership.clone()),
-            _ => return Err(SnapshotNetworksError::LabelTaken(id, label)),
-        };
-        let known = self.by_id.insert(id, membership);
-        match known.is_some() || id.is_default() {
-            true => Err(SnapshotNetworksError::Twice(id)),
-            false => Ok(()),
+        if label.is_default() || self.by_label.contains_key(&label) {
+            return Err(SnapshotNetworksError::LabelTaken(network, label));
         }
+        if network.is_default() || self.by_id.contains_key(&network) {
+            return Err(SnapshotNetworksError::Twice(network));
+        }
+        Ok(())
     }
 
     /// Returns the membership in `network`.

@@ -60,12 +60,20 @@ pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecErr
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    match decode_first(bytes)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(CodecError::Trailing(rest.len())),
+    }
+}
+
+/// Decodes the value at the beginning of `bytes`, and returns it with the bytes after it.
+///
+/// # Errors
+/// [`CodecError::Malformed`].
+pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
         .map_err(|_| CodecError::Malformed)?;
-    match bytes.len() - used {
-        0 => Ok(value),
-        rest => Err(CodecError::Trailing(rest)),
-    }
+    Ok((value, bytes.get(used..).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -106,6 +114,7 @@ mod tests {
     #[test]
     fn trailing_bytes_and_short_input_are_refused() {
         assert_eq!(decode::<u8>(&[1, 2, 3]), Err(CodecError::Trailing(2)));
+        assert_eq!(decode_first::<u8>(&[1, 2, 3]), Ok((1, &[2, 3][..])));
         assert_eq!(decode::<u8>(&[]), Err(CodecError::Malformed));
         assert_eq!(decode::<bool>(&[2]), Err(CodecError::Malformed));
         assert_eq!(decode::<&str>(&[2, 0xff, 0xff]), Err(CodecError::Malformed));

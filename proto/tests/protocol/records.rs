@@ -127,6 +127,10 @@ pub(crate) fn record() -> Vectors {
         ("links of A, signed", links.1),
         ("attached of A, signature", attached.0),
         ("attached of A, signed", attached.1),
+        (
+            "attached, the body with a container in a network",
+            routers::attached_in_a_network(),
+        ),
     ])
 }
 

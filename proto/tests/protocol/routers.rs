@@ -6,6 +6,7 @@ use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::Entropy;
 use mesh_proto::ids::{Mac, Version};
+use mesh_proto::network::NetworkId;
 use mesh_proto::topology::bodies::{
     Attached, IdentityBody, Neighbour, encode_attached, encode_links,
 };
@@ -57,13 +58,29 @@ pub(crate) fn links_of_a() -> SignedRecord {
 
 /// Returns A's record about its container.
 pub(crate) fn attached_of_a() -> SignedRecord {
-    let attached = Attached {
+    said_by_a(Topic::ATTACHED, 2, &encode_attached(&[web()]))
+}
+
+/// Returns the body of a record about A's container and another one in a network.
+pub(crate) fn attached_in_a_network() -> Vec<u8> {
+    let db = Attached {
+        network: NetworkId([9; 16]),
+        mac: Mac([0x02, 0x6d, 10, 40, 0, 2]),
+        addr: "10.40.0.2/16".parse().unwrap(),
+        container: "db".into(),
+        moves: 0,
+    };
+    encode_attached(&[db, web()])
+}
+
+fn web() -> Attached {
+    Attached {
+        network: NetworkId::DEFAULT,
         mac: Mac([0x02, 0x6d, 10, 2, 1, 1]),
         addr: "10.2.1.1/24".parse().unwrap(),
         container: "web".into(),
         moves: 0,
-    };
-    said_by_a(Topic::ATTACHED, 2, &encode_attached(&[attached]))
+    }
 }
 
 fn said_by_a(topic: Topic, seq: u64, body: &[u8]) -> SignedRecord {

@@ -19,8 +19,6 @@ pub(crate) struct World {
     pub(crate) endpoints: BTreeMap<String, Vec<NetworkEndpoint>>,
     /// Modifying requests, in order.
     pub(crate) log: Vec<String>,
-    /// Done once, right after the next answer about a container was made.
-    pub(crate) after_inspect: Option<Box<dyn FnOnce() + Send>>,
     down: bool,
     /// True for current engines; false for those that connect networks in the order of their names.
     pub(crate) modern: bool,
@@ -105,12 +103,7 @@ impl Engine for FakeEngine {
     }
 
     fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
-        let answer = self.answer(|w| find(w, name).cloned());
-        let after = self.world().after_inspect.take();
-        if let Some(after) = after {
-            after();
-        }
-        answer
+        self.answer(|w| find(w, name).cloned())
     }
 
     fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {

@@ -20,6 +20,7 @@ use mesh_proto::control::{Control, RemoteAddresses};
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
+use mesh_proto::network::NetworkId;
 use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
@@ -284,7 +285,7 @@ fn open_attachments(
         Engines::local(),
         Arc::new(move |address| {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.words(address)
+            held.words(NetworkId::DEFAULT, address)
         }),
         side.allocator.clone(),
         &settings.bridge,

@@ -15,6 +15,7 @@ use mesh_host::table::Announced;
 use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 use mesh_state::changes::StateChange;
@@ -330,6 +331,7 @@ async fn ipam_event(addresses: &mut Option<IpamShell>) -> IpamEvent {
 
 fn to_record(announced: &Announced) -> Attached {
     Attached {
+        network: NetworkId::DEFAULT,
         mac: announced.mac,
         addr: announced.address,
         container: announced.container.clone(),

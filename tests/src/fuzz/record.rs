@@ -7,6 +7,7 @@ use mesh_proto::ids::Version;
 use mesh_proto::limits::{
     MAX_ATTACHED, MAX_CONTAINER_NAME, MAX_ENDPOINTS, MAX_NEIGHBOURS, MAX_NICKNAME, MAX_TOPICS,
 };
+use mesh_proto::network::NetworkId;
 use mesh_proto::topology::bodies::{self, Attached, IdentityBody};
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::topology::settings::Settings;
@@ -58,8 +59,13 @@ fn check_content(record: &SignedRecord) {
         assert!(printable(&attached.container));
         assert!(attached.addr.prefix_len() <= attached.addr.max_prefix_len());
     }
-    let again = bodies::decode_attached(&bodies::encode_attached(attached));
-    assert_eq!(again.as_deref(), Ok(attached));
+    assert!(attached.is_sorted_by_key(|attached| attached.network));
+    let encoded = bodies::encode_attached(attached);
+    assert_eq!(bodies::decode_attached(&encoded).as_deref(), Ok(attached));
+    // Groups of other networks have one encoding.
+    let default = attached.iter().filter(|one| one.network.is_default());
+    let default = bodies::encode_attached(&default.cloned().collect::<Vec<_>>());
+    assert!(record.body().ends_with(&encoded[default.len()..]));
     // Any body parses as settings; text that cannot be printed is left out.
     let settings = Settings::decode(record.body());
     let text = String::from_utf8(settings.encode()).expect("text");
@@ -67,7 +73,7 @@ fn check_content(record: &SignedRecord) {
     assert_eq!(Settings::decode(text.as_bytes()), settings);
 }
 
-/// Returns one record of each known topic, and one of another topic.
+/// Returns one record of each known topic, one of another topic, and one with containers in several networks.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let identity = fixture::identity(1);
     let mut who = fixture::body_of(&identity);
@@ -82,7 +88,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         addr: "10.2.1.1/24".parse().expect("an address"),
         container: "web".to_owned(),
         moves: 0,
+        network: NetworkId::DEFAULT,
     };
+    let networks = [0, 1, 1, 9].map(|k| Attached {
+        network: NetworkId([k; 16]),
+        ..attached.clone()
+    });
     let says = |topic, body: &[u8]| {
         let version = Version { epoch: 7, seq: 300 };
         SignedRecord::sign(topic, version, body, &identity).ok()
@@ -97,6 +108,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         says(Topic::ATTACHED, &bodies::encode_attached(&[attached])),
         says(Topic::NAMES, b"whatever"),
         Topic::new(MAX_TOPICS).and_then(|topic| says(topic, &[])),
+        says(Topic::ATTACHED, &bodies::encode_attached(&networks)),
     ];
     let records = records.into_iter().flatten();
     records.map(|record| record.bytes().to_vec()).collect()

@@ -11,7 +11,7 @@ pub struct Announcement<'a> {
     pub origin: PeerId,
     /// The body; empty where it was withdrawn.
     pub body: &'a [u8],
-    /// The version.
+    /// The version: the boot epoch of the origin in which it was made, and its number there.
     pub version: Version,
     /// True if its origin is within reach now.
     pub reachable: bool,

@@ -10,7 +10,7 @@ use crate::crypto::secret::SecretKind;
 use crate::forward::Path;
 use crate::ids::PeerId;
 use crate::limits::{
-    MAX_CALLERS, MAX_DATABASE, MAX_FAMILIAR, MAX_FDB, MAX_HALF_OPEN, MAX_LINKS,
+    MAX_CALLERS, MAX_DATABASE, MAX_FAMILIAR, MAX_FDB, MAX_HALF_OPEN, MAX_LINKS, MAX_NETWORKS_HERE,
     MAX_OUTSTANDING_PROBES, MAX_PEERS, MAX_PINS, MAX_RECORD, MAX_REQUESTS, MAX_SESSIONS,
     MAX_TARGETS, MAX_TOPICS,
 };
@@ -265,6 +265,7 @@ impl ControlStatus<'_> {
             ("probes of one peer", waiting, MAX_OUTSTANDING_PROBES),
             ("pinned names", pins, MAX_PINS),
             ("MAC addresses", macs, MAX_FDB),
+            ("networks", self.routing.other_networks(), MAX_NETWORKS_HERE),
         ]
     }
 }

@@ -1,23 +1,37 @@
-//! Announcements of containers, as the lanes look them up; MACs that flap, and addresses that several routers announce.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+//! Announcements of containers, as the lanes look them up in each network; MACs that flap, and addresses that several routers
+//! announce.
 
 use crate::arp_proxy::Binding;
-use crate::fdb::Owner;
+use crate::entropy::Entropy;
 use crate::ids::{Mac, PeerId};
-use crate::limits::MAX_CLAIMS;
+use crate::limits::{MAX_CLAIMS, MAX_NETWORK_CLAIMS};
+use crate::network::NetworkId;
 use crate::time::Instant;
 use crate::topology::bodies::Attached;
 use crate::topology::lsdb::Lsdb;
 use crate::topology::record::SignedRecord;
 use crate::wire::topic::{RecordKey, Topic};
 
+use super::contests::RightfulRouter;
+use super::networks::{HandedOut, JoinedNetwork, RoutedNetwork, owner_of, peer_of};
 use super::{RemoteAttached, Routing, RoutingEffect, contests};
 use crate::control::gossip::Gossip;
 use crate::control::note::Note;
 
 impl Routing {
+    /// Replaces the memberships in networks other than `default`. What routers announce in those that are new is to be
+    /// handed out then, see [`Routing::hand_out_announced`].
+    pub(crate) fn set_networks(&mut self, joined: Vec<JoinedNetwork>, entropy: &mut dyn Entropy) {
+        let change = self.networks.set(joined, &self.forwarder, entropy);
+        self.stale.announced.extend(change.routers);
+        self.stale.snapshot = true;
+        for error in change.refused {
+            self.warn(format!(
+                "a network cannot be joined: {error}; its containers here are cut off until another one is left"
+            ));
+        }
+    }
+
     /// Hands the host and the lanes what routers newly announce, or announce no more; those out of reach announce nothing.
     pub(crate) fn hand_out_announced(&mut self, gossip: &Gossip, now: Instant) {
         for peer in core::mem::take(&mut self.stale.announced) {
@@ -26,12 +40,7 @@ impl Routing {
             let containers = record(Topic::ATTACHED).filter(|_| is_there);
             let router = record(Topic::IDENTITY);
             let attached = containers.as_ref().map_or(&[][..], SignedRecord::attached);
-            if !self.announce(peer, attached, gossip, now) {
-                self.warn(format!(
-                    "the containers of {} are more than this router has room for ({MAX_CLAIMS} addresses in all); ARP for them goes to everybody",
-                    gossip.display(&peer)
-                ));
-            }
+            self.hand_out(peer, attached, gossip, now);
             if peer != self.me {
                 let records = router.zip(containers);
                 let attached = RemoteAttached { peer, records };
@@ -41,146 +50,167 @@ impl Routing {
         }
     }
 
-    /// Hands the lanes what a router newly announces, and takes note of what came and went. Returns false without room.
-    fn announce(
-        &mut self,
-        peer: PeerId,
-        attached: &[Attached],
-        gossip: &Gossip,
-        now: Instant,
-    ) -> bool {
-        let owner = self.owner_of(peer);
-        let claims = claims(attached);
-        let announced = self.forwarder.arp_proxy();
-        let old: BTreeMap<Mac, u32> = announced.announced_by(owner).collect();
-        let new: BTreeSet<Mac> = claims.iter().map(|claim| claim.mac).collect();
-        let before = |mac: &Mac| {
-            let owner = announced.binding_of(*mac).map(|(owner, _)| owner);
-            (*mac, owner.map(|owner| self.peer_of(owner)))
+    /// Hands the lanes what a router announces in each network of which both are members.
+    fn hand_out(&mut self, peer: PeerId, attached: &[Attached], gossip: &Gossip, now: Instant) {
+        let (me, forwarder) = (self.me, &self.forwarder);
+        let hand_out = |network: &mut RoutedNetwork| {
+            let is_member = peer == me || network.has_member(&peer);
+            let attached = within(attached, network.id);
+            let bindings = bindings(if is_member { attached } else { &[] });
+            let handed_out = network.announce((peer, me), bindings, forwarder, now);
+            (network.id, handed_out)
         };
-        let came = new.iter().filter(|mac| !old.contains_key(mac));
-        let came: Vec<_> = came.map(before).collect();
-        let room = announced.set(owner, claims, now);
-        for (mac, moves) in old.iter().filter(|(mac, _)| !new.contains(mac)) {
-            self.mobility.went(*mac, peer, *moves, now);
-        }
-        for (mac, before) in came {
-            if let Some(from) = self.mobility.came(mac, peer, before, now) {
-                self.forwarder.arp_proxy().doubt(mac, now);
-                self.flapping(mac, (from, peer), gossip, now);
+        let handed_out: Vec<_> = self.networks.iter_mut().map(hand_out).collect();
+        for (network, HandedOut { is_full, flapping }) in handed_out {
+            if is_full {
+                self.warn(full_words(network, &gossip.display(&peer)));
+            }
+            for (mac, from) in flapping {
+                self.flapping((network, mac), (from, peer), gossip, now);
             }
         }
-        room
     }
 
-    /// Returns these containers, each with the number of its moves to announce.
-    pub(crate) fn with_moves(&self, attached: &[Attached], lsdb: &Lsdb) -> Vec<Attached> {
+    /// Returns the containers of this host in networks of which it is a member, each with the number of its moves to announce.
+    /// Where it is no member nobody could send them a frame, nor is known which of them moved here.
+    pub(crate) fn to_announce(&self, attached: &[Attached], lsdb: &Lsdb) -> Vec<Attached> {
         let said = lsdb.attached(&self.me);
-        let moves = |mac: Mac| {
-            if let Some(same) = said.iter().find(|a| a.mac == mac) {
-                return same.moves;
-            }
-            let live = self.forwarder.arp_proxy().binding_of(mac);
-            let live = live.map(|(owner, moves)| (self.peer_of(owner), moves));
-            self.mobility.next(mac, self.me, live)
+        let with_moves = |one: &Attached| {
+            let network = self.networks.get(one.network)?;
+            let is_said = |a: &&Attached| (a.network, a.mac) == (one.network, one.mac);
+            let moves = match said.iter().find(is_said) {
+                Some(same) => same.moves,
+                None => network.next_moves(one.mac, self.me, &self.forwarder),
+            };
+            let one = one.clone();
+            Some(Attached { moves, ..one })
         };
-        let with = |one: &Attached| Attached {
-            moves: moves(one.mac),
-            ..one.clone()
-        };
-        attached.iter().map(with).collect()
+        attached.iter().filter_map(with_moves).collect()
     }
 
     // MACs that flap
 
-    /// Takes note of the MACs that the MAC table saw move too often.
+    /// Takes note of the MACs that the MAC tables saw move too often.
     pub(crate) fn tick_flaps(&mut self, gossip: &Gossip, now: Instant) {
-        for (mac, (a, b)) in self.forwarder.take_flapping() {
-            let between = (self.peer_of(a), self.peer_of(b));
+        let networks = self.networks.iter();
+        let seen = networks.flat_map(|network| {
+            let flapping = network.domain(&self.forwarder).take_flapping();
+            let id = network.id;
+            flapping
+                .into_iter()
+                .map(move |(mac, between)| ((id, mac), between))
+        });
+        let seen: Vec<_> = seen.collect();
+        for (mac, (a, b)) in seen {
+            let between = (peer_of(a, self.me), peer_of(b, self.me));
             self.flapping(mac, between, gossip, now);
         }
     }
 
-    fn flapping(&mut self, mac: Mac, between: (PeerId, PeerId), gossip: &Gossip, now: Instant) {
-        if self.mobility.flaps(mac, between, now) {
-            self.warn(flap_words(mac, between, gossip));
+    fn flapping(
+        &mut self,
+        (network, mac): (NetworkId, Mac),
+        between: (PeerId, PeerId),
+        gossip: &Gossip,
+        now: Instant,
+    ) {
+        let known = self.networks.get_mut(network);
+        if known.is_some_and(|known| known.mobility.flaps(mac, between, now)) {
+            self.warn(flap_words((network, mac), between, gossip));
         }
     }
 
     /// Returns the warnings of MACs that flap, for the report.
     pub(crate) fn flap_warnings(&self, gossip: &Gossip, now: Instant) -> Vec<String> {
-        let flapping = self.mobility.flapping(now);
-        flapping
-            .map(|(mac, between)| flap_words(mac, between, gossip))
-            .collect()
+        let networks = self.networks.iter();
+        let words = networks.flat_map(|network| {
+            let flapping = network.mobility.flapping(now);
+            flapping.map(|(mac, between)| flap_words((network.id, mac), between, gossip))
+        });
+        words.collect()
     }
 
     // Contests
 
     /// Settles contests by the rightful owners of addresses.
-    pub(crate) fn settle_contests(
-        &mut self,
-        rightful: impl Fn(Ipv4Addr) -> Option<PeerId>,
-        now: Instant,
-    ) {
-        let me = self.me;
-        let rightful = |ip| Some(owner_of(rightful(ip)?, me));
-        self.contests
-            .settle(self.forwarder.arp_proxy(), rightful, now);
+    pub(crate) fn settle_contests(&mut self, rightful: RightfulRouter<'_>, now: Instant) {
+        let (me, forwarder) = (self.me, &self.forwarder);
+        for network in self.networks.iter_mut() {
+            let id = network.id;
+            let rightful = |ip| Some(owner_of(rightful(id, ip)?, me));
+            network.settle_contests(forwarder, rightful, now);
+        }
     }
 
     /// Warns of addresses that several routers have begun to announce.
     pub(crate) fn tick_contests(&mut self, gossip: &Gossip, now: Instant) {
-        for contest in self.contests.news(self.forwarder.arp_proxy(), now) {
-            let name = |owner| gossip.display(&self.peer_of(owner));
-            let words = contests::words(&contest, self.forwarder.arp_proxy(), name, now);
-            self.warn(words);
-        }
+        let (me, forwarder) = (self.me, &self.forwarder);
+        let name = |owner| gossip.display(&peer_of(owner, me));
+        let words = |network: &mut RoutedNetwork| {
+            let news = network.new_contests(forwarder, now);
+            let arp_proxy = network.domain(forwarder).arp_proxy();
+            let words = |contest| contests::words(network.id, contest, arp_proxy, name, now);
+            news.iter().map(words).collect::<Vec<String>>()
+        };
+        let words: Vec<String> = self.networks.iter_mut().flat_map(words).collect();
+        words.into_iter().for_each(|words| self.warn(words));
     }
 
     /// Returns the warnings of contests, for the report.
     pub(crate) fn contest_warnings(&self, gossip: &Gossip, now: Instant) -> Vec<String> {
-        let name = |owner| gossip.display(&self.peer_of(owner));
-        contests::warnings(self.forwarder.arp_proxy(), name, now)
+        let name = |owner| gossip.display(&peer_of(owner, self.me));
+        let networks = self.networks.iter();
+        let warnings = networks.flat_map(|network| {
+            let arp_proxy = network.domain(&self.forwarder).arp_proxy();
+            contests::warnings(network.id, arp_proxy, name, now)
+        });
+        warnings.collect()
     }
 
     fn warn(&mut self, text: String) {
         self.effects
             .push_back(RoutingEffect::Note(Note::Warn(text)));
     }
-
-    fn peer_of(&self, owner: Owner) -> PeerId {
-        match owner {
-            Owner::Local => self.me,
-            Owner::Peer(peer) => peer,
-        }
-    }
-
-    fn owner_of(&self, peer: PeerId) -> Owner {
-        owner_of(peer, self.me)
-    }
 }
 
-fn owner_of(peer: PeerId, me: PeerId) -> Owner {
-    match peer == me {
-        true => Owner::Local,
-        false => Owner::Peer(peer),
-    }
+/// Returns the containers in one network; `attached` is in the order of networks, as a record has it.
+fn within(attached: &[Attached], network: NetworkId) -> &[Attached] {
+    let start = attached.partition_point(|one| one.network < network);
+    let end = attached.partition_point(|one| one.network <= network);
+    attached.get(start..end).unwrap_or_default()
 }
 
-/// Returns the claims of a router's containers, as lanes look them up.
-fn claims(attached: &[Attached]) -> Vec<Binding> {
-    let claim = |a: &Attached| Binding {
+/// Returns the bindings of a router's containers, as lanes look them up.
+fn bindings(attached: &[Attached]) -> Vec<Binding> {
+    let binding = |a: &Attached| Binding {
         ip: a.addr.addr(),
         mac: a.mac,
         moves: a.moves,
     };
-    attached.iter().map(claim).collect()
+    attached.iter().map(binding).collect()
 }
 
-fn flap_words(mac: Mac, (a, b): (PeerId, PeerId), gossip: &Gossip) -> String {
-    let (a, b) = (gossip.display(&a), gossip.display(&b));
+fn full_words(network: NetworkId, router: &str) -> String {
+    let (place, most) = match network.is_default() {
+        true => (String::new(), MAX_CLAIMS),
+        false => (contests::in_network(network), MAX_NETWORK_CLAIMS),
+    };
     format!(
-        "MAC {mac} flaps between {a} and {b}; give containers there different addresses, or end a bridge that joins the two beside the mesh"
+        "the containers of {router}{place} are more than this router has room for ({most} addresses in all); ARP for them goes to everybody"
+    )
+}
+
+fn flap_words(
+    (network, mac): (NetworkId, Mac),
+    (a, b): (PeerId, PeerId),
+    gossip: &Gossip,
+) -> String {
+    let (a, b, place) = (
+        gossip.display(&a),
+        gossip.display(&b),
+        contests::in_network(network),
+    );
+    format!(
+        "MAC {mac}{place} flaps between {a} and {b}; give containers there different addresses, or end a bridge that joins the two beside the mesh"
     )
 }

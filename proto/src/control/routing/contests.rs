@@ -6,10 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::arp_proxy::{ArpProxy, Contest, Location};
 use crate::fdb::Owner;
+use crate::ids::PeerId;
 use crate::limits::{CONTEST_CHECK_INTERVAL, MAX_CONTESTS_SHOWN};
+use crate::network::NetworkId;
 use crate::time::Instant;
 
-/// Contested addresses of which the operator was told.
+/// Returns the router that may have an address of a network, as far as that is known.
+pub type RightfulRouter<'a> = &'a dyn Fn(NetworkId, Ipv4Addr) -> Option<PeerId>;
+
+/// Contested addresses of one network of which the operator was told.
 #[derive(Debug, Default)]
 pub(crate) struct Contests {
     told: BTreeSet<IpAddr>,
@@ -47,23 +52,30 @@ impl Contests {
     }
 }
 
-/// Returns the warnings of all contests, for the report.
+/// Returns the warnings of all contests in one network, for the report.
 pub(crate) fn warnings(
+    network: NetworkId,
     announced: &ArpProxy,
     name: impl Fn(Owner) -> String,
     now: Instant,
 ) -> Vec<String> {
     let contests = announced.contests(MAX_CONTESTS_SHOWN + 1, now);
     let shown = contests.iter().take(MAX_CONTESTS_SHOWN);
-    let mut lines: Vec<String> = shown.map(|c| words(c, announced, &name, now)).collect();
+    let mut lines: Vec<String> = shown
+        .map(|c| words(network, c, announced, &name, now))
+        .collect();
     if contests.len() > MAX_CONTESTS_SHOWN {
-        lines.push("more addresses are announced by several routers at once".to_owned());
+        let place = in_network(network);
+        lines.push(format!(
+            "more addresses{place} are announced by several routers at once"
+        ));
     }
     lines
 }
 
 /// Returns the warning of a contest.
 pub(crate) fn words(
+    network: NetworkId,
     contest: &Contest,
     announced: &ArpProxy,
     name: impl Fn(Owner) -> String,
@@ -71,14 +83,22 @@ pub(crate) fn words(
 ) -> String {
     let by = |location: &Location| format!("by {} (MAC {})", name(location.owner), location.mac);
     let by: Vec<String> = contest.locations.iter().map(by).collect();
-    let (ip, by) = (contest.ip, by.join(" and "));
+    let (ip, place, by) = (contest.ip, in_network(network), by.join(" and "));
     match announced.locate(ip, now) {
         Some(location) => format!(
-            "{ip} is announced {by}; believed is {}, which owns its slice of the range. On the other: mesh detach",
+            "{ip}{place} is announced {by}; believed is {}, which owns its slice of the range. On the other: mesh detach",
             name(location.owner)
         ),
         None => format!(
-            "{ip} is announced {by}; nobody is believed, and everybody is asked for it. To end that, on one of them: mesh detach"
+            "{ip}{place} is announced {by}; nobody is believed, and everybody is asked for it. To end that, on one of them: mesh detach"
         ),
+    }
+}
+
+/// Returns ` in network …`; nothing for the network `default`.
+pub(super) fn in_network(network: NetworkId) -> String {
+    match network.is_default() {
+        true => String::new(),
+        false => format!(" in network {network}"),
     }
 }

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Mac, PeerId};
-use crate::limits::{
-    FLAP_MOVES, FLAP_SHOWN, FLAP_WINDOW, MAX_FLAPS, MAX_MOBILE_MACS, MOBILE_MAC_MEMORY,
-};
+use crate::limits::{FLAP_MOVES, FLAP_SHOWN, FLAP_WINDOW, MAX_FLAPS, MOBILE_MAC_MEMORY};
 use crate::time::Instant;
 
-/// MACs that moved or went.
-#[derive(Debug, Default)]
+/// MACs of one network that moved or went.
+#[derive(Debug)]
 pub(crate) struct MacMobility {
+    /// MACs that are remembered at most.
+    room: usize,
     last: BTreeMap<Mac, LastSeen>,
     flaps: BTreeMap<Mac, Flap>,
 }
@@ -37,6 +37,15 @@ struct Flap {
 }
 
 impl MacMobility {
+    /// Creates an empty memory for at most `room` MACs.
+    pub(crate) fn new(room: usize) -> Self {
+        Self {
+            room,
+            last: BTreeMap::new(),
+            flaps: BTreeMap::new(),
+        }
+    }
+
     /// Returns the number to announce when `me` attaches a MAC; `live` is the router that announces it now, with its number.
     pub(crate) fn next(&self, mac: Mac, me: PeerId, live: Option<(PeerId, u32)>) -> u32 {
         let past = self.last.get(&mac).map(|past| (past.owner, past.moves));
@@ -88,9 +97,9 @@ impl MacMobility {
     }
 
     fn remember(&mut self, mac: Mac, owner: PeerId, now: Instant) -> Option<&mut LastSeen> {
-        if self.last.len() >= MAX_MOBILE_MACS && !self.last.contains_key(&mac) {
+        if self.last.len() >= self.room && !self.last.contains_key(&mac) {
             self.last.retain(|_, p| now.since(p.at) < MOBILE_MAC_MEMORY);
-            if self.last.len() >= MAX_MOBILE_MACS {
+            if self.last.len() >= self.room {
                 return None;
             }
         }
@@ -121,6 +130,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::limits::MAX_MOBILE_MACS;
 
     const A: PeerId = PeerId([1; 16]);
     const B: PeerId = PeerId([2; 16]);
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_move_counts_one_more_than_the_last_place_said() {
-        let mut mobility = MacMobility::default();
+        let mut mobility = MacMobility::new(MAX_MOBILE_MACS);
         assert_eq!(mobility.next(MAC, A, None), 0);
         mobility.went(MAC, A, 4, at(0));
         assert_eq!(mobility.next(MAC, A, None), 4, "it did not move");
@@ -153,18 +163,18 @@ mod tests {
             mobility.went(MAC, from, 0, now);
             mobility.came(MAC, to, None, now)
         };
-        let mut quick = MacMobility::default();
+        let mut quick = MacMobility::new(MAX_MOBILE_MACS);
         let flaps: Vec<_> = (0..7).map(|n| hop(&mut quick, n, 10)).collect();
         assert_eq!(flaps[..5], [None; 5]);
         assert_eq!(flaps[5..], [Some(B), Some(A)]);
-        let mut slow = MacMobility::default();
+        let mut slow = MacMobility::new(MAX_MOBILE_MACS);
         assert!((0..20).all(|n| hop(&mut slow, n, 60).is_none()));
         assert_eq!(quick.came(MAC, A, Some(A), at(80)), None, "no move");
     }
 
     #[test]
     fn a_full_memory_forgets_what_is_old_and_takes_no_more() {
-        let mut mobility = MacMobility::default();
+        let mut mobility = MacMobility::new(MAX_MOBILE_MACS);
         for n in 0..=u16::try_from(MAX_MOBILE_MACS).unwrap() {
             let [x, y] = n.to_be_bytes();
             mobility.went(Mac([2, 0, 0, 1, x, y]), A, 1, at(0));
@@ -176,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_flaps_is_news_once_and_again_after_a_while() {
-        let mut mobility = MacMobility::default();
+        let mut mobility = MacMobility::new(MAX_MOBILE_MACS);
         assert!(mobility.flaps(MAC, (A, B), at(0)));
         assert!(!mobility.flaps(MAC, (A, B), at(30)));
         assert!(mobility.flaps(MAC, (A, B), at(30) + FLAP_SHOWN));

@@ -10,6 +10,7 @@
 //! | `costs` | what the links are announced to cost |
 //! | `mac_mobility` | how often a container moved, and MACs that flap |
 //! | `contests` | addresses that several routers announce |
+//! | `networks` | networks of this router, and what is known of the containers in each |
 //! | `remote_addresses` | addresses that containers elsewhere have |
 //! | `effect` | effects |
 //! | `snapshot` | the snapshot that the lanes read |
@@ -19,6 +20,7 @@ mod contests;
 mod costs;
 mod effect;
 mod mac_mobility;
+mod networks;
 mod remote_addresses;
 mod snapshot;
 
@@ -46,10 +48,11 @@ use super::hold_down::{Burst, HoldDown};
 use super::links::Links;
 use super::paths::Paths;
 use super::view::{ControlView, is_link_local};
-use contests::Contests;
+pub use contests::RightfulRouter;
 use costs::Costs;
 pub(crate) use effect::RoutingEffect;
-use mac_mobility::MacMobility;
+pub use networks::JoinedNetwork;
+use networks::RoutedNetworks;
 pub use remote_addresses::{RemoteAddresses, RemoteAttached};
 pub(crate) use snapshot::mtu_by;
 
@@ -68,8 +71,7 @@ pub(crate) struct Routing {
     /// Time until which the announced adjacencies stay as they are.
     adjacencies_until: Instant,
     costs: Costs,
-    mobility: MacMobility,
-    contests: Contests,
+    networks: RoutedNetworks,
     snapshot: Arc<Snapshot>,
     effects: VecDeque<RoutingEffect>,
 }
@@ -123,8 +125,7 @@ impl Routing {
             settle_until: now,
             adjacencies_until: now,
             costs: Costs::default(),
-            mobility: MacMobility::default(),
-            contests: Contests::default(),
+            networks: RoutedNetworks::new(me),
             snapshot: Arc::new(Snapshot::alone(me, epoch, mtu, now)),
             effects: VecDeque::new(),
         }
@@ -143,6 +144,11 @@ impl Routing {
     /// Returns the data plane's state that is shared with the lanes.
     pub(crate) fn forwarder(&self) -> &Forwarder {
         &self.forwarder
+    }
+
+    /// Returns the number of networks besides `default` of which this router is a member.
+    pub(crate) fn other_networks(&self) -> usize {
+        self.networks.others()
     }
 
     /// Returns the datagrams that carry a complete datagram to a peer by the path that the lanes would take; none without one.
@@ -257,7 +263,10 @@ impl Routing {
         if change.reach {
             let is_new = |p: &PeerId| routes.is_reachable(p) && !before.is_reachable(p);
             for peer in before.reachable().filter(|p| !routes.is_reachable(p)) {
-                self.forwarder.fdb().forget_owner(Owner::Peer(peer));
+                for network in self.networks.iter() {
+                    let fdb = network.domain(&self.forwarder).fdb();
+                    fdb.forget_owner(Owner::Peer(peer));
+                }
                 self.stale.announced.insert(peer);
             }
             change.came = routes.reachable().filter(is_new).collect();
@@ -371,7 +380,7 @@ impl Routing {
             sources: view.paths.sources(),
             neighbours: neighbours.into_iter().filter(works).collect(),
             routes: self.routes.clone(),
-            networks: Arc::default(),
+            networks: self.networks.snapshot().clone(),
         }
     }
 

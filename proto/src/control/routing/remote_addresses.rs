@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::ids::PeerId;
+use crate::network::NetworkId;
 use crate::topology::bodies::Attached;
 use crate::topology::record::SignedRecord;
 
@@ -32,15 +33,15 @@ impl RemoteAddresses {
         };
     }
 
-    /// Returns all addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.all().map(|(_, attached)| attached.addr.addr())
+    /// Returns all addresses, each with its network.
+    pub fn addresses(&self) -> impl Iterator<Item = (NetworkId, IpAddr)> + '_ {
+        self.all().map(|(_, attached)| place(attached))
     }
 
-    /// Returns the holder of an address, in words like `container web on 7a:…(host2)`.
-    pub fn words(&self, address: IpAddr) -> Option<String> {
+    /// Returns the holder of an address in `network`, in words like `container web on 7a:…(host2)`.
+    pub fn words(&self, network: NetworkId, address: IpAddr) -> Option<String> {
         let mut all = self.all();
-        let (router, attached) = all.find(|(_, attached)| attached.addr.addr() == address)?;
+        let (router, attached) = all.find(|(_, attached)| place(attached) == (network, address))?;
         let container = &attached.container;
         let router = router.as_identity()?;
         Some(format!("container {container} on {router}"))
@@ -52,4 +53,8 @@ impl RemoteAddresses {
         routers
             .flat_map(|(router, containers)| containers.attached().iter().map(move |a| (router, a)))
     }
+}
+
+fn place(attached: &Attached) -> (NetworkId, IpAddr) {
+    (attached.network, attached.addr.addr())
 }

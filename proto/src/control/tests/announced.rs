@@ -9,6 +9,7 @@ const MAC: Mac = Mac([0x02, 0x6d, 10, 2, 1, 1]);
 
 fn web() -> Attached {
     Attached {
+        network: NetworkId::DEFAULT,
         mac: MAC,
         addr: "10.2.1.1/24".parse().unwrap(),
         container: "web".into(),
@@ -124,7 +125,7 @@ fn the_rightful_owner_of_a_contested_address_is_believed() {
     let right = net.nodes[0].control.me();
     net.run(limits::CONTEST_CHECK_INTERVAL);
     for node in &mut net.nodes {
-        node.control.settle_contests(|_| Some(right), net.now);
+        node.control.settle_contests(&|_, _| Some(right), net.now);
     }
     assert_eq!(place(&net, 1), behind(&net, 0));
     net.run(limits::MOVE_SETTLES);
@@ -173,7 +174,7 @@ fn what_the_mac_table_sees_at_two_places_is_named() {
         };
         let now = net.now + n * limits::FDB_LATE;
         let node = &net.nodes[0].forwarder;
-        node.learn(MAC, owner, now);
+        node.learn(NetworkId::DEFAULT, MAC, owner, now);
     }
     net.run(3 * SECOND);
     let warnings = net.nodes[0].control.report(net.now).warnings;

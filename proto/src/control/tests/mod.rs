@@ -34,6 +34,7 @@ mod gossip;
 mod graceful_restart;
 mod links;
 mod meeting;
+mod networks;
 mod paths;
 mod push;
 mod resume;
@@ -47,6 +48,8 @@ struct Node {
     snapshot: Arc<Snapshot>,
     address: SocketAddr,
     injected: Vec<Vec<u8>>,
+    /// Frames for the ports of other networks than `default`.
+    elsewhere: Vec<(NetworkId, Vec<u8>)>,
     notes: Vec<String>,
     /// Neighbours that it wanted to be remembered.
     neighbours: Vec<StoredNeighbour>,
@@ -293,10 +296,14 @@ impl Net {
     }
 
     fn send_frame(&mut self, n: usize, frame: &[u8]) {
+        self.send_frame_in(n, NetworkId::DEFAULT, frame);
+    }
+
+    fn send_frame_in(&mut self, n: usize, network: NetworkId, frame: &[u8]) {
         self.lane(n, |node, now, scratch, lane| {
             node.forwarder.egress(
                 &node.snapshot,
-                NetworkId::DEFAULT,
+                network,
                 &mut [PortFrame::plain(frame)].into_iter(),
                 now,
                 scratch,
@@ -311,6 +318,7 @@ impl Net {
         let now = self.now;
         let datagrams = lane.datagrams();
         self.nodes[n].injected.extend(lane.frames);
+        self.nodes[n].elsewhere.extend(lane.elsewhere);
         for event in lane.events {
             self.nodes[n].control.handle_lane(event, now);
         }
@@ -388,6 +396,7 @@ fn node(n: usize, setup: &Setup, now: Instant) -> Node {
         snapshot,
         address: address(n),
         injected: Vec::new(),
+        elsewhere: Vec::new(),
         notes: Vec::new(),
         neighbours: Vec::new(),
         epochs: Vec::new(),

@@ -1,6 +1,8 @@
 //! Broadcasts of networks other than `default`: opened by members with the key of the network, and forwarded as they are
 //! by all routers.
 
+use core::ops::Range;
+
 use super::deliver::deliver;
 use super::flood::{self, FloodHistory};
 use crate::crypto::aead::Forged;
@@ -14,7 +16,13 @@ use crate::wire::datagram::{Kind, NETWORK_FLOOD_PREFIX_LEN, NetworkFloodPrefix};
 /// Content of a broadcast of a network, for one router.
 enum FloodContent<'a> {
     /// Frames of a network with members here.
-    Frames(LaneNetwork<'a>, Vec<u8>),
+    Frames {
+        network: LaneNetwork<'a>,
+        /// The body, opened.
+        opened: Vec<u8>,
+        /// Place of the frames in it.
+        frames: Range<usize>,
+    },
     /// Nothing for this router, which has no members there.
     Foreign,
     /// A broadcast that this router cannot use, but others may.
@@ -43,7 +51,14 @@ pub(super) fn take(
         Err(reason) => return view.counters.drop(reason),
     };
     match found {
-        FloodContent::Frames(network, frames) => deliver(network, tx, Owner::Peer(origin), &frames),
+        FloodContent::Frames {
+            network,
+            opened,
+            frames,
+        } => {
+            let frames = opened.get(frames).unwrap_or_default();
+            deliver(network, tx, Owner::Peer(origin), frames);
+        }
         FloodContent::Foreign => {}
         FloodContent::Unusable(reason) => view.counters.drop(reason),
     }
@@ -63,11 +78,16 @@ fn open<'a>(
         return Ok(FloodContent::Unusable(DropReason::NoNetworkKey));
     };
     // Opened in a copy: what is forwarded stays sealed.
-    let mut copy = body.to_vec();
+    let mut opened = body.to_vec();
     let (stream, sequence) = (&prefix.stream, prefix.sequence);
-    let frames = key.open(stream, sequence, NETWORK_FLOOD_PREFIX_LEN, &mut copy)?;
+    let frames = key.open(stream, sequence, NETWORK_FLOOD_PREFIX_LEN, &mut opened)?;
+    let frames = NETWORK_FLOOD_PREFIX_LEN..NETWORK_FLOOD_PREFIX_LEN + frames.len();
     Ok(match network.has_member(prefix.stream.origin) {
-        true => FloodContent::Frames(network, frames.to_vec()),
+        true => FloodContent::Frames {
+            network,
+            opened,
+            frames,
+        },
         false => FloodContent::Unusable(DropReason::NotMember),
     })
 }

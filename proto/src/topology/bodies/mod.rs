@@ -1,18 +1,17 @@
 //! Bodies of the records that the control plane itself interprets: identity, links, and attached containers.
 
+mod attached;
+
 use core::fmt;
 use std::net::SocketAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::attached::{Attached, decode_attached, encode_attached};
 use super::error::RecordError;
 use crate::crypto::identity::Identity;
-use crate::ids::{Mac, PeerName, PeerPrefix};
-use crate::limits::{
-    MAX_ATTACHED, MAX_CONTAINER_NAME, MAX_ENDPOINTS, MAX_NEIGHBOURS, MAX_NICKNAME, MAX_RECORD,
-    RECORD_OVERHEAD,
-};
+use crate::ids::{PeerName, PeerPrefix};
+use crate::limits::{MAX_ENDPOINTS, MAX_NEIGHBOURS, MAX_NICKNAME};
 use crate::wire::bounded;
 use crate::wire::codec;
 
@@ -52,21 +51,6 @@ pub struct Neighbour {
     pub address: Option<SocketAddr>,
 }
 
-/// Network interface of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// MAC address.
-    pub mac: Mac,
-    /// IP address and prefix length.
-    pub addr: IpNet,
-    /// Short name of the container, for display; empty if the record would exceed its bound.
-    #[serde(deserialize_with = "bounded::text::<_, MAX_CONTAINER_NAME>")]
-    pub container: String,
-    /// MAC mobility sequence number (RFC 7432 section 15): number of moves to another router. Of two announcements of
-    /// the address, the higher number wins.
-    pub moves: u32,
-}
-
 /// Body of a record, as far as this version understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -86,11 +70,6 @@ struct EncodedLink(PeerPrefix, u8, u16, Option<SocketAddr>);
 #[derive(Serialize, Deserialize)]
 struct LinkList(
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_NEIGHBOURS>")] Vec<EncodedLink>,
-);
-
-#[derive(Serialize, Deserialize)]
-struct AttachedList(
-    #[serde(deserialize_with = "bounded::list::<_, _, MAX_ATTACHED>")] Vec<Attached>,
 );
 
 const OUTBOUND: u8 = 1;
@@ -161,37 +140,6 @@ pub fn decode_links(body: &[u8]) -> Result<Vec<Neighbour>, RecordError> {
     Ok(links.into_iter().map(neighbour).collect())
 }
 
-/// Encodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]. Container names are truncated to their
-/// bound, and control characters are removed. If the record would be longer than [`MAX_RECORD`], all names are left out.
-pub fn encode_attached(attached: &[Attached]) -> Vec<u8> {
-    let mut attached = attached.to_vec();
-    for one in &mut attached {
-        one.container = presentable(&one.container);
-    }
-    let mut list = AttachedList(attached);
-    let body = encoded(&list);
-    if body.len() + RECORD_OVERHEAD <= MAX_RECORD {
-        return body;
-    }
-    list.0.iter_mut().for_each(|a| a.container.clear());
-    encoded(&list)
-}
-
-/// Decodes the body of a record about [`crate::wire::topic::Topic::ATTACHED`]; an empty body means no containers.
-///
-/// # Errors
-/// [`RecordError`] if it is malformed, exceeds a bound or has control characters.
-pub fn decode_attached(body: &[u8]) -> Result<Vec<Attached>, RecordError> {
-    if body.is_empty() {
-        return Ok(Vec::new());
-    }
-    let AttachedList(attached) = codec::decode(body)?;
-    attached
-        .iter()
-        .try_for_each(|a| fit_to_print(&a.container))?;
-    Ok(attached)
-}
-
 fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
     // No type here fails to encode; bounds are checked when the record is made.
@@ -206,11 +154,6 @@ fn fit_to_print(text: &str) -> Result<(), RecordError> {
         return Err(RecordError::ControlCharacters);
     }
     Ok(())
-}
-
-fn presentable(name: &str) -> String {
-    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
-    bounded::truncated(&clean, MAX_CONTAINER_NAME).to_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Encoded bodies decode to the same value, within their bounds and without control characters.
 
 use super::*;
-use crate::limits::MAX_LINKS_RECORD;
+use crate::ids::Mac;
+use crate::limits::{
+    MAX_ATTACHED, MAX_CONTAINER_NAME, MAX_LINKS_RECORD, MAX_RECORD, RECORD_OVERHEAD,
+};
+use crate::network::NetworkId;
 use crate::topology::testing::{body_of, identity};
 use crate::wire::codec::CodecError;
 use proptest::collection::vec;
@@ -25,6 +29,7 @@ fn neighbour(n: u8) -> Neighbour {
 
 fn attached(container: &str) -> Attached {
     Attached {
+        network: NetworkId::DEFAULT,
         mac: Mac([2; 6]),
         addr: "fd00::1/64".parse().unwrap(),
         container: container.into(),
@@ -92,7 +97,9 @@ fn control_characters_are_refused_and_an_empty_body_means_none() {
         IdentityBody::decode(&body.encode()),
         Err(RecordError::ControlCharacters)
     );
-    let raw = encoded(&AttachedList(vec![attached("a\nb")]));
+    let mut raw = encode_attached(&[attached("axb")]);
+    let name = raw.len() - 3;
+    raw[name] = b'\n';
     assert_eq!(decode_attached(&raw), Err(RecordError::ControlCharacters));
     assert_eq!(decode_links(&[]), Ok(Vec::new()));
     assert_eq!(decode_attached(&[]), Ok(Vec::new()));

@@ -324,7 +324,7 @@ impl Node {
                     Effect::Datagram { to, bytes } => {
                         self.kernel.send_datagram(to, bytes, around);
                     }
-                    Effect::Inject(frame) => self.injected.push(frame),
+                    Effect::Inject(_, frame) => self.injected.push(frame),
                     Effect::Keep(change) => self.state.apply(change),
                     Effect::Flooded(_)
                     | Effect::Relayed(..)

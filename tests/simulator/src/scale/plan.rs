@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use mesh_proto::address::mac_for;
+use mesh_proto::network::NetworkId;
 use mesh_proto::topology::bodies::Attached;
 
 use crate::sim::network::HostId;
@@ -55,6 +56,7 @@ impl MeshPlan {
 pub(crate) fn attached(host: HostId) -> Attached {
     let ip = container(host);
     Attached {
+        network: NetworkId::DEFAULT,
         mac: mac_for(ip.into()),
         addr: ipnet::Ipv4Net::new_assert(ip, PREFIX).into(),
         container: format!("c{host}"),

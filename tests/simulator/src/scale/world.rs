@@ -9,6 +9,7 @@ use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use super::at_rest;
@@ -258,7 +259,9 @@ impl LargeMesh {
     /// Sends frames from containers on a host.
     pub(crate) fn speak(&mut self, host: HostId, frames: &[Vec<u8>]) {
         self.act(host, |node, around| {
-            node.tell_router(around, |router, now| router.frames(frames, now));
+            node.tell_router(around, |router, now| {
+                router.frames(NetworkId::DEFAULT, frames, now);
+            });
         });
         self.collect();
     }
@@ -295,6 +298,7 @@ fn nodes(plan: &MeshPlan, rng: &mut Rng) -> Vec<Node> {
         };
         let container = plan.has_container(id).then(|| attached(id));
         let setup = RouterSetup {
+            networks: Vec::new(),
             range: None,
             nickname: format!("h{id}"),
             address: address(id),

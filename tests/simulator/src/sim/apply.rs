@@ -103,6 +103,10 @@ impl World {
                 });
             }
         }
+        let ledger = self.monitor.ledger();
+        if let Some(frame) = self.networks.any_frame(&running, ledger) {
+            self.speak_in(&frame);
+        }
         let (ledger, rng) = (self.monitor.ledger(), self.runtime.rng());
         if let Some((from, bytes)) = self.traffic.steady_frame(&self.hosts, ledger, rng) {
             self.speak(from, &[bytes]);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::REJECT_AFTER;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use super::fault::InjectedFault;
@@ -180,8 +181,9 @@ impl Inspector<'_> {
         for component in self.components() {
             for me in &component {
                 let others = component.iter().filter(|h| *h != me);
-                let there = others.flat_map(|h| &self.hosts[*h].stations);
-                let truth: BTreeSet<IpAddr> = there.map(|c| c.ip.into()).collect();
+                let there = others.flat_map(|h| self.hosts[*h].all_stations());
+                let there = there.map(|(network, station)| (network, station.ip.into()));
+                let truth: BTreeSet<(NetworkId, IpAddr)> = there.collect();
                 let held = self
                     .hosts
                     .router(*me)

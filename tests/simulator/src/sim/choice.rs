@@ -7,6 +7,8 @@ use super::scenario::Scenario;
 
 /// Interval of seeds that run a mesh of the largest size, with the scenario `Everything`.
 const LARGE_EVERY: u64 = 50;
+/// Interval of seeds whose meshes have networks besides `default`.
+const NETWORKS_EVERY: u64 = 4;
 /// Routers in the largest meshes: more than those that link with all others.
 const LARGE: usize = 40;
 
@@ -29,6 +31,8 @@ pub struct RunOptions {
     pub small: bool,
     /// Runs this scenario rather than the seed's own.
     pub scenario: Option<Scenario>,
+    /// Has networks besides `default` with any seed.
+    pub networks: bool,
 }
 
 /// Parameters of a run.
@@ -36,6 +40,8 @@ pub(crate) struct Choice {
     pub(crate) scenario: Scenario,
     pub(crate) layout: Layout,
     pub(crate) routers: usize,
+    /// Seed of the networks besides `default`, if there are any.
+    pub(crate) networks: Option<u64>,
     pub(crate) rng: Rng,
 }
 
@@ -73,10 +79,13 @@ impl Choice {
             Layout::Ring => routers.min(24),
             _ => routers,
         };
+        let networks = options.networks || seed % NETWORKS_EVERY == NETWORKS_EVERY - 1;
         Self {
             scenario,
             layout,
             routers,
+            // Two routers with one key assign different labels in one epoch.
+            networks: (networks && scenario != Scenario::Clone).then_some(seed),
             rng,
         }
     }

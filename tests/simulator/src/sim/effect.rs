@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
+use mesh_proto::network::NetworkId;
 
 use super::disk::Write;
 use super::frames::FrameId;
@@ -31,8 +32,8 @@ pub(crate) enum Effect {
     },
     /// A lane relays a datagram, with the router's view of the mesh.
     Relayed(RelayKey, RouteView),
-    /// A frame is injected into the host's bridge.
-    Inject(Vec<u8>),
+    /// A frame is injected into the host's bridge of this network.
+    Inject(NetworkId, Vec<u8>),
     /// A received broadcast is forwarded.
     Flooded(FrameId),
     /// The state that survives a crash changes.

@@ -59,11 +59,17 @@ pub enum InjectedFault {
     ShownOutOfReach,
     /// A router lets old announcements of names replace newer ones (D1).
     OldNames,
+    /// A router delivers broadcasts of a network to all its networks (I14).
+    FloodedNetwork,
+    /// A router ignores the label of relayed frames (I14).
+    RelayedLabel,
+    /// A router knows addresses of all networks in each of them (I6).
+    BindingsOfAll,
 }
 
 impl InjectedFault {
     /// All faults, each with the invariants of which at least one must catch it.
-    pub const ALL: [(InjectedFault, &'static [&'static str]); 25] = [
+    pub const ALL: [(InjectedFault, &'static [&'static str]); 28] = [
         (InjectedFault::CleartextCopy, &["I8"]),
         (InjectedFault::CounterReuse, &["I9"]),
         (InjectedFault::StaleSnapshot, &["I3", "I6"]),
@@ -89,7 +95,20 @@ impl InjectedFault {
         (InjectedFault::ForgottenName, &["D1"]),
         (InjectedFault::ShownOutOfReach, &["D2"]),
         (InjectedFault::OldNames, &["D1"]),
+        (InjectedFault::FloodedNetwork, &["I14"]),
+        (InjectedFault::RelayedLabel, &["I14"]),
+        (InjectedFault::BindingsOfAll, &["I6"]),
     ];
+
+    /// True if the fault shows only where there are networks besides `default`.
+    pub(crate) fn needs_networks(self) -> bool {
+        matches!(
+            self,
+            InjectedFault::FloodedNetwork
+                | InjectedFault::RelayedLabel
+                | InjectedFault::BindingsOfAll
+        )
+    }
 }
 
 impl FromStr for InjectedFault {

@@ -62,12 +62,31 @@ impl Ledger {
         source: Mac,
         ip: [u8; 4],
     ) -> (FrameId, Vec<u8>) {
+        self.arp(from, (source, ip), ip)
+    }
+
+    /// Returns an ARP request of a station with its number in the padding.
+    pub(crate) fn request(
+        &mut self,
+        from: HostId,
+        source: &Station,
+        target: Ipv4Addr,
+    ) -> (FrameId, Vec<u8>) {
+        self.arp(from, (source.mac, source.ip.octets()), target.octets())
+    }
+
+    fn arp(
+        &mut self,
+        from: HostId,
+        (source, ip): (Mac, [u8; 4]),
+        target: [u8; 4],
+    ) -> (FrameId, Vec<u8>) {
         let mut bytes = ethernet(source, Mac::BROADCAST, ETHERTYPE_ARP);
         bytes.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
         bytes.extend_from_slice(&source.0);
         bytes.extend_from_slice(&ip);
         bytes.extend_from_slice(&[0; 6]);
-        bytes.extend_from_slice(&ip);
+        bytes.extend_from_slice(&target);
         self.finish(&mut bytes, 0);
         self.note(from, bytes)
     }

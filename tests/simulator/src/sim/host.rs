@@ -7,6 +7,7 @@ use mesh_proto::address::mac_for;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::{Mac, PeerId};
 use mesh_proto::limits::DEFAULT_PORT;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
@@ -17,6 +18,7 @@ use super::event::SimEvent;
 use super::frames::Station;
 use super::invariants::Violation;
 use super::network::HostId;
+use super::networks::MemberStations;
 use super::occupant::Occupant;
 use super::process::Process;
 use super::rng::Rng;
@@ -41,7 +43,10 @@ pub(crate) struct SimHost {
     pub(crate) disk: Disk,
     /// Targets typed by the operator, which are used again after the state is lost.
     typed: Vec<String>,
+    /// Stations in the network `default`.
     pub(crate) stations: Vec<Station>,
+    /// Members of other networks.
+    pub(crate) members: Vec<MemberStations>,
     clock: Duration,
     /// Time that its timer is set to.
     armed: Option<Instant>,
@@ -65,6 +70,7 @@ impl SimHost {
             disk: Disk::default(),
             typed,
             stations,
+            members: Vec::new(),
             clock: rng.between(Duration::ZERO, clocks),
             armed: None,
             fired: (Instant::ZERO, 0),
@@ -130,15 +136,29 @@ impl SimHost {
         self.stations.first().map(|station| station.mac)
     }
 
+    /// Returns the stations in all networks.
+    pub(crate) fn all_stations(&self) -> impl Iterator<Item = (NetworkId, &Station)> {
+        let members = self.members.iter();
+        let members = members.flat_map(|member| {
+            let stations = [&member.speaker, &member.silent];
+            stations.map(|station| (member.network, station))
+        });
+        let default = self.stations.iter();
+        default
+            .map(|station| (NetworkId::DEFAULT, station))
+            .chain(members)
+    }
+
     /// Returns the stations as their router announces them.
     pub(crate) fn attached(&self) -> Vec<Attached> {
-        let announce = |station: &Station| Attached {
+        let announce = |(network, station): (NetworkId, &Station)| Attached {
+            network,
             mac: station.mac,
             addr: ipnet::Ipv4Net::new_assert(station.ip, 16).into(),
             container: format!("c{}", station.ip),
             moves: 0,
         };
-        self.stations.iter().map(announce).collect()
+        self.all_stations().map(announce).collect()
     }
 
     // Start and stop
@@ -163,6 +183,7 @@ impl SimHost {
     pub(crate) fn replace(&mut self, occupant: Occupant) {
         self.incarnation += 1;
         self.stations.clear();
+        self.members.clear();
         self.occupant = Some(occupant);
     }
 

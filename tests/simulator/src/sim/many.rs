@@ -61,6 +61,7 @@ pub fn hunt(fault: InjectedFault, most: u64) -> Option<(usize, RunReport)> {
     let options = RunOptions {
         fault: Some(fault),
         scenario: trigger(fault),
+        networks: fault.needs_networks(),
         ..RunOptions::default()
     };
     // The same run without the fault.

@@ -18,6 +18,7 @@
 //! | `occupant`, `process`, `effect` | the process on a host: its interface and its effects |
 //! | `router`, `hostile`, `sybils` | routers, a malicious member and its sybils |
 //! | `addresses`, `disk` | address allocation of a router, and its journal |
+//! | `networks` | networks besides `default`: members, their frames, what a router knows of them |
 //! | `names` | announced and known names of a router |
 //! | `workload` | containers that start, request an address and stop |
 //! | `frames`, `traffic`, `offloads` | traffic of stations, as frames and super-frames |
@@ -45,6 +46,7 @@ mod monitor;
 mod names;
 pub(crate) mod network;
 mod network_stack;
+pub(crate) mod networks;
 pub(crate) mod occupant;
 mod offloads;
 mod plan;

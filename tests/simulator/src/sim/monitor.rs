@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use mesh_proto::ids::{Mac, PeerId};
+use mesh_proto::network::NetworkId;
 
 use super::frames::{FrameId, Ledger, id_of};
 use super::invariants::deliver_once::Deliveries;
 use super::invariants::delivery::{self, Expectation, Hops};
 use super::invariants::follow::MacMoves;
 use super::invariants::forward_once::{ForwardOnce, RelayKey};
+use super::invariants::isolation::Isolation;
 use super::invariants::nonce::Nonces;
 use super::invariants::ways::{HopProgress, RouteView};
 use super::invariants::{Check, secrecy};
 use super::network::HostId;
+use super::networks::MemberFrame;
 use super::runtime::SimRuntime;
 use super::tcp::ProcessId;
 
@@ -26,6 +29,7 @@ pub(crate) struct Monitor {
     hops: Hops,
     progress: HopProgress,
     moves: MacMoves,
+    isolation: Isolation,
 }
 
 impl Monitor {
@@ -83,20 +87,32 @@ impl Monitor {
         }
     }
 
-    /// Checks a frame that is injected `times` times into a bridge.
+    /// Records a frame that a member of a network other than `default` sends.
+    pub(crate) fn member_sent(&mut self, frame: &MemberFrame) {
+        self.isolation.sent(frame.network, frame.frame);
+    }
+
+    /// Checks a frame that is injected `times` times into the bridge of a network, of which the host is a member or not.
     pub(crate) fn frame_injected(
         &mut self,
         by: ProcessId,
+        (network, is_member): (NetworkId, bool),
         frame: &[u8],
         times: usize,
         runtime: &mut SimRuntime,
     ) {
         let ProcessId { host, incarnation } = by;
+        if let Some(id) = id_of(frame) {
+            let place = (host, network, is_member);
+            runtime.check(self.isolation.injected(place, id));
+        }
         for _ in 0..times {
             let deliveries = &mut self.deliveries;
             runtime.check(deliveries.injected(host, incarnation, frame, &self.ledger));
         }
-        runtime.check(self.moves.injected(host, frame, &self.ledger));
+        if network.is_default() {
+            runtime.check(self.moves.injected(host, frame, &self.ledger));
+        }
         if let Some(id) = id_of(frame) {
             self.hops.injected(id);
             runtime.record(&[4, host as u64, id]);

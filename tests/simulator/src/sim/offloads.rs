@@ -170,15 +170,17 @@ impl Outbox for PortBatch<'_> {
     }
 
     fn inject(&mut self, network: NetworkId, frame: InnerFrame<'_>) {
-        assert!(network.is_default(), "there is no other network");
-        if let Some(port) = &mut self.port {
+        if let Some(port) = self.port.as_mut().filter(|_| network.is_default()) {
             return port.inject(frame);
         }
         let mut bytes = frame.bytes.to_vec();
         if frame.partial {
             finish_checksum(&mut bytes).expect("a router marks TCP and UDP only");
         }
-        self.out.frames.push(bytes);
+        match network.is_default() {
+            true => self.out.frames.push(bytes),
+            false => self.out.elsewhere.push((network, bytes)),
+        }
     }
 
     fn event(&mut self, event: LaneEvent) {

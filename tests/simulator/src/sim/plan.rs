@@ -28,6 +28,8 @@ pub(crate) struct WorldPlan {
     pub(crate) fault: Option<InjectedFault>,
     /// Address range of containers.
     pub(crate) slicing: Slicing,
+    /// Seed of the networks besides `default`, if there are any.
+    pub(crate) networks: Option<u64>,
 }
 
 /// Parameters that all routers of a run have in common.
@@ -78,6 +80,7 @@ impl MeshParameters {
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: host.attached(),
+            networks: host.members.iter().map(|member| member.network).collect(),
             range: Some((self.slicing, journal)),
             // Every third host has no AES instructions.
             suites: if host.id() % 3 == 2 {

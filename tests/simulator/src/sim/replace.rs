@@ -35,6 +35,7 @@ pub fn replace(seed: u64, rounds: usize) -> Result<usize, Violation> {
     let mut rng = Rng::new(seed);
     let pairs = Layout::Discovery.targets(ROUTERS, &mut rng);
     let plan = WorldPlan {
+        networks: None,
         hosts: ROUTERS,
         // The first host needs targets as well, for when it is the one replaced.
         targets: (0..ROUTERS)

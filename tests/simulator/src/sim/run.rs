@@ -21,6 +21,7 @@ use super::invariants::delivery::Expectation;
 use super::invariants::{Check, Violation};
 use super::layout::Joined;
 use super::network::HostId;
+use super::networks::MemberFrame;
 use super::plan::WorldPlan;
 use super::report::RunReport;
 use super::rng::Rng;
@@ -100,6 +101,7 @@ fn plan(choice: &Choice, options: RunOptions, rng: &mut Rng) -> WorldPlan {
         clocks: choice.scenario.clocks(),
         fault: options.fault,
         slicing: slicing(rng),
+        networks: choice.networks,
     }
 }
 
@@ -245,9 +247,19 @@ impl SimRun {
         for component in &components {
             self.test_broadcasts(component, &mut expected);
         }
+        for component in &components {
+            let ledger = self.world.monitor.ledger();
+            let frames = self.world.networks.announcements(component, ledger);
+            self.test_members(frames, &mut expected);
+        }
         self.step(GRACE);
         for component in &components {
             self.test_unicast(component, &mut expected);
+        }
+        for component in &components {
+            let ledger = self.world.monitor.ledger();
+            let frames = self.world.networks.conversations(component, ledger);
+            self.test_members(frames, &mut expected);
         }
         self.step(GRACE);
         let check = self.world.monitor.check_delivery(&expected, &everyone);
@@ -270,6 +282,18 @@ impl SimRun {
                 let receivers = component.iter().copied();
                 expected.push(Expectation::new(frame, *from, receivers));
             }
+        }
+    }
+
+    /// Sends frames of members of networks.
+    fn test_members(&mut self, frames: Vec<MemberFrame>, expected: &mut Vec<Expectation>) {
+        for frame in frames {
+            let receivers = frame.to.iter().copied();
+            expected.push(Expectation::new(frame.frame, frame.from, receivers));
+            self.world.speak_in(&frame);
+            let runtime = &mut self.world.runtime;
+            let pause = runtime.now() + runtime.rng().millis(0, 10);
+            self.world.run_until(pause);
         }
     }
 

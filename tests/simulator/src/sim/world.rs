@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 
@@ -18,6 +19,7 @@ use super::invariants::Violation;
 use super::monitor::Monitor;
 use super::network::HostId;
 use super::network_stack::{NetworkStack, Syn};
+use super::networks::{MemberFrame, MeshNetworks};
 use super::plan::{MeshParameters, WorldPlan};
 use super::process::Process;
 use super::rng::Rng;
@@ -41,6 +43,7 @@ pub(crate) struct World {
     pub(super) stack: NetworkStack,
     pub(super) monitor: Monitor,
     pub(super) traffic: StationTraffic,
+    pub(super) networks: MeshNetworks,
     pub(super) workload: Workload,
     pub(super) parameters: MeshParameters,
     /// Router that was cloned.
@@ -55,7 +58,12 @@ impl World {
         sink: Option<LineSink>,
     ) -> Self {
         let parameters = MeshParameters::new(plan, verifier, &mut rng);
-        let hosts = Hosts::new(plan, &mut rng);
+        let mut hosts = Hosts::new(plan, &mut rng);
+        // The last host is for a hostile member.
+        let networks = MeshNetworks::new(plan.hosts.saturating_sub(1), plan.networks);
+        for host in hosts.iter_mut() {
+            host.members = networks.of(host.id());
+        }
         let stack = NetworkStack::new(rng.fork());
         Self {
             runtime: SimRuntime::new(rng, sink),
@@ -64,6 +72,7 @@ impl World {
             stack,
             monitor: Monitor::default(),
             traffic: StationTraffic::new(),
+            networks,
             parameters,
             copied: None,
         }
@@ -194,7 +203,7 @@ impl World {
             Effect::Close { conn } => self.stack.close(socket(conn), runtime),
             Effect::Datagram { to, bytes } => self.send_datagram(host, to, &bytes),
             Effect::Relayed(key, view) => runtime.check(self.monitor.relayed(host, key, view)),
-            Effect::Inject(frame) => self.inject(process, frame),
+            Effect::Inject(network, frame) => self.inject(process, network, frame),
             Effect::Flooded(frame) => runtime.check(self.monitor.flooded(process, frame)),
             Effect::Keep(change) => self.hosts[host].state.apply(change),
             Effect::Write(write) => {
@@ -236,8 +245,8 @@ impl World {
             .datagram_sent(from, receiver, bytes, &mut self.runtime);
     }
 
-    /// Delivers a frame to the bridge of a host.
-    fn inject(&mut self, by: ProcessId, mut frame: Vec<u8>) {
+    /// Delivers a frame to the bridge of a network on a host.
+    fn inject(&mut self, by: ProcessId, network: NetworkId, mut frame: Vec<u8>) {
         let has = |fault| self.parameters.has_fault(by.host, fault);
         if has(InjectedFault::ChangedFrame)
             && let Some(last) = frame.last_mut()
@@ -245,8 +254,9 @@ impl World {
             *last ^= 1;
         }
         let times = 1 + usize::from(has(InjectedFault::DoubleDelivery));
+        let place = (network, self.networks.is_member(by.host, network));
         self.monitor
-            .frame_injected(by, &frame, times, &mut self.runtime);
+            .frame_injected(by, place, &frame, times, &mut self.runtime);
     }
 
     /// Passes the router's answer to a request to the container that waits for it.
@@ -274,7 +284,15 @@ impl World {
             self.watch_datagram(from, LEAK.into(), frame);
         }
         self.monitor.frames_sent(from, frames, &self.runtime);
-        self.tell_router(from, |router, now| router.frames(frames, now));
+        let network = NetworkId::DEFAULT;
+        self.tell_router(from, |router, now| router.frames(network, frames, now));
+    }
+
+    /// Delivers a frame from the bridge of another network to a router.
+    pub(super) fn speak_in(&mut self, frame: &MemberFrame) {
+        self.monitor.member_sent(frame);
+        let (network, bytes) = (frame.network, std::slice::from_ref(&frame.bytes));
+        self.tell_router(frame.from, |router, now| router.frames(network, bytes, now));
     }
 
     /// Makes the router announce the names of its containers.

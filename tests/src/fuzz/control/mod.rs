@@ -3,14 +3,17 @@
 mod members;
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesh_proto::api;
+use mesh_proto::control::JoinedNetwork;
 use mesh_proto::control::targets::DialTo;
-use mesh_proto::forward::{LaneEvent, Via};
+use mesh_proto::forward::{LaneEvent, NetworkKeys, PeerLabel, Via};
 use mesh_proto::ids::{PeerId, SessionIndex};
-use mesh_proto::limits::{MAX_ATTACHED, MAX_HALF_OPEN, MAX_LINKS};
+use mesh_proto::limits::{MAX_ATTACHED, MAX_HALF_OPEN, MAX_LINKS, MAX_NETWORKS_HERE};
 use mesh_proto::link::LinkRole;
+use mesh_proto::network::{NetworkId, NetworkLabel};
 use mesh_proto::topology::bodies::Attached;
 use mesh_proto::wire::datagram::Kind;
 use serde_json::Value;
@@ -234,6 +237,7 @@ fn host(world: &mut RouterUnderTest, input: &mut Input<'_>) {
                 addr: "10.2.1.1/24".parse().expect("an address"),
                 container: String::from_utf8_lossy(input.chunk()).into_owned(),
                 moves: 0,
+                network: network(input),
             };
             world
                 .control
@@ -243,11 +247,39 @@ fn host(world: &mut RouterUnderTest, input: &mut Input<'_>) {
             let endpoints = (0..input.below(32)).map(|_| fixture::address(input.byte()));
             world.control.set_endpoints(endpoints.collect(), world.now);
         }
+        2 => {
+            let joined = (0..input.below(MAX_NETWORKS_HERE + 9)).map(|_| joined(world, input));
+            let joined = joined.collect();
+            world.control.set_networks(joined, world.now);
+        }
         _ => {
             let name = world.members[0].identity.id().derived_name().to_string();
             let target = fixture::address(1).to_string();
             world.control.forget(&[name, target]);
         }
+    }
+}
+
+/// Returns one of a few networks, `default` among them.
+fn network(input: &mut Input<'_>) -> NetworkId {
+    NetworkId([input.byte() & 3; 16])
+}
+
+/// Returns a membership with members of the mesh; its network and label may be those of another one.
+fn joined(world: &RouterUnderTest, input: &mut Input<'_>) -> JoinedNetwork {
+    let label = |input: &mut Input<'_>| NetworkLabel(u16::from(input.byte() & 7));
+    let mut peers = BTreeMap::new();
+    for member in &world.members {
+        if input.flag() {
+            let (label, epoch) = (label(input), u64::from(input.byte()));
+            peers.insert(member.identity.id(), PeerLabel { label, epoch });
+        }
+    }
+    JoinedNetwork {
+        network: network(input),
+        label: label(input),
+        peers,
+        keys: NetworkKeys::default(),
     }
 }
 

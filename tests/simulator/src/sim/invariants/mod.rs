@@ -11,6 +11,7 @@
 //! | `follow` | I7: traffic follows a moved MAC address at once | always |
 //! | `secrecy` | I8: no frame in clear text on any wire | always |
 //! | `nonce` | I9: no counter used twice under one key | always |
+//! | `isolation` | I14: no frame enters another network than its own | always |
 //! | `names` | D1: names are correct; D2: names of unreachable routers are hidden | when quiet; always |
 //! | `bounds` | I10: no table beyond its bound | always |
 //!
@@ -23,6 +24,7 @@ pub(crate) mod deliver_once;
 pub(crate) mod delivery;
 pub(crate) mod follow;
 pub(crate) mod forward_once;
+pub(crate) mod isolation;
 pub(crate) mod names;
 pub(crate) mod nonce;
 pub(crate) mod secrecy;

@@ -3,11 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_proto::arp_proxy::Binding;
 use mesh_proto::control::{Note, Output};
+use mesh_proto::fdb::Owner;
 use mesh_proto::forward::{Collected, Snapshot};
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
+use mesh_proto::topology::bodies::Attached;
+use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::datagram::{Header, Kind};
+use mesh_proto::wire::topic::{RecordKey, Topic};
 
 use super::SimRouter;
 use crate::sim::effect::Effect;
@@ -22,13 +28,17 @@ impl SimRouter {
     pub(super) fn take(&mut self, out: Collected, now: Instant) {
         let datagrams = out.datagrams();
         let on = |(_, bytes): &(SocketAddr, Vec<u8>)| {
-            Header::parse(bytes).is_ok_and(|h| h.kind == Kind::Flood)
+            Header::parse(bytes).is_ok_and(|h| matches!(h.kind, Kind::Flood | Kind::NetworkFlood))
         };
+        let default = out.frames.into_iter();
+        let default = default.map(|frame| (NetworkId::DEFAULT, frame));
+        let frames: Vec<_> = default.chain(out.elsewhere).collect();
         if datagrams.iter().any(on) {
-            let ids = out.frames.iter().filter_map(|frame| id_of(frame));
+            let ids = frames.iter().filter_map(|(_, frame)| id_of(frame));
             self.effects.extend(ids.map(Effect::Flooded));
         }
-        let injected = out.frames.into_iter().map(Effect::Inject);
+        let injected = frames.into_iter();
+        let injected = injected.map(|(network, frame)| Effect::Inject(network, frame));
         self.effects.extend(injected);
         let relayed = datagrams
             .iter()
@@ -74,6 +84,7 @@ impl SimRouter {
         let local = self.clock.local(now);
         while let Some(output) = self.control.poll_output() {
             self.names.hear(&output, &self.control);
+            self.networks.hear(&output, &mut self.control, local);
             if let Some(addresses) = &mut self.addresses {
                 addresses.hear(&output, &self.control, local);
             }
@@ -97,6 +108,9 @@ impl SimRouter {
                 Output::Forgotten(_) => continue,
                 Output::RemoteAttached(holder) => {
                     self.held.set(holder);
+                    if self.fault == Some(InjectedFault::BindingsOfAll) {
+                        self.mix_bindings(now);
+                    }
                     continue;
                 }
                 Output::Fast(_)
@@ -107,6 +121,48 @@ impl SimRouter {
                 Output::Note(Note::Info(text) | Note::Warn(text)) => Effect::Note(text),
             };
             self.effects.push(effect);
+        }
+    }
+
+    /// Injected faults of networks: delivers what came in a datagram of this kind to other networks.
+    pub(super) fn mix_networks(&self, kind: Option<Kind>, out: &mut Collected) {
+        match (self.fault, kind) {
+            (Some(InjectedFault::RelayedLabel), Some(Kind::Relay)) => {
+                let frames = std::mem::take(&mut out.elsewhere);
+                out.frames
+                    .extend(frames.into_iter().map(|(_, frame)| frame));
+            }
+            (Some(InjectedFault::FloodedNetwork), Some(Kind::NetworkFlood)) => {
+                let frames = std::mem::take(&mut out.elsewhere);
+                let others = |frame: &Vec<u8>| {
+                    let networks = self.snapshot.networks.iter().map(|n| n.domain.network());
+                    networks
+                        .map(|network| (network, frame.clone()))
+                        .collect::<Vec<_>>()
+                };
+                let all = frames.iter().flat_map(|(_, frame)| others(frame));
+                out.elsewhere.extend(all);
+            }
+            _ => {}
+        }
+    }
+
+    /// Injected fault `BindingsOfAll`: each network has the announced addresses of all networks.
+    fn mix_bindings(&self, now: Instant) {
+        let me = self.control.me();
+        for (peer, _) in self.control.identities().filter(|(peer, _)| *peer != me) {
+            let record = self.control.record(RecordKey::new(peer, Topic::ATTACHED));
+            let attached = record.map_or(&[][..], SignedRecord::attached);
+            let binding = |a: &Attached| Binding {
+                ip: a.addr.addr(),
+                mac: a.mac,
+                moves: a.moves,
+            };
+            let bindings: Vec<Binding> = attached.iter().map(binding).collect();
+            for network in self.snapshot.networks.iter() {
+                let arp_proxy = network.domain.arp_proxy();
+                arp_proxy.set(Owner::Peer(peer), bindings.clone(), self.clock.local(now));
+            }
         }
     }
 
@@ -121,6 +177,9 @@ impl SimRouter {
             Some(InjectedFault::Detour) => Arc::new(detours(&snapshot)),
             _ => snapshot,
         };
+        if self.fault == Some(InjectedFault::BindingsOfAll) {
+            self.mix_bindings(now);
+        }
         let mut out = Collected::default();
         let local = self.clock.local(now);
         self.forwarder

@@ -30,6 +30,7 @@ use super::addresses::RouterAddresses;
 use super::effect::Effect;
 use super::fault::InjectedFault;
 use super::names::AnnouncedNames;
+use super::networks::RouterNetworks;
 use super::offloads::{OffloadPort, PortBatch};
 use super::process::Process;
 use super::rng::Rng;
@@ -47,6 +48,8 @@ pub(crate) struct RouterSetup {
     pub(crate) secret: Arc<MeshSecret>,
     pub(crate) verifier: Arc<dyn Verifier + Send + Sync>,
     pub(crate) attached: Vec<Attached>,
+    /// Networks besides `default` with members on the host.
+    pub(crate) networks: Vec<NetworkId>,
     /// Address range and journal entries, if the router allocates.
     pub(crate) range: Option<(Slicing, Vec<Vec<u8>>)>,
     /// Ciphers that its CPU supports well.
@@ -80,6 +83,7 @@ pub(crate) struct SimRouter {
     /// `None` if allocation is off.
     addresses: Option<RouterAddresses>,
     names: AnnouncedNames,
+    networks: RouterNetworks,
     forwarder: Arc<Forwarder>,
     snapshot: Arc<Snapshot>,
     /// Hash of the snapshot's graph, computed on demand.
@@ -137,6 +141,7 @@ impl SimRouter {
             control,
             addresses,
             names: AnnouncedNames::new(me, setup.fault, local),
+            networks: RouterNetworks::new(&setup.networks, state.epoch),
             forwarder,
             snapshot: Arc::new(Snapshot::alone(me, state.epoch, limits::DEFAULT_MTU, local)),
             graph: None,
@@ -149,6 +154,8 @@ impl SimRouter {
             port: rng.chance(500).then(OffloadPort::new),
             held: RemoteAddresses::default(),
         };
+        let announced = router.networks.start(&mut router.control, local);
+        announced.map_err(|e| e.to_string())?;
         router.control.set_attached(&setup.attached, local);
         router.control.connect(&state.targets, true, local)?;
         if let Some(addresses) = &mut router.addresses {
@@ -170,20 +177,26 @@ impl SimRouter {
         self.settle(now);
     }
 
-    /// Handles frames from containers.
-    pub(crate) fn frames(&mut self, frames: &[Vec<u8>], now: Instant) {
-        self.egress(&mut frames.iter().map(|f| PortFrame::plain(f)), now);
+    /// Handles frames from containers of a network.
+    pub(crate) fn frames(&mut self, network: NetworkId, frames: &[Vec<u8>], now: Instant) {
+        let frames = &mut frames.iter().map(|f| PortFrame::plain(f));
+        self.egress(network, frames, now);
     }
 
-    /// Handles a super-frame from a container.
+    /// Handles a super-frame from a container of the network `default`.
     pub(crate) fn super_frame(&mut self, header: VirtioHeader, bytes: &[u8], now: Instant) {
-        self.egress(&mut [PortFrame { header, bytes }].into_iter(), now);
+        let frames = &mut [PortFrame { header, bytes }].into_iter();
+        self.egress(NetworkId::DEFAULT, frames, now);
     }
 
-    fn egress(&mut self, batch: &mut dyn Iterator<Item = PortFrame<'_>>, now: Instant) {
+    fn egress(
+        &mut self,
+        network: NetworkId,
+        batch: &mut dyn Iterator<Item = PortFrame<'_>>,
+        now: Instant,
+    ) {
         let local = self.clock.local(now);
         let mut turn = PortBatch::new(self.port.as_mut());
-        let network = NetworkId::DEFAULT;
         let (snapshot, scratch) = (&self.snapshot, &mut self.scratch);
         self.forwarder
             .egress(snapshot, network, batch, local, scratch, &mut turn);
@@ -306,7 +319,8 @@ impl Process for SimRouter {
             local,
             &mut turn,
         );
-        let out = turn.end();
+        let mut out = turn.end();
+        self.mix_networks(kind.ok(), &mut out);
         self.take(out, now);
         self.settle(now);
     }

@@ -8,6 +8,7 @@ use mesh_ipam::Ipam;
 use mesh_proto::forward::Path;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::SignedRecord;
 use mesh_proto::wire::topic::RecordKey;
@@ -56,7 +57,7 @@ impl SimRouter {
     }
 
     /// Returns the addresses that it knows to be held elsewhere.
-    pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
+    pub(crate) fn held(&self) -> BTreeSet<(NetworkId, IpAddr)> {
         self.held.addresses().collect()
     }
 
