@@ -196,7 +196,8 @@ impl Mesh {
             self.now += Duration::from_secs(1);
             for node in &mut self.nodes {
                 if self.now >= node.networks.next_deadline() {
-                    node.networks.handle_time(self.now);
+                    node.networks
+                        .handle_time(&mut SeededEntropy::new(7), self.now);
                 }
                 node.drain(self.now);
             }
@@ -208,7 +209,8 @@ impl Mesh {
         for _ in 0..hours {
             self.now += Duration::from_secs(3_600);
             for node in &mut self.nodes {
-                node.networks.handle_time(self.now);
+                node.networks
+                    .handle_time(&mut SeededEntropy::new(7), self.now);
                 node.drain(self.now);
             }
             self.exchange(1);

@@ -144,7 +144,7 @@ fn tombstones_are_forgotten_by_all_in_the_end_unless_they_are_needed() {
     networks.handle_statement(B, &live.encode(), START).unwrap();
     networks.remove("n5", false, START).unwrap();
     let late = START + TOMBSTONE + TOMBSTONE;
-    networks.handle_time(late);
+    networks.handle_time(&mut SeededEntropy::new(7), late);
     assert_eq!(networks.figures().removed, 1);
     networks.handle_statement(B, &[], late).unwrap();
     networks.handle_time(late + Duration::from_secs(1));
