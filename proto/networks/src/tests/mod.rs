@@ -2,6 +2,7 @@
 
 mod bounds;
 mod histories;
+mod keys;
 mod labels;
 mod merges;
 mod mesh;
