@@ -54,6 +54,12 @@ impl Company<'_> {
         holders.map(|(peer, _)| *peer).collect()
     }
 
+    /// Returns true if a member seals with this key and does not announce it as one that is to be replaced.
+    pub(super) fn seals_unaware(&self, print: NetworkKeyPrint) -> bool {
+        let mut firsts = self.announcers.iter().filter_map(|(_, says)| says.first());
+        firsts.any(|key| key.print == print && !key.stale)
+    }
+
     /// Returns true if no broadcast is lost, as far as announcements tell, if this router seals with this key: all
     /// that announce keys seal with it, or, where all members announce their keys, all have it.
     pub(super) fn is_known_to_all(&self, print: NetworkKeyPrint) -> bool {

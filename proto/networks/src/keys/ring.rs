@@ -351,7 +351,13 @@ impl KeyRing {
 
     /// Decides what is announced. Returns true if it is something else than before.
     fn announce(&mut self, company: &Company<'_>, order: &KeyOrder, now: Instant) -> bool {
-        let mut others: Vec<NetworkKeyPrint> = order.all().collect();
+        // Of the keys to be replaced only those of members that do not know it yet.
+        let unaware = order
+            .stale
+            .iter()
+            .filter(|print| company.seals_unaware(**print));
+        let others = order.fresh.iter().chain(&order.next).chain(unaware);
+        let mut others: Vec<NetworkKeyPrint> = others.copied().collect();
         others.retain(|print| Some(*print) != self.sealing);
         others.sort();
         let own = self.announcement(self.sealing.into_iter().chain(others));
