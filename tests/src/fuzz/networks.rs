@@ -338,10 +338,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     vec![
         [&[0], &statement.encode()[..]].concat(),
         [&[1], &router().content(START)[..]].concat(),
+        b"\x02web 10.1.0.0/16 10.1.0.1 r10.1.8.0/24 fd00::/64 fd00::1".to_vec(),
+        Vec::new(),
         [&[3], &request.encode()[..]].concat(),
         [&[3], &reply.encode()[..]].concat(),
         [&[4], &announcement.encode()[..]].concat(),
-        b"\x02web 10.1.0.0/16 10.1.0.1 r10.1.8.0/24 fd00::/64 fd00::1".to_vec(),
-        Vec::new(),
     ]
 }
