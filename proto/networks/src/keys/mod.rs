@@ -14,7 +14,7 @@
 //! **Which key seals.** There is no number in the order of keys. A member follows *the member with the lowest id*: it
 //! seals with the first key that such a member announces, if it holds it, if it is not *stale*, and if it is *ready*:
 //! all others announce it, or it was here for [`NETWORK_KEY_SETTLE`]. If there is none, the one with the next id counts. A
-//! number (a generation) would be an agreement that no honest member can take back: whoever announces the greatest
+//! number (a generation) would be an agreement that no honest member can take back: a member that announces the greatest
 //! possible one ends all later changes, and two halves that were apart compare numbers that mean nothing to each other.
 //! Here each change can be followed by another one, and an announcement has an effect only as long as its author
 //! announces it and gives the key.

@@ -147,7 +147,7 @@ fn halves_that_were_apart_end_with_one_key() {
 #[test]
 fn nobody_goes_back_to_a_key_of_one_that_left() {
     let mut world = agreed(4, 9);
-    // The first, whom all follow, does not hear of the departure.
+    // The first, which all follow, does not hear of the departure.
     world.set_group(0, 1);
     let old = world.sealing(0).expect("a key");
     let stolen = world.keys(3);
