@@ -733,6 +733,8 @@ pub const MAX_NETWORK_KEYS_TRIED: usize = 64;
 pub const NETWORK_KEY_ANSWER_RATE: u64 = 1;
 /// Requests of one member about one network that are answered at once.
 pub const NETWORK_KEY_ANSWER_BURST: u64 = 16;
+/// Requests of one member about one network that are known when they are repeated; the oldest is forgotten.
+pub const MAX_ANSWERED_NETWORK_KEY_REQUESTS: usize = 8;
 /// Requests for keys that are answered in a second, of all members about all networks; likewise.
 pub const NETWORK_KEY_ANSWERS_RATE: u64 = 200;
 /// Requests for keys that are answered at once, of all members about all networks.

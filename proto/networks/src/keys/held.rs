@@ -112,8 +112,9 @@ impl HeldKeys {
 
     /// Takes note that the key is to be replaced.
     pub(super) fn note_stale(&mut self, print: NetworkKeyPrint) {
-        let held = self.keys.iter_mut().find(|held| held.print == print);
-        held.into_iter().for_each(|held| held.stale = true);
+        if let Some(held) = self.keys.iter_mut().find(|held| held.print == print) {
+            held.stale = true;
+        }
     }
 
     /// Erases the keys that have not sealed for a while, apart from `kept`. Returns true if there were any.

@@ -53,7 +53,8 @@
 //!   time somebody else is asked. They hold up nothing: what is not held is not followed, and does not keep a new key from
 //!   being made. A newcomer who gets none makes one after [`NETWORK_KEY_PATIENCE`].
 //! - It replies with another key, or replies late, twice or unasked: dropped, as fingerprint and ephemeral key do not
-//!   match. It replays requests of others: sealed for a secret that is erased.
+//!   match. It, or a relay, repeats requests of others: those are not answered again, and do not count against their
+//!   authors; the answer would be sealed for a secret that is erased.
 //! - It floods requests: a few are answered for each member and network, and so many in all.
 //! - It announces other keys all the time: each is asked for within the same rate, held within [`MAX_NETWORK_KEYS`], and not
 //!   followed before all have it or [`NETWORK_KEY_SETTLE`] has passed.
@@ -274,7 +275,7 @@ impl KeyRings {
         let ring = self.rings.get_mut(&request.network)?;
         let is_admitted = from != self.me
             && origins.is_member(&request.network, &from)
-            && ring.may_ask(from, now)
+            && ring.may_ask(from, request, now)
             && self.answers.take(now);
         is_admitted.then_some(())?;
         ring.answer(&self.me, &from, request, entropy)

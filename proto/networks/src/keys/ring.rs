@@ -1,6 +1,6 @@
 //! Keys of one network in which this router has containers: what it holds, seals with, announces, lacks and makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use mesh_proto::crypto::dh::DhSecret;
@@ -10,8 +10,9 @@ use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::NetworkKeys;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
-    MAX_NETWORK_KEYS, MAX_NETWORK_LEFT, NETWORK_KEY_ANSWER_BURST, NETWORK_KEY_ANSWER_RATE,
-    NETWORK_KEY_LEFT, NETWORK_KEY_REVIEW, NETWORK_KEY_SETTLE, NETWORK_KEY_TICK,
+    MAX_ANSWERED_NETWORK_KEY_REQUESTS, MAX_NETWORK_KEYS, MAX_NETWORK_LEFT,
+    NETWORK_KEY_ANSWER_BURST, NETWORK_KEY_ANSWER_RATE, NETWORK_KEY_LEFT, NETWORK_KEY_REVIEW,
+    NETWORK_KEY_SETTLE, NETWORK_KEY_TICK,
 };
 use mesh_proto::network::{NetworkId, NetworkKeyPrint};
 use mesh_proto::rate::FixedBucket;
@@ -37,7 +38,7 @@ pub(super) struct KeyRing {
     /// Members that left a moment ago.
     left: BTreeMap<PeerId, Instant>,
     /// Requests of each member.
-    answered: BTreeMap<PeerId, FixedBucket<NETWORK_KEY_ANSWER_RATE, NETWORK_KEY_ANSWER_BURST>>,
+    answered: BTreeMap<PeerId, AnsweredRequests>,
     /// Keys that are held or asked for; all others make room.
     places: Vec<NetworkKeyPrint>,
     /// Keys as they were last reported, the sealing one first.
@@ -46,6 +47,14 @@ pub(super) struct KeyRing {
     reviewed: Instant,
     /// Time of the next review.
     due: Instant,
+}
+
+/// Requests of one member for keys of one network.
+#[derive(Debug, Default)]
+struct AnsweredRequests {
+    bucket: FixedBucket<NETWORK_KEY_ANSWER_RATE, NETWORK_KEY_ANSWER_BURST>,
+    /// First bytes of the ephemeral keys of the last ones, oldest first.
+    recent: VecDeque<[u8; 8]>,
 }
 
 /// Effects of a review.
@@ -190,9 +199,20 @@ impl KeyRing {
         Some(KeyMessage::Reply(reply).encode())
     }
 
-    /// Returns true if one more request of this member may be answered.
-    pub(super) fn may_ask(&mut self, asker: PeerId, now: Instant) -> bool {
-        self.answered.entry(asker).or_default().take(now)
+    /// Returns true if this request of a member may be answered. One that was answered before may not, and costs its
+    /// member nothing: a relay may have repeated it.
+    pub(super) fn may_ask(&mut self, asker: PeerId, request: &KeyRequest, now: Instant) -> bool {
+        let answered = self.answered.entry(asker).or_default();
+        let [a, b, c, d, e, f, g, h, ..] = request.public;
+        let start = [a, b, c, d, e, f, g, h];
+        if answered.recent.contains(&start) || !answered.bucket.take(now) {
+            return false;
+        }
+        if answered.recent.len() >= MAX_ANSWERED_NETWORK_KEY_REQUESTS {
+            answered.recent.pop_front();
+        }
+        answered.recent.push_back(start);
+        true
     }
 
     /// Takes the reply of another member. Returns true if it answered a request of this router.
@@ -230,10 +250,9 @@ impl KeyRing {
         for print in firsts.map(|key| key.print).chain(self.sealing) {
             self.held.note_use(print, now);
         }
-        if let Some(sealing) = self.sealing {
-            if now >= self.rotation.expires(company) {
-                self.held.note_stale(sealing);
-            }
+        let is_old = now >= self.rotation.expires(company);
+        if let Some(sealing) = self.sealing.filter(|_| is_old) {
+            self.held.note_stale(sealing);
         }
     }
 

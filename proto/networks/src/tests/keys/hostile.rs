@@ -278,6 +278,21 @@ fn members_only_are_answered_and_so_many_times() {
 }
 
 #[test]
+fn repeated_requests_cost_their_author_nothing() {
+    let mut victim = Victim::new(&[], &[]);
+    victim.pass(10);
+    let own = victim.sealing().expect("a key");
+    let old = request(vec![own], 1);
+    victim.receive(B, &old);
+    for _ in 0..500 {
+        victim.receive(B, &old);
+    }
+    assert_eq!(victim.replies(), 1);
+    victim.receive(B, &request(vec![own], 2));
+    assert_eq!(victim.replies(), 2);
+}
+
+#[test]
 fn calling_keys_stale_costs_a_key_a_minute() {
     let mut victim = Victim::new(&[], &[]);
     victim.pass(10);
