@@ -119,7 +119,8 @@ impl World {
             talked: START,
         };
         for n in 1..=hosts {
-            world.hosts.push(world.host(n));
+            let host = world.host(n);
+            world.hosts.push(host);
         }
         for at in 0..world.hosts.len() {
             world.start(at);
