@@ -45,7 +45,7 @@ pub mod network;
 pub mod noise;
 pub mod offload;
 pub mod pmtu;
-mod rate;
+pub mod rate;
 mod room;
 pub mod session;
 mod shared_room;

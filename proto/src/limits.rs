@@ -695,3 +695,58 @@ pub const NETWORKS_TICK: Duration = Duration::from_secs(1);
 pub const TOMBSTONE_REPEAT: Duration = Duration::from_secs(24 * 3_600);
 /// Interval at which removed networks are checked for their age, and the age is stored.
 pub const TOMBSTONE_TICK: Duration = Duration::from_secs(3_600);
+/// Members of a network that announce a key of it; others hold it, and answer requests, without saying so.
+pub const NETWORK_KEY_KEEPERS: usize = 8;
+/// Time that the first [`NETWORK_KEY_KEEPERS`] members have to announce a key before each further such number does.
+pub const NETWORK_KEY_KEEPER_STEP: Duration = Duration::from_secs(5);
+/// Time after which a key seals though not all reachable members announce it.
+pub const NETWORK_KEY_SETTLE: Duration = Duration::from_secs(10);
+/// Time for which a key opens after it ceased to seal here and elsewhere; then it is erased.
+pub const NETWORK_KEY_LINGER: Duration = Duration::from_secs(60);
+/// Time after which a key is replaced.
+pub const NETWORK_KEY_PERIOD: Duration = Duration::from_secs(24 * 3_600);
+/// Least time between a change of the key and the next new key of one router.
+pub const NETWORK_KEY_HOLD: Duration = Duration::from_secs(60);
+/// Time in which a member that left may come back without a new key being made.
+pub const NETWORK_KEY_LEFT: Duration = Duration::from_secs(5);
+/// Time that each announcing member with a lower id has to make a new key first.
+pub const NETWORK_KEY_STEP: Duration = Duration::from_secs(15);
+/// Time for which a member without company waits before it makes a first key.
+pub const NETWORK_KEY_ALONE: Duration = Duration::from_secs(5);
+/// Time for which each member waits for one with a lower id to make a first key.
+pub const NETWORK_KEY_MAKE_STEP: Duration = Duration::from_secs(1);
+/// Members with a lower id that are waited for at most.
+pub const NETWORK_KEY_MAKE_STEPS: u32 = 15;
+/// Time for which a member without a key asks those that announce one, before it makes one itself.
+pub const NETWORK_KEY_PATIENCE: Duration = Duration::from_secs(30);
+/// Time before a request for a key is repeated; doubled each time.
+pub const NETWORK_KEY_RETRY: Duration = Duration::from_millis(300);
+/// Longest time before a request for a key is repeated.
+pub const NETWORK_KEY_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Requests about one network in a second; further ones wait.
+pub const NETWORK_KEY_ASK_RATE: u64 = 1;
+/// Requests about one network at once.
+pub const NETWORK_KEY_ASK_BURST: u64 = 8;
+/// Requests about one network whose answer is taken; for a further one the oldest is forgotten.
+pub const MAX_NETWORK_KEY_ASKS: usize = 3;
+/// Keys of one network whose requests are counted; further ones are not asked for.
+pub const MAX_NETWORK_KEYS_TRIED: usize = 64;
+/// Requests of one member about one network that are answered in a second; further ones are dropped and counted.
+pub const NETWORK_KEY_ANSWER_RATE: u64 = 1;
+/// Requests of one member about one network that are answered at once.
+pub const NETWORK_KEY_ANSWER_BURST: u64 = 16;
+/// Requests of one member about one network that are known when they are repeated; the oldest is forgotten.
+pub const MAX_ANSWERED_NETWORK_KEY_REQUESTS: usize = 8;
+/// Requests for keys that are answered in a second, of all members about all networks; likewise.
+pub const NETWORK_KEY_ANSWERS_RATE: u64 = 200;
+/// Requests for keys that are answered at once, of all members about all networks.
+pub const NETWORK_KEY_ANSWERS_BURST: u64 = 2_000;
+/// Replaced keys of one network that are known by their fingerprints, so that they never seal again; the oldest is
+/// forgotten.
+pub const MAX_BURNT_NETWORK_KEYS: usize = 64;
+/// Members of one network that left a moment ago; for a further one, keys are replaced at once.
+pub const MAX_NETWORK_LEFT: usize = 256;
+/// Least time between two reviews of the keys of one network.
+pub const NETWORK_KEY_REVIEW: Duration = Duration::from_millis(100);
+/// Interval of these reviews while anything about the keys is to change.
+pub const NETWORK_KEY_TICK: Duration = Duration::from_millis(500);

@@ -51,7 +51,7 @@ impl TokenBucket {
 /// Token bucket of `RATE` tokens per second and a capacity of `BURST`, for tables with one bucket per entry. Its
 /// state is one time, up to which the tokens taken are paid for (generic cell rate algorithm, ITU-T I.371).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FixedBucket<const RATE: u64, const BURST: u64> {
+pub struct FixedBucket<const RATE: u64, const BURST: u64> {
     paid_until: Instant,
 }
 
@@ -59,7 +59,7 @@ impl<const RATE: u64, const BURST: u64> FixedBucket<RATE, BURST> {
     const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE);
 
     /// Takes one token. Returns false if there is none.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         let paid_until = self.paid_until.max(now) + Self::EACH;
         let has_one = paid_until.since(now) <= Duration::from_nanos(BURST * 1_000_000_000 / RATE);
         if has_one {

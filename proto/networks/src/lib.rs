@@ -57,6 +57,7 @@
 //! | `origins` | statements of the other routers, and reachability |
 //! | `adoption` | what this router states |
 //! | `labels` | labels of this router's memberships |
+//! | `keys` | keys of broadcasts, on which the members of each network agree |
 //! | `view` | names |
 //! | `create`, `refusal` | requests of users |
 //! | `content` | the state file |
@@ -68,6 +69,7 @@ mod adoption;
 mod content;
 mod create;
 mod definition;
+mod keys;
 mod labels;
 mod ledger;
 mod origins;
@@ -83,6 +85,7 @@ pub use definition::name::{DEFAULT_NETWORK, NetworkName, NetworkNameError};
 pub use definition::pools::{POOLS, PREFIX6, local_prefix};
 pub use definition::subnet::{NetworkSubnet, SubnetError};
 pub use definition::{DefinitionError, NetworkDefinition, NetworkVersion, UserLabel};
+pub use keys::{AnnouncedKey, BadKeyMessage, KeyAnnouncement, KeyMessage, KeyReply, KeyRequest};
 pub use output::NetworksOutput;
 pub use refusal::{CreateNetworkError, JoinNetworkError, RemoveNetworkError, UnknownNetwork};
 pub use report::{NetworkFigures, NetworkMember, ReportedNetwork};
@@ -95,9 +98,11 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv6Net};
 
 use adoption::{Adoption, Knowledge};
+use keys::KeyRings;
 use labels::{LabelError, LabelTable};
 use ledger::{Buried, Learnt, NetworkLedger};
 use mesh_proto::entropy::Entropy;
+use mesh_proto::forward::NetworkKeys;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{MAX_NETWORKS, NETWORKS_TICK, TOMBSTONE_REPEAT, TOMBSTONE_TICK};
 #[cfg(doc)]
@@ -116,6 +121,7 @@ pub struct Networks {
     origins: Origins,
     labels: LabelTable,
     adoption: Adoption,
+    keys: KeyRings,
     names: NameTable,
     /// The statement that was last put out, with ages left out.
     stated: NetworksStatement,
@@ -142,6 +148,7 @@ impl Networks {
             origins: Origins::default(),
             labels: LabelTable::new(u16::from_be_bytes(first)),
             adoption: Adoption::default(),
+            keys: KeyRings::new(me),
             names: NameTable::default(),
             stated: NetworksStatement::default(),
             stated_at: Instant::ZERO,
@@ -266,6 +273,7 @@ impl Networks {
             LabelError::TooMany => JoinNetworkError::TooMany(name.clone()),
             LabelError::Resting => JoinNetworkError::Resting(name.clone()),
         })?;
+        self.keys.join(id, now);
         self.outputs.push_back(NetworksOutput::Members(id));
         self.flush(now);
         Ok(label)
@@ -275,6 +283,7 @@ impl Networks {
     pub fn leave(&mut self, id: &NetworkId, now: Instant) -> bool {
         let was_member = self.labels.leave(id, now);
         if was_member {
+            self.keys.leave(id);
             self.outputs.push_back(NetworksOutput::Members(*id));
             self.flush(now);
         }
@@ -304,8 +313,12 @@ impl Networks {
         let Some(changed) = self.origins.replace(origin, &statement) else {
             return error.map_or(Ok(()), Err);
         };
-        let members = changed.into_iter().map(NetworksOutput::Members);
-        self.outputs.extend(members);
+        self.keys.replace(origin, &statement, now);
+        for id in changed {
+            let is_member = self.origins.is_member(&id, &origin);
+            self.keys.note_member(&id, origin, is_member, now);
+            self.outputs.push_back(NetworksOutput::Members(id));
+        }
         let mut is_new = false;
         for removal in &statement.removals {
             is_new |= self.bury(removal, origin, now);
@@ -334,6 +347,7 @@ impl Networks {
             return;
         }
         if let Some(used) = self.origins.set_reachable(origin, is_reachable) {
+            used.iter().for_each(|id| self.keys.touch(id, now));
             let members = used.into_iter().map(NetworksOutput::Members);
             self.outputs.extend(members);
             self.touch(now);
@@ -342,14 +356,32 @@ impl Networks {
 
     /// Removes the statement of a router of which no record is stored any more. What was learnt of it stays.
     pub fn forget(&mut self, origin: &PeerId, now: Instant) {
-        let used = self.origins.forget(origin);
-        let members = used.into_iter().map(|(id, _)| NetworksOutput::Members(id));
-        self.outputs.extend(members);
+        self.keys.forget(origin, now);
+        for (id, _) in self.origins.forget(origin) {
+            self.keys.note_member(&id, *origin, false, now);
+            self.outputs.push_back(NetworksOutput::Members(id));
+        }
         self.touch(now);
     }
 
+    /// Handles a message of another router about [`mesh_proto::wire::topic::Topic::NETWORKS`], whose signature was
+    /// verified: a request for keys, or a reply to one. A malformed one is counted.
+    pub fn handle_message(
+        &mut self,
+        from: PeerId,
+        body: &[u8],
+        entropy: &mut impl Entropy,
+        now: Instant,
+    ) {
+        let origins = &self.origins;
+        let reply = self.keys.handle_message(origins, from, body, entropy, now);
+        let output = reply.map(|body| NetworksOutput::Send { to: from, body });
+        self.outputs.extend(output);
+    }
+
     /// Does what is due; to be called at [`Networks::next_deadline`].
-    pub fn handle_time(&mut self, now: Instant) {
+    pub fn handle_time(&mut self, entropy: &mut impl Entropy, now: Instant) {
+        self.review_keys(entropy, now);
         if now < self.due {
             return;
         }
@@ -375,7 +407,7 @@ impl Networks {
 
     /// Returns the time at which [`Networks::handle_time`] is to be called.
     pub fn next_deadline(&self) -> Instant {
-        self.due
+        self.due.min(self.keys.due())
     }
 
     /// Returns the next effect.
@@ -430,6 +462,12 @@ impl Networks {
         self.labels.used().iter().map(|(id, label)| (*id, *label))
     }
 
+    /// Returns the keys of a network in which this router has containers: the first one seals broadcasts, all of them
+    /// open. None for a while after [`Networks::join`], and for other networks.
+    pub fn keys(&self, id: &NetworkId) -> NetworkKeys {
+        self.keys.keys(id)
+    }
+
     fn knowledge(&self) -> Knowledge<'_> {
         Knowledge {
             me: self.me,
@@ -457,6 +495,7 @@ impl Networks {
             Buried::Noted => true,
             Buried::Ended(definition) => {
                 let was_member = self.labels.leave(&removal.network, now);
+                self.keys.leave(&removal.network);
                 self.outputs.push_back(NetworksOutput::Removed {
                     definition,
                     by: removal.version.author,
@@ -467,6 +506,18 @@ impl Networks {
                 self.outputs.extend(again);
                 true
             }
+        }
+    }
+
+    fn review_keys(&mut self, entropy: &mut impl Entropy, now: Instant) {
+        let review = self.keys.review(&self.origins, entropy, now);
+        let changed = review.changed.into_iter().map(NetworksOutput::Keys);
+        self.outputs.extend(changed);
+        let requests = review.requests.into_iter();
+        let requests = requests.map(|(to, body)| NetworksOutput::Send { to, body });
+        self.outputs.extend(requests);
+        if review.is_announced {
+            self.state(now);
         }
     }
 
@@ -484,8 +535,11 @@ impl Networks {
 
     /// Puts out the statement, if it is another one.
     fn state(&mut self, now: Instant) {
-        let own = self.adoption.statement(self.knowledge(), now);
+        let mut own = self.adoption.statement(self.knowledge(), now);
         self.left_out = own.left_out;
+        for membership in &mut own.statement.memberships {
+            membership.extension = self.keys.extension(&membership.network);
+        }
         let mut ageless = own.statement.clone();
         ageless.removals.iter_mut().for_each(|r| r.age = 0);
         let is_old = !ageless.removals.is_empty() && now.since(self.stated_at) >= TOMBSTONE_REPEAT;

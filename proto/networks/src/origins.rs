@@ -141,6 +141,12 @@ impl Origins {
         self.members.get(id).into_iter().flatten()
     }
 
+    /// Returns the routers within reach with containers in a network, by id.
+    pub(crate) fn members_here(&self, id: &NetworkId) -> Vec<PeerId> {
+        let members = self.members(id).map(|(peer, _)| *peer);
+        members.filter(|peer| self.is_reachable(peer)).collect()
+    }
+
     pub(crate) fn is_member(&self, id: &NetworkId, origin: &PeerId) -> bool {
         let members = self.members.get(id);
         members.is_some_and(|members| members.contains_key(origin))

@@ -40,6 +40,15 @@ pub enum NetworksOutput {
     Revealed(Arc<NetworkDefinition>),
     /// The members of a network, their labels or their reachability changed.
     Members(NetworkId),
+    /// The keys of a network changed ([`super::Networks::keys`]).
+    Keys(NetworkId),
+    /// Message about keys to one router, of [`mesh_proto::wire::topic::Topic::NETWORKS`]; secret parts are sealed for it.
+    Send {
+        /// The router.
+        to: PeerId,
+        /// Body of the message.
+        body: Vec<u8>,
+    },
     /// There is room again: the present statement of this router is to be handed in once more.
     Reread(PeerId),
 }

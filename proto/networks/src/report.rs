@@ -50,6 +50,8 @@ pub struct NetworkFigures {
     pub without_room: usize,
     /// Statements that were refused as malformed.
     pub refused: u64,
+    /// Messages about keys that were refused, or not answered.
+    pub refused_messages: u64,
 }
 
 impl Networks {
@@ -86,6 +88,7 @@ impl Networks {
             left_out: self.left_out,
             without_room: self.origins.refused(),
             refused: self.refused,
+            refused_messages: self.keys.refused(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod aead;
 pub mod dh;
 pub mod identity;
+pub mod key_transfer;
 pub mod network_key;
 pub mod secret;
 

@@ -10,9 +10,10 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::aead::{ChaChaKey, Forged, KEY_LEN};
-use crate::network::{BroadcastStream, NetworkKeyId};
+use crate::network::{BroadcastStream, NetworkId, NetworkKeyId, NetworkKeyPrint};
 
 const ID_LABEL: &[u8] = b"mesh network key id v1";
+const PRINT_LABEL: &[u8] = b"mesh network key print v1";
 const STREAM_LABEL: &[u8] = b"mesh network broadcasts v1";
 /// Length of a tag, in bytes.
 const TAG_LEN: usize = 16;
@@ -47,6 +48,18 @@ impl NetworkKey {
     /// Returns the id of the key.
     pub fn id(&self) -> NetworkKeyId {
         self.id
+    }
+
+    /// Returns the fingerprint of the key, if it is that of `network`.
+    pub fn print(&self, network: &NetworkId) -> NetworkKeyPrint {
+        let mut print = [0; 16];
+        expand(&self.key, &[PRINT_LABEL, &network.0], &mut print);
+        NetworkKeyPrint(print)
+    }
+
+    /// Returns the secret bytes, for a transfer to another member.
+    pub(super) fn secret(&self) -> &[u8; KEY_LEN] {
+        &self.key
     }
 
     /// Seals broadcast `sequence` of `stream` at the end of `body`: encrypts all but the first `clear_len` bytes, which
@@ -137,6 +150,14 @@ mod tests {
             format!("{:?}", key()),
             format!("NetworkKey({:08x})", key().id().0)
         );
+    }
+
+    #[test]
+    fn the_fingerprint_follows_from_key_and_network() {
+        let print = |key, network| NetworkKey::new([key; 32]).print(&NetworkId([network; 16]));
+        assert_eq!(print(7, 1), print(7, 1));
+        let all: BTreeSet<_> = [print(7, 1), print(7, 2), print(8, 1), print(8, 2)].into();
+        assert_eq!(all.len(), 4);
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub struct NetworkLabel(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkKeyId(pub u32);
 
+/// Fingerprint of the key of a network, derived from key and network. The id of a key is too short to tell keys apart
+/// that somebody made up to have the same one; two keys with one fingerprint cannot be found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NetworkKeyPrint(pub [u8; 16]);
+
 /// All broadcasts of one network that one run of a router sends; they are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BroadcastStream {
@@ -86,6 +91,12 @@ impl fmt::Display for NetworkId {
 impl fmt::Debug for NetworkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for NetworkKeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -28,6 +28,7 @@ fn every_example_is_what_the_code_makes() {
     made.extend(records::messages());
     made.extend(records::record());
     made.extend(networks::statement());
+    made.extend(networks::keys());
     made.extend(link::handshake());
     made.extend(session::handshake_and_datagrams());
     made.extend(session::cookie());

@@ -3,9 +3,13 @@
 use core::num::NonZeroU16;
 
 use mesh_networks::{
-    NetworkDefinition, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
-    NetworkVersion, NetworksStatement, UserLabel,
+    AnnouncedKey, KeyAnnouncement, KeyMessage, KeyReply, KeyRequest, NetworkDefinition,
+    NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet, NetworkVersion,
+    NetworksStatement, UserLabel,
 };
+use mesh_proto::crypto::dh::DhSecret;
+use mesh_proto::crypto::key_transfer::KeyTransfer;
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::network::NetworkId;
 
 use crate::{Vectors, routers};
@@ -54,4 +58,50 @@ pub(crate) fn statement() -> Vectors {
     let bytes = statement.encode();
     assert_eq!(NetworksStatement::decode(&bytes), Ok(statement));
     Vectors::from([("networks of A", bytes)])
+}
+
+pub(crate) fn keys() -> Vectors {
+    let (a, b) = (routers::a().identity.id(), routers::b().identity.id());
+    let network = NetworkId([9; 16]);
+    let keys = [NetworkKey::new([10; 32]), NetworkKey::new([11; 32])];
+    let [first, second] = [0, 1].map(|n| AnnouncedKey {
+        print: keys[n].print(&network),
+        stale: n == 0,
+        next: n == 1,
+    });
+    let announcement = KeyAnnouncement {
+        keys: vec![first, second],
+    };
+    let (asker, giver) = (
+        DhSecret::from_bytes([0x31; 32]),
+        DhSecret::from_bytes([0x32; 32]),
+    );
+    let (asker_public, giver_public) = (asker.public(), giver.public());
+    let request = KeyMessage::Request(KeyRequest {
+        network,
+        public: asker_public,
+        wanted: vec![second.print],
+    });
+    let transfer = KeyTransfer {
+        network: &network,
+        asker: &a,
+        giver: &b,
+        asker_public: &asker_public,
+        giver_public: &giver_public,
+    };
+    let given = core::iter::once((&keys[1], false));
+    let sealed = transfer.seal(&giver, given).unwrap();
+    let opened = transfer.open(&asker, &sealed).unwrap();
+    assert_eq!(opened[0].key.id(), keys[1].id());
+    let reply = KeyMessage::Reply(KeyReply {
+        network,
+        asker_public,
+        giver_public,
+        sealed,
+    });
+    Vectors::from([
+        ("keys announced by A", announcement.encode()),
+        ("request for a key, A to B", request.encode()),
+        ("reply with a key, B to A", reply.encode()),
+    ])
 }

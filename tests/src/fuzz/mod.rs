@@ -83,7 +83,7 @@ pub const TARGETS: &[FuzzTarget] = targets! {
     topology, 400, "records, the link-state database and routes";
     probe, 300_000, "bodies of probes";
     names, 100_000, "statements of names, queries of DNS, answers of other servers, resolv.conf";
-    networks, 20_000, "statements about networks, their state file, names and subnets as people type them";
+    networks, 20_000, "statements about networks, messages about their keys, their state file, names and subnets as people type them";
     text, 100_000, "addresses, targets and names as people type them";
     config, 10_000, "the router's configuration file";
     state, 3_000, "files of the router's state directory";

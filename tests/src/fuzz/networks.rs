@@ -3,14 +3,19 @@
 use core::num::NonZeroU16;
 
 use mesh_networks::{
-    NetworkDefinition, NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet,
-    NetworkVersion, Networks, NetworksOutput, NetworksStatement, NewNetwork, UserLabel,
+    AnnouncedKey, KeyAnnouncement, KeyMessage, KeyReply, KeyRequest, NetworkDefinition,
+    NetworkMembership, NetworkName, NetworkRemoval, NetworkSubnet, NetworkVersion, Networks,
+    NetworksOutput, NetworksStatement, NewNetwork, UserLabel,
 };
-use mesh_proto::entropy::SeededEntropy;
+use mesh_proto::crypto::dh::DhSecret;
+use mesh_proto::crypto::key_transfer::KeyTransfer;
+use mesh_proto::crypto::network_key::NetworkKey;
+use mesh_proto::entropy::{Entropy, SeededEntropy};
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{
-    MAX_NETWORK_NAME, MAX_NETWORK_SUBNETS, MAX_NETWORKS, MAX_NETWORKS_STATEMENT,
-    MAX_STATED_NETWORKS, MAX_STATED_TOMBSTONES, MAX_TOMBSTONES, MAX_USED_NETWORKS,
+    MAX_NETWORK_EXTENSION, MAX_NETWORK_KEYS, MAX_NETWORK_NAME, MAX_NETWORK_SUBNETS, MAX_NETWORKS,
+    MAX_NETWORKS_STATEMENT, MAX_STATED_NETWORKS, MAX_STATED_TOMBSTONES, MAX_TOMBSTONES,
+    MAX_USED_NETWORKS,
 };
 use mesh_proto::network::NetworkId;
 
@@ -18,15 +23,21 @@ use super::fixture::START;
 
 const ME: PeerId = PeerId([1; 16]);
 const OTHER: PeerId = PeerId([2; 16]);
+const VERSION: NetworkVersion = NetworkVersion {
+    counter: 1,
+    author: OTHER,
+};
 
 /// No input panics; what is accepted is within its bounds, and survives encoding.
 pub(super) fn target(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 3 {
+    match kind % 5 {
         0 => check_statement(data),
         1 => check_content(data),
+        3 => check_key_message(data),
+        4 => check_announcement(data),
         _ => check_text(&String::from_utf8_lossy(data)),
     }
 }
@@ -125,6 +136,122 @@ fn check_content(bytes: &[u8]) {
     assert_eq!(again.content(START), content);
 }
 
+/// Returns a member of network 1, with another member within reach that announces `extension`.
+fn member(extension: &[u8]) -> (Networks, SeededEntropy) {
+    let mut networks = empty();
+    let mut dice = SeededEntropy::new(4);
+    let statement = NetworksStatement {
+        definitions: vec![first_definition()],
+        memberships: vec![NetworkMembership {
+            network: NetworkId([1; 16]),
+            label: NonZeroU16::MIN,
+            extension: extension.to_vec(),
+        }],
+        ..NetworksStatement::default()
+    };
+    networks.set_reachable(OTHER, true, START);
+    let taken = networks.handle_statement(OTHER, &statement.encode(), START);
+    assert_eq!(taken, Ok(()), "an extension never spoils a statement");
+    networks
+        .join(NetworkId([1; 16]), START)
+        .expect("a known network");
+    networks.handle_time(&mut dice, START);
+    (networks, dice)
+}
+
+/// A message about keys brings no key that was not asked for, and is answered by one message at most.
+fn check_key_message(bytes: &[u8]) {
+    let read = KeyMessage::decode(bytes);
+    if let Ok(message) = &read {
+        assert_eq!(KeyMessage::decode(&message.encode()).as_ref(), Ok(message));
+    }
+    let announced = KeyAnnouncement {
+        keys: vec![announced(7)],
+    };
+    let (mut networks, mut dice) = member(&announced.encode());
+    let asked = drain(&mut networks);
+    let is_request = |output: &NetworksOutput| matches!(output, NetworksOutput::Send { .. });
+    assert_eq!(asked.iter().filter(|o| is_request(o)).count(), 1);
+    networks.handle_message(OTHER, bytes, &mut dice, START);
+    assert!(drain(&mut networks).is_empty(), "there is no key yet");
+    assert!(networks.keys(&NetworkId([1; 16])).sealing().is_none());
+    assert_eq!(networks.figures().refused_messages, 1);
+    // Once there is a key of its own, it is given to members, sealed.
+    let mut now = START;
+    while networks.keys(&NetworkId([1; 16])).sealing().is_none() {
+        now = now.max(networks.next_deadline());
+        networks.handle_time(&mut dice, now);
+    }
+    drain(&mut networks);
+    networks.handle_message(OTHER, bytes, &mut dice, now);
+    assert!(drain(&mut networks).len() <= 1);
+}
+
+/// An announcement has at most so many keys, and is followed by one request at most.
+fn check_announcement(bytes: &[u8]) {
+    let read = KeyAnnouncement::read(bytes);
+    assert!(read.keys.len() <= MAX_NETWORK_KEYS);
+    assert_eq!(KeyAnnouncement::read(&read.encode()), read);
+    if bytes.len() > MAX_NETWORK_EXTENSION {
+        return;
+    }
+    let (mut networks, _) = member(bytes);
+    let outputs = drain(&mut networks);
+    let sent = outputs.iter().filter_map(|output| match output {
+        NetworksOutput::Send { to, body } => Some((*to, KeyMessage::decode(body))),
+        _ => None,
+    });
+    let sent: Vec<_> = sent.collect();
+    let is_lacking = read.keys.first().is_some();
+    assert_eq!(sent.len(), usize::from(is_lacking));
+    for (to, message) in sent {
+        let Ok(KeyMessage::Request(request)) = message else {
+            panic!("a request for keys");
+        };
+        let is_said = |print| read.keys.iter().any(|key| key.print == print);
+        assert!(to == OTHER && request.wanted.iter().all(|print| is_said(*print)));
+    }
+}
+
+fn announced(key: u8) -> AnnouncedKey {
+    AnnouncedKey {
+        print: NetworkKey::new([key; 32]).print(&NetworkId([1; 16])),
+        stale: false,
+        next: false,
+    }
+}
+
+/// Returns a request for keys and a reply to one.
+fn key_messages() -> [KeyMessage; 2] {
+    let network = NetworkId([1; 16]);
+    let (asker, giver) = (
+        DhSecret::from_bytes(SeededEntropy::new(5).key()),
+        DhSecret::from_bytes(SeededEntropy::new(6).key()),
+    );
+    let (asker_public, giver_public) = (asker.public(), giver.public());
+    let transfer = KeyTransfer {
+        network: &network,
+        asker: &ME,
+        giver: &OTHER,
+        asker_public: &asker_public,
+        giver_public: &giver_public,
+    };
+    let key = NetworkKey::new([7; 32]);
+    let sealed = transfer.seal(&giver, core::iter::once((&key, true)));
+    let request = KeyMessage::Request(KeyRequest {
+        network,
+        public: asker_public,
+        wanted: vec![announced(7).print, announced(8).print],
+    });
+    let reply = KeyMessage::Reply(KeyReply {
+        network,
+        asker_public,
+        giver_public,
+        sealed: sealed.expect("good public keys"),
+    });
+    [request, reply]
+}
+
 /// Checks a line of words: the name, and then subnets, gateways and ranges.
 fn check_text(text: &str) {
     let mut words = text.split(' ');
@@ -157,15 +284,10 @@ fn check_text(text: &str) {
     }
 }
 
-/// Returns a statement with each member, the content of a file, and a line of words.
-pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let version = NetworkVersion {
-        counter: 1,
-        author: OTHER,
-    };
-    let definition = |n: u8, subnets: &[&str]| NetworkDefinition {
+fn definition(n: u8, subnets: &[&str]) -> NetworkDefinition {
+    NetworkDefinition {
         id: NetworkId([n; 16]),
-        version,
+        version: VERSION,
         stamp: 1_000,
         name: NetworkName::parse("web").expect("a name"),
         subnets: subnets
@@ -176,7 +298,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         mtu: (n == 1).then_some(1_400),
         labels: Vec::new(),
         extension: vec![n],
-    };
+    }
+}
+
+/// Returns a definition with each member.
+fn first_definition() -> NetworkDefinition {
     let mut first = definition(1, &["10.1.0.0/16", "fd00::/64"]);
     first.subnets[0].gateway = Some([10, 1, 0, 1].into());
     first.subnets[0].ip_range = "10.1.8.0/24".parse().ok();
@@ -184,11 +310,16 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         key: "k".to_owned(),
         value: "v".to_owned(),
     }];
+    first
+}
+
+/// Returns a statement with each member, the content of a file, and a line of words.
+pub(super) fn seeds() -> Vec<Vec<u8>> {
     let statement = NetworksStatement {
-        definitions: vec![first, definition(2, &["10.1.0.0/16"])],
+        definitions: vec![first_definition(), definition(2, &["10.1.0.0/16"])],
         removals: vec![NetworkRemoval {
             network: NetworkId([3; 16]),
-            version,
+            version: VERSION,
             age: 1,
         }],
         memberships: vec![NetworkMembership {
@@ -198,10 +329,19 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         }],
         extension: vec![9],
     };
+    let [request, reply] = key_messages();
+    let mut announcement = KeyAnnouncement {
+        keys: vec![announced(7), announced(8)],
+    };
+    announcement.keys[0].stale = true;
+    announcement.keys[1].next = true;
     vec![
         [&[0], &statement.encode()[..]].concat(),
         [&[1], &router().content(START)[..]].concat(),
         b"\x02web 10.1.0.0/16 10.1.0.1 r10.1.8.0/24 fd00::/64 fd00::1".to_vec(),
         Vec::new(),
+        [&[3], &request.encode()[..]].concat(),
+        [&[3], &reply.encode()[..]].concat(),
+        [&[4], &announcement.encode()[..]].concat(),
     ]
 }

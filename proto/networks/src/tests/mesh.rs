@@ -12,6 +12,7 @@ pub(super) const AGREED: u64 = 60;
 pub(super) struct Node {
     pub(super) me: PeerId,
     pub(super) networks: Networks,
+    dice: SeededEntropy,
     disk: Vec<u8>,
     /// Its record.
     record: Vec<u8>,
@@ -39,6 +40,7 @@ impl Node {
         Self {
             me,
             networks: networks(me),
+            dice: SeededEntropy::new(n.into()),
             disk: Vec::new(),
             record: Vec::new(),
             stored: BTreeMap::new(),
@@ -196,7 +198,7 @@ impl Mesh {
             self.now += Duration::from_secs(1);
             for node in &mut self.nodes {
                 if self.now >= node.networks.next_deadline() {
-                    node.networks.handle_time(self.now);
+                    node.networks.handle_time(&mut node.dice, self.now);
                 }
                 node.drain(self.now);
             }
@@ -208,7 +210,7 @@ impl Mesh {
         for _ in 0..hours {
             self.now += Duration::from_secs(3_600);
             for node in &mut self.nodes {
-                node.networks.handle_time(self.now);
+                node.networks.handle_time(&mut node.dice, self.now);
                 node.drain(self.now);
             }
             self.exchange(1);

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod histories;
+mod keys;
 mod labels;
 mod merges;
 mod mesh;
@@ -100,7 +101,7 @@ fn pass(networks: &mut Networks, from: Instant, seconds: u64) -> Instant {
     let mut now = from;
     for _ in 0..seconds {
         now += Duration::from_secs(1);
-        networks.handle_time(now);
+        networks.handle_time(&mut SeededEntropy::new(7), now);
     }
     now
 }

@@ -144,10 +144,10 @@ fn tombstones_are_forgotten_by_all_in_the_end_unless_they_are_needed() {
     networks.handle_statement(B, &live.encode(), START).unwrap();
     networks.remove("n5", false, START).unwrap();
     let late = START + TOMBSTONE + TOMBSTONE;
-    networks.handle_time(late);
+    networks.handle_time(&mut SeededEntropy::new(7), late);
     assert_eq!(networks.figures().removed, 1);
     networks.handle_statement(B, &[], late).unwrap();
-    networks.handle_time(late + Duration::from_secs(1));
+    networks.handle_time(&mut SeededEntropy::new(7), late + Duration::from_secs(1));
     assert_eq!(networks.figures().removed, 0);
 }
 
@@ -174,7 +174,7 @@ fn a_tombstone_that_is_not_stated_for_lack_of_room_is_when_it_is_needed() {
         ..NetworksStatement::default()
     };
     networks.handle_statement(B, &back.encode(), now).unwrap();
-    networks.handle_time(now + Duration::from_secs(1));
+    networks.handle_time(&mut SeededEntropy::new(7), now + Duration::from_secs(1));
     let statement = stated(&drain(&mut networks)).unwrap();
     assert!(statement.removals.iter().any(|r| r.network == web));
     assert_eq!(statement.removals.len(), MAX_STATED_TOMBSTONES);
