@@ -101,7 +101,7 @@ impl Shell {
                 first = self.links.next() => self.handle_accepts(first, &mut conns),
                 Ok(()) = self.attached.changed() => {
                     let attached: Vec<Attached> =
-                        self.attached.borrow_and_update().iter().map(to_record).collect();
+                        self.attached.borrow_and_update().iter().filter_map(to_record).collect();
                     self.control.set_attached(&attached, self.clock.now());
                 }
                 Ok(()) = self.endpoints.changed() => {
@@ -328,12 +328,13 @@ async fn ipam_event(addresses: &mut Option<IpamShell>) -> IpamEvent {
     }
 }
 
-fn to_record(announced: &Announced) -> Attached {
-    Attached {
+/// Returns what the record of attached containers says of an address. It is about the network `default`.
+fn to_record(announced: &Announced) -> Option<Attached> {
+    announced.network.is_default().then(|| Attached {
         mac: announced.mac,
         addr: announced.address,
         container: announced.container.clone(),
         // Control knows the previous location.
         moves: 0,
-    }
+    })
 }
