@@ -77,7 +77,9 @@ mod tests {
                 assert_eq!(network_of(&tag), network);
             }
         }
-        let longest = "1111:2222:3333:4444:5555:6666:7777:8888/128".parse().unwrap();
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888/128"
+            .parse()
+            .unwrap();
         let longest = tag(&"k".repeat(64), ScopedAddress::new(web, longest));
         assert!(longest.len() <= 200, "{longest}");
         assert!(network_of("mesh").is_default());

@@ -223,11 +223,8 @@ mod tests {
             netns: "mesh-ns-1".into(),
             tenant: Tenant::Container("c".into()),
         };
-        let ports = MemberPort::for_addresses(
-            NetworkId::DEFAULT,
-            &["10.2.1.1/24".parse().unwrap()],
-            false,
-        );
+        let ports =
+            MemberPort::for_addresses(NetworkId::DEFAULT, &["10.2.1.1/24".parse().unwrap()], false);
         PluggedMember {
             detached,
             ..PluggedMember::new("pod", Runtime::Podman, home, ports)

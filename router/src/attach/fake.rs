@@ -139,12 +139,7 @@ impl KernelApi for FakeKernel {
         })
     }
 
-    fn open_network(
-        &self,
-        network: NetworkId,
-        mtu: Option<u16>,
-        alias: &str,
-    ) -> KernelResult<()> {
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()> {
         let mut world = self.enter("open_network")?;
         world.open.insert(network, (mtu, alias.to_owned()));
         Ok(())
@@ -194,6 +189,9 @@ impl KernelApi for FakeKernel {
             world
                 .interfaces
                 .insert(interface.tag.clone(), (here.clone(), interface.clone()));
+        }
+        if !interface.name.is_empty() {
+            return Ok(interface.name.clone());
         }
         let in_it = world
             .interfaces
@@ -318,12 +316,7 @@ impl KernelApi for FakeKernel {
         Ok(())
     }
 
-    fn join_bridge(
-        &self,
-        network: NetworkId,
-        other: &str,
-        _: [u8; 16],
-    ) -> KernelResult<bool> {
+    fn join_bridge(&self, network: NetworkId, other: &str, _: [u8; 16]) -> KernelResult<bool> {
         let mut world = self.enter("join_bridge")?;
         world.joined_to.insert(other.to_owned(), network);
         match world.bridges.get_mut(other) {

@@ -29,9 +29,7 @@ impl Foundation {
     ///
     /// # Errors
     /// The stored table cannot be read.
-    pub(super) fn open(
-        around: Surroundings,
-    ) -> Result<Self, StateError> {
+    pub(super) fn open(around: Surroundings) -> Result<Self, StateError> {
         let Surroundings {
             store,
             kernel,

@@ -134,8 +134,7 @@ impl Attachments {
         };
         let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
         let detachment = Arc::new(Detachment::new(&base, &members, &endpoints));
-        let containers =
-            ContainerCommands::new(&base, &members, &tenants, &endpoints, &detachment);
+        let containers = ContainerCommands::new(&base, &members, &tenants, &endpoints, &detachment);
         let repairs = Repairs {
             networks: RemovedNetworks::new(&base, detachment, exposer.clone(), uplinks.clone()),
             bridge: BridgeRepair::new(&base, exposer.clone(), uplinks.clone()),
@@ -181,7 +180,8 @@ impl Attachments {
         self.exposer.hide_all().await?;
         let _guard = self.base.operations.begin().await;
         self.uplinks.leave_all().await?;
-        self.reconciler.clear().await
+        self.reconciler.clear().await?;
+        self.base.networks.close_all().await
     }
 }
 
@@ -348,6 +348,11 @@ impl Attachments {
     /// Returns what this router announces to the mesh, sorted; changes within milliseconds of what happens on the host.
     pub fn announced(&self) -> watch::Receiver<Vec<Announced>> {
         self.base.table.published().announced()
+    }
+
+    /// Looks at everything now: the mesh has another network, or one less.
+    pub fn networks_changed(&self) {
+        self.base.wakeups.wake();
     }
 
     /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is

@@ -69,6 +69,11 @@ impl PublishedTable {
         self.beside().host_macs.insert(network, mac) != Some(mac)
     }
 
+    /// Forgets the host's MAC address in a network.
+    pub(super) fn forget_host_mac(&self, network: NetworkId) {
+        self.beside().host_macs.remove(&network);
+    }
+
     /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
     pub(super) fn set_keepers(&self, keepers: BTreeMap<String, ContainerRef>) {
         self.beside().keepers = keepers;

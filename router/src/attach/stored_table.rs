@@ -95,6 +95,11 @@ impl StoredTable {
         }
     }
 
+    /// Forgets the host's MAC address in a network whose bridge is gone.
+    pub(super) fn forget_host_mac(&self, network: NetworkId) {
+        self.published.forget_host_mac(network);
+    }
+
     /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
     pub(super) fn set_keepers(&self, keepers: BTreeMap<String, ContainerRef>) {
         self.published.set_keepers(keepers);

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use super::forward::PluginConnection;
 use super::*;
-use crate::attach::{Attachments, DefaultNetworkOnly, Surroundings};
 use crate::attach::fake::FakeKernel;
+use crate::attach::{Attachments, DefaultNetworkOnly, Surroundings};
 use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;

@@ -273,10 +273,7 @@ fn open_attachments(
         engines: Engines::local(),
         book: Arc::new(move |network: NetworkId, address| {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            network
-                .is_default()
-                .then(|| held.words(address))
-                .flatten()
+            network.is_default().then(|| held.words(address)).flatten()
         }),
         allocator: side.allocator.clone(),
         networks: Arc::new(DefaultNetworkOnly),

@@ -97,7 +97,9 @@ fn network(options: OptionLookup<'_>) -> Result<NetworkId, String> {
     };
     NetworkId::from_hex(id).ok_or_else(|| {
         let id = id.escape_debug();
-        format!("{NETWORK} is '{id}'; it must be the id of a network, as `mesh network ls` shows it")
+        format!(
+            "{NETWORK} is '{id}'; it must be the id of a network, as `mesh network ls` shows it"
+        )
     })
 }
 

@@ -13,7 +13,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
 /// Follows which networks are used. The network `default` is always open, and never in here.
 #[derive(Debug, Default)]
-pub struct NetworkUsage {
+pub struct UsedNetworks {
     /// The networks that are open, with the last time that each was seen in use.
     open: BTreeMap<NetworkId, Instant>,
     /// Those whose definitions were known in this run.
@@ -31,7 +31,7 @@ pub struct NetworkChanges {
     pub close: Vec<NetworkId>,
 }
 
-impl NetworkUsage {
+impl UsedNetworks {
     /// Notes that something is about to use a network, or does.
     pub fn note(&mut self, network: NetworkId, now: Instant) {
         if !network.is_default() {
@@ -92,14 +92,19 @@ mod tests {
         Instant::ZERO + Duration::from_secs(secs)
     }
 
-    fn look(usage: &mut NetworkUsage, used: &[NetworkId], known: bool, secs: u64) -> NetworkChanges {
+    fn look(
+        usage: &mut UsedNetworks,
+        used: &[NetworkId],
+        known: bool,
+        secs: u64,
+    ) -> NetworkChanges {
         let used = used.iter().copied().collect();
         usage.look(&used, |_| known, at(secs))
     }
 
     #[test]
     fn a_network_outlives_the_restart_of_its_container() {
-        let mut usage = NetworkUsage::default();
+        let mut usage = UsedNetworks::default();
         assert_eq!(look(&mut usage, &[WEB], true, 0), NetworkChanges::default());
         assert_eq!(look(&mut usage, &[], true, 29).close, []);
         assert_eq!(look(&mut usage, &[WEB], true, 30).close, []);
@@ -112,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_prepared_is_open_and_default_never_counts() {
-        let mut usage = NetworkUsage::default();
+        let mut usage = UsedNetworks::default();
         usage.note(DB, at(0));
         usage.note(NetworkId::DEFAULT, at(0));
         assert_eq!(usage.open(), BTreeSet::from([DB]));
@@ -122,16 +127,20 @@ mod tests {
 
     #[test]
     fn a_network_that_was_known_is_removed_at_once_and_another_in_time() {
-        let mut usage = NetworkUsage::default();
+        let mut usage = UsedNetworks::default();
         look(&mut usage, &[WEB], true, 0);
         assert_eq!(look(&mut usage, &[WEB], false, 1).removed, [WEB]);
-        assert_eq!(look(&mut usage, &[WEB], false, 4).removed, [WEB], "until it is done");
+        assert_eq!(
+            look(&mut usage, &[WEB], false, 4).removed,
+            [WEB],
+            "until it is done"
+        );
         assert_eq!(look(&mut usage, &[], false, 5).close, [WEB], "at once");
         // A router that has just started learns of its networks in a moment.
         assert_eq!(look(&mut usage, &[DB], false, 10).removed, []);
         assert_eq!(look(&mut usage, &[DB], false, 39).removed, []);
         assert_eq!(look(&mut usage, &[DB], false, 40).removed, [DB]);
-        let mut usage = NetworkUsage::default();
+        let mut usage = UsedNetworks::default();
         look(&mut usage, &[DB], false, 0);
         assert_eq!(look(&mut usage, &[DB], true, 20).removed, []);
         assert_eq!(look(&mut usage, &[DB], false, 21).removed, [DB]);

@@ -21,7 +21,9 @@ impl JoinedBridges {
 
     /// Returns all bridges with their networks, in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, NetworkId)> {
-        self.0.iter().map(|(bridge, network)| (bridge.as_str(), *network))
+        self.0
+            .iter()
+            .map(|(bridge, network)| (bridge.as_str(), *network))
     }
 
     /// Returns the number of bridges.
@@ -55,7 +57,10 @@ impl From<JoinedBridges> for BTreeSet<String> {
 impl From<BTreeSet<String>> for JoinedBridges {
     fn from(stored: BTreeSet<String>) -> Self {
         let all = stored.iter().map(|marked| unmark(marked));
-        Self(all.map(|(bridge, network)| (bridge.to_owned(), network)).collect())
+        Self(
+            all.map(|(bridge, network)| (bridge.to_owned(), network))
+                .collect(),
+        )
     }
 }
 
@@ -71,7 +76,10 @@ mod tests {
         let web = NetworkId([7; 16]);
         bridges.insert("br@1", web);
         let stored = serde_json::to_string(&bridges).unwrap();
-        assert_eq!(serde_json::from_str::<JoinedBridges>(&stored).unwrap(), bridges);
+        assert_eq!(
+            serde_json::from_str::<JoinedBridges>(&stored).unwrap(),
+            bridges
+        );
         assert_eq!((bridges.get("br@1"), bridges.get("br")), (Some(web), None));
         assert_eq!(bridges.remove("br0"), Some(NetworkId::DEFAULT));
         assert_eq!(bridges.count(), 1);

@@ -20,7 +20,8 @@ const RESTARTED: ProcessIdentity = ProcessIdentity {
 
 /// 10.9.9.9 is used elsewhere.
 fn far(network: NetworkId, ip: IpAddr) -> Option<String> {
-    (network.is_default() && ip.to_string() == "10.9.9.9").then(|| "container far on 7a::1(host2)".to_owned())
+    (network.is_default() && ip.to_string() == "10.9.9.9")
+        .then(|| "container far on 7a::1(host2)".to_owned())
 }
 
 fn addresses(texts: &[&str]) -> Vec<IpNet> {
@@ -262,7 +263,11 @@ fn names_and_rows_follow_what_docker_tells() {
     assert_eq!(names.into_keys().collect::<Vec<_>>(), ["1", "c"]);
     let host = scoped("10.2.1.254/24");
     table.expose(host, (true, false), None, &far).unwrap();
-    assert_eq!(table.announced(&BTreeMap::new()).len(), 1, "its MAC is not known yet");
+    assert_eq!(
+        table.announced(&BTreeMap::new()).len(),
+        1,
+        "its MAC is not known yet"
+    );
     let mac = Mac([2, 0, 0, 0, 0, 1]);
     let announced = table.announced(&BTreeMap::from([(NetworkId::DEFAULT, mac)]));
     assert_eq!((announced.len(), announced[1].mac), (2, mac));
@@ -390,7 +395,10 @@ fn networks_are_stored_where_there_are_any() {
     assert_eq!(table.bindings_in(WEB).len(), 2);
     for bad in ["web", "07"] {
         let text = STORED.replace(&"07".repeat(16), bad);
-        assert!(serde_json::from_str::<AttachmentTable>(&text).is_err(), "{bad}");
+        assert!(
+            serde_json::from_str::<AttachmentTable>(&text).is_err(),
+            "{bad}"
+        );
     }
 }
 
@@ -417,13 +425,28 @@ fn equal_addresses_in_two_networks_are_two() {
     assert!(error.to_string().contains("container db"), "{error}");
     // One container has an address once, in whatever network.
     let error = attach_in(&mut table, WEB, "id-web", PROCESS, &["10.2.1.1/24"]).unwrap_err();
-    assert!(error.to_string().contains("already used by container db"), "{error}");
+    assert!(
+        error.to_string().contains("already used by container db"),
+        "{error}"
+    );
     let other = NetworkId([8; 16]);
     let error = attach_in(&mut table, other, "id-web", PROCESS, &["10.2.1.1/24"]).unwrap_err();
-    assert!(error.to_string().starts_with("container web has 10.2.1.1/24 in another network"));
-    table.expose(in_web("10.2.1.3/24"), (false, false), None, &far).unwrap();
-    let error = table.expose(scoped("10.2.1.3/24"), (false, false), None, &far).unwrap_err();
-    assert!(error.to_string().starts_with("this host has 10.2.1.3/24 in another network"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("container web has 10.2.1.1/24 in another network")
+    );
+    table
+        .expose(in_web("10.2.1.3/24"), (false, false), None, &far)
+        .unwrap();
+    let error = table
+        .expose(scoped("10.2.1.3/24"), (false, false), None, &far)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("this host has 10.2.1.3/24 in another network")
+    );
 
     let ps = table.ps(view());
     let shown: Vec<String> = ps
@@ -449,13 +472,31 @@ fn a_container_in_several_networks_leaves_one_of_them() {
     assert_eq!(table.used_networks(), BTreeSet::from([WEB]));
     let tags: Vec<String> = table.tags().into_iter().collect();
     let web = "07".repeat(16);
-    assert_eq!(tags, ["id-web/10.2.1.1/24".to_owned(), format!("id-web/10.40.0.1/16@{web}")]);
-    table.members.remove_ports("id-web", &[in_web("10.2.1.1/24")]);
-    assert_eq!(table.bindings_of("id-web").len(), 2, "that is another address");
+    assert_eq!(
+        tags,
+        [
+            "id-web/10.2.1.1/24".to_owned(),
+            format!("id-web/10.40.0.1/16@{web}")
+        ]
+    );
+    table
+        .members
+        .remove_ports("id-web", &[in_web("10.2.1.1/24")]);
+    assert_eq!(
+        table.bindings_of("id-web").len(),
+        2,
+        "that is another address"
+    );
     table.members.set_stopped("id-web");
-    assert_eq!(table.used_networks(), BTreeSet::from([WEB]), "it wants it again");
+    assert_eq!(
+        table.used_networks(),
+        BTreeSet::from([WEB]),
+        "it wants it again"
+    );
     assert_eq!(table.bindings_in(WEB).len(), 1);
-    table.members.remove_ports("id-web", &[in_web("10.40.0.1/16")]);
+    table
+        .members
+        .remove_ports("id-web", &[in_web("10.40.0.1/16")]);
     assert_eq!(table.bindings_of("id-web").len(), 1);
     assert!(table.used_networks().is_empty());
 }
@@ -466,7 +507,9 @@ fn a_container_in_several_networks_leaves_one_of_them() {
 fn networks_do_not_see_one_another() {
     let mut seed = 1u64;
     let mut next = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     for _ in 0..200 {
@@ -502,8 +545,19 @@ fn networks_do_not_see_one_another() {
             both.bindings().filter(|b| b.network.is_default()).collect();
         assert_eq!(of_default, alone.bindings().collect::<Vec<_>>());
         let text = serde_json::to_string(&both).unwrap();
-        assert_eq!(serde_json::from_str::<AttachmentTable>(&text).unwrap(), both);
-        assert!(!serde_json::to_string(&alone).unwrap().contains("mesh_network"));
-        assert!(!serde_json::to_string(&alone).unwrap().contains("\"network\""));
+        assert_eq!(
+            serde_json::from_str::<AttachmentTable>(&text).unwrap(),
+            both
+        );
+        assert!(
+            !serde_json::to_string(&alone)
+                .unwrap()
+                .contains("mesh_network")
+        );
+        assert!(
+            !serde_json::to_string(&alone)
+                .unwrap()
+                .contains("\"network\"")
+        );
     }
 }

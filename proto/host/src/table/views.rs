@@ -127,7 +127,8 @@ impl AttachmentTable {
             let row = found
                 .entry(owner)
                 .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
-            row.interfaces.push(shown(&end.ifname, end.scoped(), networks));
+            row.interfaces
+                .push(shown(&end.ifname, end.scoped(), networks));
         }
         let mut host = row(EXPOSE, EXPOSE, Runtime::Host);
         let exposed = self.exposed.addresses().map(|scoped| {

@@ -111,7 +111,7 @@ impl ContainerCommands {
             self.members.restore(&key).await?;
         }
         let done = self.reserve(&subject, network, addresses, request)?;
-        self.networks.forget_removal(&subject.owner);
+        self.networks.forget_eviction(&subject.owner);
         for lost in done.lost.iter().flatten() {
             warn_of_loss(&subject.key, lost.address);
         }
@@ -187,11 +187,10 @@ impl ContainerCommands {
         self.endpoints.resolve_owners().await;
         let mut has = self.table.read(|table| table.bindings_of(&owner));
         has.extend(self.finder.promised_to(request.runtime, &owner).await);
-        // Without a network and without addresses all is meant, in all networks.
-        if !request.network.is_empty() {
-            has.retain(|binding| binding.network == network.id);
-        }
-        if !args.is_empty() {
+        if args.is_empty() {
+            // Without a network all is meant, in all networks.
+            has.retain(|b| request.network.is_empty() || b.network == network.id);
+        } else {
             let all = std::mem::take(&mut has);
             for (arg, what) in args {
                 let found = matching(&all, network.id, arg);
@@ -204,7 +203,7 @@ impl ContainerCommands {
         for binding in &has {
             self.detachment.take_off(binding).await?;
         }
-        self.networks.forget_removal(&owner);
+        self.networks.forget_eviction(&owner);
         // Leases that nobody needs any more are free.
         self.members.wake();
         let gone: Vec<IpNet> = has.iter().map(|binding| binding.address).collect();

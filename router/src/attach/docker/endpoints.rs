@@ -90,7 +90,9 @@ impl DockerEndpoints {
         if made.is_err() {
             let addresses = [wanted.address];
             let owner = &wanted.lease_owner;
-            self.source.give_back(owner, wanted.network, &addresses).await;
+            self.source
+                .give_back(owner, wanted.network, &addresses)
+                .await;
         }
         Ok((wanted, made?))
     }

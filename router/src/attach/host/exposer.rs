@@ -189,7 +189,8 @@ impl HostExposer {
         let mut gone: BTreeSet<ScopedAddress> = BTreeSet::new();
         if args.is_empty() {
             // Without a network all is meant, in all networks.
-            let is_meant = |a: &ScopedAddress| request.network.is_empty() || a.network == network.id;
+            let is_meant =
+                |a: &ScopedAddress| request.network.is_empty() || a.network == network.id;
             gone.extend(self.addresses().into_iter().filter(is_meant));
         }
         for (arg, what) in args {
@@ -243,9 +244,13 @@ impl HostExposer {
                     kernel.expose(&rest).map(drop)
                 })
                 .await?;
+            let scoped = addresses.iter();
+            let scoped: Vec<ScopedAddress> = scoped
+                .map(|address| ScopedAddress::new(network, *address))
+                .collect();
+            self.table.record(|table| table.exposed.remove(&scoped));
             self.source.give_back(HOST, network, &addresses).await;
         }
-        self.table.record(|table| table.exposed.remove(gone));
         Ok(())
     }
 
@@ -311,6 +316,10 @@ impl HostExposer {
         networks.extend(self.addresses().iter().map(|scoped| scoped.network));
         let mut all = ExposureOutcome::default();
         for network in networks {
+            // After a boot its bridge is not there.
+            if !self.networks.reopen(network).await? {
+                continue;
+            }
             let plan = self.plan(network);
             let done = self.kernel.run(move |kernel| kernel.expose(&plan)).await?;
             if let Some(mac) = done.mac {
@@ -319,7 +328,11 @@ impl HostExposer {
             all.new.extend(done.new);
             all.rules |= done.rules;
             let notes = done.notes.into_iter();
-            all.notes.extend(notes.filter(|note| !all.notes.contains(note)).collect::<Vec<_>>());
+            all.notes.extend(
+                notes
+                    .filter(|note| !all.notes.contains(note))
+                    .collect::<Vec<_>>(),
+            );
         }
         self.settled.store(true, Ordering::Relaxed);
         Ok(all)

@@ -167,12 +167,7 @@ impl KernelApi for HostKernel {
         Ok(repairs)
     }
 
-    fn open_network(
-        &self,
-        network: NetworkId,
-        mtu: Option<u16>,
-        alias: &str,
-    ) -> KernelResult<()> {
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()> {
         let mtu = mtu.unwrap_or(self.bridge.mtu).min(self.bridge.mtu);
         self.networks.open(network, mtu, alias)?;
         lock(&self.open).insert(network, mtu);
@@ -390,12 +385,7 @@ impl KernelApi for HostKernel {
         bridge::host::remove_addresses(&self.bridge_name(network), addresses).map_err(error)
     }
 
-    fn join_bridge(
-        &self,
-        network: NetworkId,
-        other: &str,
-        nonce: [u8; 16],
-    ) -> KernelResult<bool> {
+    fn join_bridge(&self, network: NetworkId, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
         let config = self.config_of(network);
         if other != config.name && self.all_bridges().contains(other) {
             return Err(KernelError(format!(
@@ -483,10 +473,22 @@ impl HostKernel {
                 .collect(),
             inside: plan.inside.clone(),
             open: plan.open.iter().map(IpNet::trunc).collect(),
-            unjoined: bridge::others::of_containers(&bridge).map_err(error)?,
+            unjoined: match plan.internal {
+                true => other_interfaces(&bridge)?,
+                false => bridge::others::of_containers(&bridge).map_err(error)?,
+            },
             mac: bridge::host::mac(&bridge).map_err(error)?,
         })
     }
+}
+
+/// Returns the interfaces from and to which a host may forward, except `bridge`.
+fn other_interfaces(bridge: &str) -> KernelResult<BTreeSet<String>> {
+    let mut netlink = Netlink::open().map_err(error)?;
+    let links = netlink.link().list().map_err(error)?.into_iter();
+    // Ports of a bridge carry frames, and no packets of the host's own.
+    let others = links.filter(|link| link.master.is_none() && link.name != bridge);
+    Ok(others.map(|link| link.name).collect())
 }
 
 /// Has the host forward what these addresses are exposed for; returns what is to be said of it.

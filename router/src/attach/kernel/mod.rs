@@ -93,12 +93,7 @@ pub trait KernelApi: Send + Sync {
     ///
     /// # Errors
     /// The kernel's.
-    fn open_network(
-        &self,
-        network: NetworkId,
-        mtu: Option<u16>,
-        alias: &str,
-    ) -> KernelResult<()>;
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()>;
 
     /// Removes the bridge of a network that nothing uses, and all that was made for it; success if there is none.
     ///
@@ -200,12 +195,7 @@ pub trait KernelApi: Send + Sync {
     ///
     /// # Errors
     /// There is no such bridge, or it leads to ours already; nothing is left of the attempt.
-    fn join_bridge(
-        &self,
-        network: NetworkId,
-        other: &str,
-        nonce: [u8; 16],
-    ) -> KernelResult<bool>;
+    fn join_bridge(&self, network: NetworkId, other: &str, nonce: [u8; 16]) -> KernelResult<bool>;
 
     /// Takes another bridge off that of a network; whether it was joined.
     ///

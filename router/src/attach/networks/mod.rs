@@ -11,11 +11,12 @@ use ipnet::IpNet;
 use mesh_host::arguments::{ArgumentMeaning, parse_addresses};
 use mesh_host::network::addresses::{AddressFor, check_in, parse_in};
 use mesh_host::network::scoped::ScopedAddress;
-use mesh_host::network::usage::NetworkUsage;
+use mesh_host::network::usage::UsedNetworks;
 use mesh_host::table::AttachmentTable;
 use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, UnknownNetwork};
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::AttachedContainer;
+use mesh_proto::limits::MAX_NETWORKS;
 use mesh_proto::network::NetworkId;
 use tokio::sync::watch;
 
@@ -23,10 +24,10 @@ use super::AttachmentError;
 use super::kernel::KernelHandle;
 use super::stored_table::StoredTable;
 use crate::clock::Clock;
-use notes::RemovalNotes;
+use notes::EvictionNotes;
 
 pub use access::{DefaultNetworkOnly, JoinAnswer, NetworkAccess};
-pub(crate) use notes::Removal;
+pub(crate) use notes::EvictedContainer;
 
 /// The network of a request.
 #[derive(Clone)]
@@ -70,13 +71,13 @@ pub(crate) struct AttachedNetworks {
     access: Arc<dyn NetworkAccess>,
     kernel: KernelHandle,
     table: Arc<StoredTable>,
-    usage: Mutex<NetworkUsage>,
+    usage: Mutex<UsedNetworks>,
     used: watch::Sender<BTreeSet<NetworkId>>,
-    /// Names of networks that were used, also after they were removed.
+    /// Names of networks that are used, also after they were removed; at most [`MAX_NETWORKS`], then all are forgotten.
     names: Mutex<BTreeMap<NetworkId, String>>,
     /// Networks that could not be opened, with the reason as it was told.
     failed: Mutex<BTreeMap<NetworkId, String>>,
-    notes: Mutex<RemovalNotes>,
+    notes: Mutex<EvictionNotes>,
     clock: Clock,
 }
 
@@ -88,7 +89,7 @@ impl AttachedNetworks {
     ) -> Self {
         let used = table.read(AttachmentTable::used_networks);
         let clock = Clock::start();
-        let mut usage = NetworkUsage::default();
+        let mut usage = UsedNetworks::default();
         for network in &used {
             usage.note(*network, clock.now());
         }
@@ -117,7 +118,10 @@ impl AttachedNetworks {
     pub(crate) fn choose(&self, name: &str) -> Result<ChosenNetwork, AttachmentError> {
         let id = match name {
             "" | DEFAULT_NETWORK => NetworkId::DEFAULT,
-            name => self.access.resolve(name).map_err(AttachmentError::Network)?,
+            name => self
+                .access
+                .resolve(name)
+                .map_err(AttachmentError::Network)?,
         };
         self.chosen(id)
     }
@@ -133,7 +137,11 @@ impl AttachedNetworks {
             let unknown = UnknownNetwork(self.name(&id));
             return Err(AttachmentError::Network(unknown.to_string()));
         };
-        lock(&self.names).insert(id, definition.name.to_string());
+        let mut names = lock(&self.names);
+        if names.len() >= MAX_NETWORKS {
+            names.clear();
+        }
+        names.insert(id, definition.name.to_string());
         Ok(ChosenNetwork {
             id,
             definition: Some(definition),
@@ -151,7 +159,10 @@ impl AttachedNetworks {
         // Before the membership: one that nobody uses is given up.
         self.lock_usage().note(id, self.clock.now());
         self.publish();
-        self.access.join(id).await.map_err(AttachmentError::Network)?;
+        self.access
+            .join(id)
+            .await
+            .map_err(AttachmentError::Network)?;
         let (mtu, alias) = (definition.mtu, definition.name.to_string());
         let opened = self
             .kernel
@@ -169,6 +180,17 @@ impl AttachedNetworks {
             check_in(definition, address.address, AddressFor::Host)?;
         }
         self.open(&network).await
+    }
+
+    /// Opens a network that is used already; returns false for one that is not known, or not yet.
+    ///
+    /// # Errors
+    /// Those of [`AttachedNetworks::open`].
+    pub(crate) async fn reopen(&self, network: NetworkId) -> Result<bool, AttachmentError> {
+        match self.chosen(network) {
+            Ok(network) => self.open(&network).await.map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Returns the name of a network, or its id if it has none.
@@ -204,16 +226,15 @@ impl AttachedNetworks {
         let changes = self.lock_usage().look(&used, is_defined, self.clock.now());
         self.publish();
         for id in &used {
-            // One that is not known yet is opened as soon as it is.
-            let Ok(network) = self.chosen(*id) else {
-                continue;
-            };
-            let opened = self.open(&network).await;
+            let opened = self.reopen(*id).await;
             self.tell(*id, opened.err());
         }
         for id in changes.close {
             let closed = self.kernel.run(move |kernel| kernel.close_network(id));
             self.tell(id, closed.await.err().map(AttachmentError::from));
+            // The bridge that is made next time has another one.
+            self.table.forget_host_mac(id);
+            lock(&self.names).remove(&id);
         }
         let strays = self.kernel.run(move |kernel| kernel.remove_strays(&used));
         if let Err(error) = strays.await {
@@ -222,13 +243,26 @@ impl AttachedNetworks {
         changes.removed
     }
 
+    /// Closes all networks for good: nothing is in them any more.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) async fn close_all(&self) -> Result<(), AttachmentError> {
+        let open = self.lock_usage().open();
+        let closed = self.kernel.run(move |kernel| {
+            let mut open = open.into_iter();
+            open.try_for_each(|network| kernel.close_network(network))
+        });
+        Ok(closed.await?)
+    }
+
     /// Notes that a container was detached from a network that was removed.
-    pub(super) fn note_removal(&self, removal: Removal) {
-        lock(&self.notes).note(removal, self.clock.now());
+    pub(super) fn note_eviction(&self, evicted: EvictedContainer) {
+        lock(&self.notes).note(evicted, self.clock.now());
     }
 
     /// Forgets what happened to a container: it was attached or detached since.
-    pub(crate) fn forget_removal(&self, container: &str) {
+    pub(crate) fn forget_eviction(&self, container: &str) {
         lock(&self.notes).forget(container);
     }
 
@@ -258,7 +292,7 @@ impl AttachedNetworks {
         }
     }
 
-    fn lock_usage(&self) -> MutexGuard<'_, NetworkUsage> {
+    fn lock_usage(&self) -> MutexGuard<'_, UsedNetworks> {
         lock(&self.usage)
     }
 }

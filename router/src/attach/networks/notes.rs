@@ -14,7 +14,7 @@ const TOLD_FOR: Duration = Duration::from_secs(600);
 
 /// A container that was detached from a network, because the mesh has it no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Removal {
+pub(crate) struct EvictedContainer {
     /// Container id, as in `ps`.
     pub(crate) container: String,
     /// Its name.
@@ -27,7 +27,7 @@ pub(crate) struct Removal {
     pub(crate) address: IpNet,
 }
 
-impl Removal {
+impl EvictedContainer {
     fn words(&self) -> String {
         format!(
             "the network {} was removed, and with it the address {}",
@@ -37,12 +37,12 @@ impl Removal {
     }
 }
 
-/// Removals of late.
+/// Evictions of late.
 #[derive(Debug, Default)]
-pub(super) struct RemovalNotes(VecDeque<(Instant, Removal)>);
+pub(super) struct EvictionNotes(VecDeque<(Instant, EvictedContainer)>);
 
-impl RemovalNotes {
-    pub(super) fn note(&mut self, removal: Removal, now: Instant) {
+impl EvictionNotes {
+    pub(super) fn note(&mut self, removal: EvictedContainer, now: Instant) {
         if self.0.len() >= MAX_NOTES {
             self.0.pop_front();
         }
@@ -76,8 +76,8 @@ impl RemovalNotes {
 mod tests {
     use super::*;
 
-    fn removal(n: usize) -> Removal {
-        Removal {
+    fn removal(n: usize) -> EvictedContainer {
+        EvictedContainer {
             container: format!("id-{n}"),
             name: format!("web{n}"),
             runtime: Runtime::Process,
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    fn shown(notes: &mut RemovalNotes, secs: u64) -> Vec<AttachedContainer> {
+    fn shown(notes: &mut EvictionNotes, secs: u64) -> Vec<AttachedContainer> {
         let mut rows = Vec::new();
         notes.annotate(&mut rows, Instant::ZERO + Duration::from_secs(secs));
         rows
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn removals_are_told_for_a_while_and_bounded() {
-        let mut notes = RemovalNotes::default();
+        let mut notes = EvictionNotes::default();
         for n in 0..=MAX_NOTES {
             notes.note(removal(n), Instant::ZERO);
         }

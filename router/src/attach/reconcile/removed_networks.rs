@@ -10,7 +10,7 @@ use crate::attach::AttachmentError;
 use crate::attach::containers::Detachment;
 use crate::attach::foundation::Foundation;
 use crate::attach::host::{HostExposer, Uplinks};
-use crate::attach::networks::{AttachedNetworks, Removal};
+use crate::attach::networks::{AttachedNetworks, EvictedContainer};
 use crate::attach::stored_table::StoredTable;
 
 /// Takes containers, the host and other bridges off networks that were removed.
@@ -67,7 +67,9 @@ impl RemovedNetworks {
         }
         let name = self.networks.name(&network);
         for bridge in self.uplinks.leave_network(network).await? {
-            tracing::warn!("the network {name} was removed; the bridge {bridge} is detached from it");
+            tracing::warn!(
+                "the network {name} was removed; the bridge {bridge} is detached from it"
+            );
         }
         result
     }
@@ -91,7 +93,7 @@ impl RemovedNetworks {
             binding.name,
             binding.address.addr()
         );
-        self.networks.note_removal(Removal {
+        self.networks.note_eviction(EvictedContainer {
             container: binding.owner.clone(),
             name: binding.name.clone(),
             runtime,

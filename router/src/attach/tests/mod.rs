@@ -104,7 +104,8 @@ fn open(
     let store = Arc::new(Store::open(dir.path()).unwrap());
     let engines = Engines::new(vec![docker.clone(), podman.clone()]);
     let book: AddressBook = Arc::new(|network, ip| {
-        (network.is_default() && ip.to_string() == "10.9.9.9").then(|| "container far on 7a::1(host2)".to_owned())
+        (network.is_default() && ip.to_string() == "10.9.9.9")
+            .then(|| "container far on 7a::1(host2)".to_owned())
     });
     let around = Surroundings {
         store,

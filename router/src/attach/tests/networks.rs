@@ -164,13 +164,37 @@ async fn equal_addresses_in_two_networks_are_two() {
 async fn mistakes_are_told_and_leave_nothing() {
     let s = with_networks();
     for (network, addresses, words) in [
-        ("nope", &["10.40.0.1"][..], "there is no network 'nope'; `mesh network ls` lists all"),
-        ("web", &["10.41.0.1"][..], "10.41.0.1 is outside the network web (10.40.0.0/16)"),
-        ("web", &["10.40.0.254"][..], "is the gateway of the network web"),
+        (
+            "nope",
+            &["10.40.0.1"][..],
+            "there is no network 'nope'; `mesh network ls` lists all",
+        ),
+        (
+            "web",
+            &["10.41.0.1"][..],
+            "10.41.0.1 is outside the network web (10.40.0.0/16)",
+        ),
+        (
+            "web",
+            &["10.40.0.254"][..],
+            "is the gateway of the network web",
+        ),
         ("web", &["10.40.0.1/24"][..], "write 10.40.0.1/16"),
-        ("web", &[][..], "not allocated yet; give one of 10.40.0.0/16, like --net web 10.40.0.1"),
-        ("web", &["net:default"][..], "leave out either it or --net web"),
-        ("web", &["net:10.32.5.0/24"][..], "leave out either it or --net web"),
+        (
+            "web",
+            &[][..],
+            "not allocated yet; give one of 10.40.0.0/16, like --net web 10.40.0.1",
+        ),
+        (
+            "web",
+            &["net:default"][..],
+            "leave out either it or --net web",
+        ),
+        (
+            "web",
+            &["net:10.32.5.0/24"][..],
+            "leave out either it or --net web",
+        ),
         ("default", &["10.40.0.1"][..], "no prefix length"),
     ] {
         let attach = s.attach_in(network, "web", addresses).await.unwrap_err();
@@ -179,7 +203,10 @@ async fn mistakes_are_told_and_leave_nothing() {
             assert!(error.contains(words) && !error.contains('\n'), "{error}");
         }
     }
-    let error = s.detach_in("web", "web", &["net:default"]).await.unwrap_err();
+    let error = s
+        .detach_in("web", "web", &["net:default"])
+        .await
+        .unwrap_err();
     assert!(error.contains("leave out either it or --net"), "{error}");
     assert!(s.detach_in("nope", "web", &[]).await.is_err());
     assert!(s.open_networks().is_empty() && s.used().is_empty());
@@ -197,7 +224,9 @@ async fn mistakes_are_told_and_leave_nothing() {
 #[tokio::test]
 async fn a_process_is_prepared_in_a_network() {
     let s = with_networks();
-    let prepared = s.prepare_in("web", Runtime::Process, &["10.40.0.1", "10.40.0.2"]).await;
+    let prepared = s
+        .prepare_in("web", Runtime::Process, &["10.40.0.1", "10.40.0.2"])
+        .await;
     let prepared = prepared.unwrap();
     assert_eq!(prepared.addresses, ["10.40.0.1", "10.40.0.2"]);
     s.kernel.start_process(50);
@@ -219,7 +248,9 @@ async fn a_process_is_prepared_in_a_network() {
 #[tokio::test]
 async fn dockers_endpoints_say_their_network() {
     let s = with_networks();
-    let prepared = s.prepare_in("web", Runtime::Docker, &["10.40.0.1", "10.40.0.2"]).await;
+    let prepared = s
+        .prepare_in("web", Runtime::Docker, &["10.40.0.1", "10.40.0.2"])
+        .await;
     let networks = prepared.unwrap().networks;
     let network = format!("driver-opt=mesh.network={WEB_HEX}");
     assert_eq!(
@@ -240,11 +271,21 @@ async fn dockers_endpoints_say_their_network() {
         network: WEB,
         ..options("10.40.0.1/16")
     };
-    let made = s.attachments.create_endpoint("e1", "net", Some(wanted.clone()));
+    let made = s
+        .attachments
+        .create_endpoint("e1", "net", Some(wanted.clone()));
     made.await.unwrap();
     assert_eq!(s.listed(), [" 10.40.0.1/16 'web'"]);
-    let again = s.attachments.create_endpoint("e2", "net", Some(wanted.clone()));
-    assert!(again.await.unwrap_err().to_string().contains("already used"));
+    let again = s
+        .attachments
+        .create_endpoint("e2", "net", Some(wanted.clone()));
+    assert!(
+        again
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("already used")
+    );
     let elsewhere = EndpointOptions {
         network: DB,
         ..options("10.40.0.1/16")
@@ -328,7 +369,10 @@ async fn the_host_is_exposed_in_a_network_of_its_choice() {
         assert_eq!((world.host.len(), world.host_in.len()), (1, 1));
     }
     let ps = s.listed();
-    assert_eq!(ps, ["mesh 10.2.1.254/24 ''", "mn0707070707 10.40.0.254/16 'web'"]);
+    assert_eq!(
+        ps,
+        ["mesh 10.2.1.254/24 ''", "mn0707070707 10.40.0.254/16 'web'"]
+    );
     let error = s.expose_in("db", "10.40.0.1", true).await.unwrap_err();
     assert!(
         error.contains("the network db is internal") && error.contains("--without-masquerade"),
@@ -337,7 +381,10 @@ async fn the_host_is_exposed_in_a_network_of_its_choice() {
     s.expose_in("db", "10.40.0.1", false).await.unwrap();
     assert!(s.kernel.world().rules_in.get(&DB).unwrap().internal);
     let error = s.expose_in("web", "10.40.0.1", true).await.unwrap_err();
-    assert!(error.starts_with("this host has 10.40.0.1/16 in another network"), "{error}");
+    assert!(
+        error.starts_with("this host has 10.40.0.1/16 in another network"),
+        "{error}"
+    );
 
     assert!(s.hide_in("web", &["10.2.1.254/24"]).await.is_empty());
     assert!(s.hide_in("", &["10.40.0.254/16"]).await.is_empty());
@@ -345,7 +392,12 @@ async fn the_host_is_exposed_in_a_network_of_its_choice() {
     assert_eq!(s.hide_in("", &[]).await, ["10.2.1.254", "10.40.0.254"]);
     let world = s.kernel.world();
     assert!(world.host.is_empty() && world.host_in.is_empty());
-    assert!(world.rules_in.values().all(|plan| plan.addresses.is_empty()));
+    assert!(
+        world
+            .rules_in
+            .values()
+            .all(|plan| plan.addresses.is_empty())
+    );
 }
 
 #[tokio::test]

@@ -45,11 +45,8 @@ async fn a_member_is_plugged_rests_and_is_taken_out() {
         netns: "mesh-ns-p".into(),
         tenant: Tenant::Container("c".into()),
     };
-    let ports = MemberPort::for_addresses(
-        NetworkId::DEFAULT,
-        &["10.2.1.1/24".parse().unwrap()],
-        true,
-    );
+    let ports =
+        MemberPort::for_addresses(NetworkId::DEFAULT, &["10.2.1.1/24".parse().unwrap()], true);
     let pod = PluggedMember::new("pod", Runtime::Podman, home, ports);
     s.base.table.record(|table| table.members.insert("p", pod));
     members.fill_namespace("p", "mesh-ns-p").await.unwrap();

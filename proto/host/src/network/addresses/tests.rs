@@ -34,7 +34,12 @@ fn parse(args: &[&str], purpose: AddressFor) -> Result<Vec<String>, String> {
 
 #[test]
 fn an_address_has_the_prefix_length_of_its_subnet() {
-    for arg in ["10.40.0.1", "ip:10.40.0.1", "10.40.0.1/16", "ip:10.40.0.1/16"] {
+    for arg in [
+        "10.40.0.1",
+        "ip:10.40.0.1",
+        "10.40.0.1/16",
+        "ip:10.40.0.1/16",
+    ] {
         let got = parse(&[arg, "10.40.0.1"], AddressFor::Container);
         assert_eq!(got.unwrap(), ["10.40.0.1/16"], "{arg}");
     }
@@ -93,8 +98,13 @@ fn mistakes_are_told_in_one_line_with_the_remedy() {
         assert_eq!(parse(&[arg], AddressFor::Container), Err(error), "{arg}");
     }
     let error = parse(&[], AddressFor::Container).unwrap_err();
-    assert!(error.contains("not allocated yet") && !error.contains('\n'), "{error}");
-    let many: Vec<String> = (1..=MAX_ADDRESSES + 1).map(|n| format!("10.40.1.{n}")).collect();
+    assert!(
+        error.contains("not allocated yet") && !error.contains('\n'),
+        "{error}"
+    );
+    let many: Vec<String> = (1..=MAX_ADDRESSES + 1)
+        .map(|n| format!("10.40.1.{n}"))
+        .collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let error = parse(&many, AddressFor::Container).unwrap_err();
     assert!(error.contains("at most 32"), "{error}");
@@ -102,7 +112,18 @@ fn mistakes_are_told_in_one_line_with_the_remedy() {
 
 #[test]
 fn no_text_panics() {
-    for text in ["", "/", ":", "ip:", "net:", "@", "10.40.0.1/99", "::/0", "fe80::%1", "\u{0}"] {
+    for text in [
+        "",
+        "/",
+        ":",
+        "ip:",
+        "net:",
+        "@",
+        "10.40.0.1/99",
+        "::/0",
+        "fe80::%1",
+        "\u{0}",
+    ] {
         assert!(parse(&[text], AddressFor::Container).is_err(), "{text:?}");
     }
 }

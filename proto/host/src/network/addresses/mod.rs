@@ -57,7 +57,9 @@ pub enum NetworkAddressError {
         network: String,
     },
     /// A subnet was asked for that is not one of this network.
-    #[error("{arg} is not in the network {network} ({subnets}); leave out either it or --net {network}")]
+    #[error(
+        "{arg} is not in the network {network} ({subnets}); leave out either it or --net {network}"
+    )]
     Contradiction {
         /// The argument.
         arg: String,
