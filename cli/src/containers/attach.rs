@@ -16,9 +16,10 @@ use crate::waiting;
 /// Attaches a running container and prints its addresses.
 pub(crate) fn attach(client: &ApiClient, args: &AttachArgs) -> VerbResult {
     let (json, args) = (args.json, &args.container);
-    let (addresses, container) = addresses::with_container(&args.rest)?;
+    let (addresses, container) = addresses::with_container(&args.network, &args.rest)?;
     let runtime = args.engine.runtime.map(Runtime::from);
-    let attached = request_attach(client, args, container, addresses, runtime)?;
+    let wanted = Wanted::of(args, addresses);
+    let attached = request_attach(client, args, container, &wanted, runtime)?;
     print(&attached, json)
 }
 
@@ -38,32 +39,60 @@ fn print(answer: &ContainerAddresses, json: bool) -> VerbResult {
     Ok(0)
 }
 
+/// Addresses in one network.
+struct Wanted {
+    network: String,
+    addresses: Vec<String>,
+}
+
+impl Wanted {
+    /// Returns the addresses of the command line, in its network.
+    fn of(args: &ContainerArgs, addresses: &[String]) -> Self {
+        Self {
+            network: args.network.name().to_owned(),
+            addresses: addresses.to_vec(),
+        }
+    }
+}
+
 /// Starts a stopped container, then attaches it to the addresses given.
 pub(crate) fn start(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
-    let (addresses, container) = addresses::with_container(&args.rest)?;
-    start_and_attach(client, args, "start", container, addresses)
-}
-
-/// Restarts a container, then attaches it to the given addresses, by default to those that it had.
-pub(crate) fn restart(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
-    let (addresses, container) = addresses::with_container(&args.rest)?;
-    let addresses = if addresses.is_empty() {
-        addresses_of(client, container)?
-    } else {
-        addresses.to_vec()
+    let (addresses, container) = addresses::with_container(&args.network, &args.rest)?;
+    let wanted = match addresses {
+        [] => Vec::new(),
+        addresses => vec![Wanted::of(args, addresses)],
     };
-    start_and_attach(client, args, "restart", container, &addresses)
+    start_and_attach(client, args, "start", container, &wanted)
 }
 
-/// Returns the current addresses of the container; empty if it is not on the mesh.
-fn addresses_of(client: &ApiClient, container: &str) -> anyhow::Result<Vec<String>> {
+/// Restarts a container, then attaches it to the given addresses, by default to those that it had, in all networks.
+pub(crate) fn restart(client: &ApiClient, args: &ContainerArgs) -> VerbResult {
+    let (addresses, container) = addresses::with_container(&args.network, &args.rest)?;
+    let wanted = match addresses {
+        [] => addresses_of(client, container)?,
+        addresses => vec![Wanted::of(args, addresses)],
+    };
+    start_and_attach(client, args, "restart", container, &wanted)
+}
+
+/// Returns the current addresses of the container, by network; empty if it is not on the mesh.
+fn addresses_of(client: &ApiClient, container: &str) -> anyhow::Result<Vec<Wanted>> {
     let attached: Vec<AttachedContainer> = client.get("/ps")?;
     let interfaces = ps::find(&attached, container).map(|c| c.interfaces.as_slice());
-    let addresses = interfaces
-        .unwrap_or_default()
-        .iter()
-        .map(|i| i.address.clone());
-    Ok(addresses.filter(|a| !a.is_empty()).collect())
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let interfaces = interfaces.unwrap_or_default().iter();
+    for interface in interfaces.filter(|i| !i.address.is_empty()) {
+        let address = interface.address.clone();
+        let mut known = wanted.iter_mut();
+        match known.find(|wanted| wanted.network == interface.network) {
+            Some(wanted) => wanted.addresses.push(address),
+            None => wanted.push(Wanted {
+                network: interface.network.clone(),
+                addresses: vec![address],
+            }),
+        }
+    }
+    Ok(wanted)
 }
 
 fn start_and_attach(
@@ -71,7 +100,7 @@ fn start_and_attach(
     args: &ContainerArgs,
     verb: &str,
     container: &str,
-    addresses: &[String],
+    wanted: &[Wanted],
 ) -> VerbResult {
     // Fail before the container is touched: without a router it would start without its addresses.
     client.pid()?;
@@ -89,9 +118,9 @@ fn start_and_attach(
         ));
         return Ok(finished.status);
     }
-    if !addresses.is_empty() {
+    for wanted in wanted {
         // Attaching an address that the container already has is a no-op.
-        request_attach(client, args, container, addresses, Some(engine.runtime()))?;
+        request_attach(client, args, container, wanted, Some(engine.runtime()))?;
     }
     output::print_line(container)?;
     Ok(0)
@@ -114,11 +143,12 @@ fn request_attach(
     client: &ApiClient,
     args: &ContainerArgs,
     container: &str,
-    addresses: &[String],
+    wanted: &Wanted,
     runtime: Option<Runtime>,
 ) -> anyhow::Result<ContainerAddresses> {
     let pid = std::process::id();
-    let request = request::attach(args, container, addresses, runtime, pid);
+    let mut request = request::attach(args, container, &wanted.addresses, runtime, pid);
+    request.network.clone_from(&wanted.network);
     Ok(waiting::post(
         client,
         "/attach",

@@ -1,6 +1,6 @@
 //! `mesh expose`, `hide`, `attach-bridge` and `detach-bridge`: the host's own connection to the mesh.
 
-use mesh_command::args::{BridgeArgs, ExposeArgs, HideArgs};
+use mesh_command::args::{AttachBridgeArgs, BridgeArgs, ExposeArgs, HideArgs};
 use mesh_command::request;
 use mesh_proto::api::{Done, Exposed, Hidden};
 
@@ -45,13 +45,13 @@ pub(crate) fn hide(client: &ApiClient, args: &HideArgs) -> VerbResult {
 }
 
 /// Attaches a bridge to the mesh.
-pub(crate) fn attach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
-    client.post::<Done>("/attach-bridge", &request::bridge(args))?;
+pub(crate) fn attach_bridge(client: &ApiClient, args: &AttachBridgeArgs) -> VerbResult {
+    client.post::<Done>("/attach-bridge", &request::attach_bridge(args))?;
     Ok(0)
 }
 
 /// Detaches a bridge from the mesh.
 pub(crate) fn detach_bridge(client: &ApiClient, args: &BridgeArgs) -> VerbResult {
-    client.post::<Done>("/detach-bridge", &request::bridge(args))?;
+    client.post::<Done>("/detach-bridge", &request::detach_bridge(args))?;
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use mesh_proto::address::AddressArg;
 
 use crate::CommandError;
+use crate::args::NetArg;
 
 /// Splits the leading address arguments from the arguments after them.
 pub fn split(rest: &[String]) -> (&[String], &[String]) {
@@ -22,6 +23,24 @@ pub fn check(addresses: &[String]) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Checks like [`check`] for a network of the mesh that knows the prefix lengths of its subnets: an address may come without
+/// one.
+///
+/// # Errors
+/// Fails at the first that is not an address or a subnet.
+pub fn check_in(network: &NetArg, addresses: &[String]) -> Result<(), CommandError> {
+    let is_bare = |text: &str| {
+        let text = text.strip_prefix("ip:").unwrap_or(text);
+        text.parse::<std::net::IpAddr>().is_ok()
+    };
+    for address in addresses {
+        if !(network.knows_prefixes() && is_bare(address)) {
+            address.parse::<AddressArg>()?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses an image or a command that looks like an address: addresses come first.
 ///
 /// # Errors
@@ -37,14 +56,17 @@ pub fn check_image(image: &str) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// Fails if an address is none, or if there is not one container.
-pub fn with_container(rest: &[String]) -> Result<(&[String], &str), CommandError> {
+pub fn with_container<'a>(
+    network: &NetArg,
+    rest: &'a [String],
+) -> Result<(&'a [String], &'a str), CommandError> {
     let (addresses, after) = split(rest);
     let container = match after {
         [container] => container.as_str(),
         [] => return Err(CommandError::NoContainer),
         [first, ..] => return Err(CommandError::NotAnAddress(first.clone())),
     };
-    check(addresses)?;
+    check_in(network, addresses)?;
     Ok((addresses, container))
 }
 
@@ -87,8 +109,32 @@ mod tests {
         assert!(check(&strings(&fine)).is_ok() && check(&[]).is_ok());
     }
 
+    fn net(name: Option<&str>) -> NetArg {
+        NetArg {
+            net: name.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_network_knows_the_prefix_lengths_of_its_addresses() {
+        let web = net(Some("web"));
+        let bare = strings(&["10.40.0.1", "ip:10.40.0.2", "fd40::1", "10.40.0.3/16"]);
+        assert_eq!(check_in(&web, &bare), Ok(()));
+        for default in [net(None), net(Some("default"))] {
+            assert!(check_in(&default, &bare).is_err());
+        }
+        for bad in ["10.40.0.300", "net:10.40.0.1", "10.40.0.0/16", "ip:", ""] {
+            assert!(check_in(&web, &strings(&[bad])).is_err(), "{bad}");
+        }
+        let rest = strings(&["10.40.0.1", "db"]);
+        assert_eq!(with_container(&web, &rest), Ok((&rest[..1], "db")));
+    }
+
     #[test]
     fn one_container() {
+        fn with_container(rest: &[String]) -> Result<(&[String], &str), CommandError> {
+            super::with_container(&net(None), rest)
+        }
         let web = strings(&["10.2.1.1/24", "web"]);
         assert_eq!(with_container(&web), Ok((&web[..1], "web")));
         assert_eq!(with_container(&[]), Err(CommandError::NoContainer));

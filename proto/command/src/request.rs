@@ -9,8 +9,8 @@ use mesh_proto::api::{
 use crate::CommandError;
 use crate::addresses;
 use crate::args::{
-    BridgeArgs, ConnectArgs, ContainerArgs, DetachArgs, ExposeArgs, HideArgs, PeerArgs, RmpeerArgs,
-    RunArgs,
+    AttachBridgeArgs, BridgeArgs, ConnectArgs, ContainerArgs, DetachArgs, ExposeArgs, HideArgs,
+    NetArg, PeerArgs, RmpeerArgs, RunArgs,
 };
 
 /// Returns the request of `mesh connect`.
@@ -42,10 +42,11 @@ pub fn prepare(
         name: name.to_owned(),
         without_dns: args.without_dns,
         timeout: args.interfaces.allocation.timeout,
+        network: args.network.name().to_owned(),
     }
 }
 
-/// Returns the request to attach a container.
+/// Returns the request to attach a container to the network of the arguments.
 pub fn attach(
     args: &ContainerArgs,
     container: &str,
@@ -63,6 +64,7 @@ pub fn attach(
         timeout: args.interfaces.allocation.timeout,
         no_rewrite_hosts: args.no_rewrite_hosts,
         add_host: args.add_host.clone(),
+        network: args.network.name().to_owned(),
     }
 }
 
@@ -71,11 +73,15 @@ pub fn attach(
 /// # Errors
 /// Fails if the arguments are not addresses and one container.
 pub fn detach(args: &DetachArgs) -> Result<DetachRequest, CommandError> {
-    let (addresses, container) = addresses::with_container(&args.rest)?;
+    let network = NetArg {
+        net: args.net.clone(),
+    };
+    let (addresses, container) = addresses::with_container(&network, &args.rest)?;
     Ok(DetachRequest {
         container: container.to_owned(),
         addresses: addresses.to_vec(),
         runtime: args.engine.runtime.map(Runtime::from),
+        network: network.name().to_owned(),
     })
 }
 
@@ -84,7 +90,7 @@ pub fn detach(args: &DetachArgs) -> Result<DetachRequest, CommandError> {
 /// # Errors
 /// Fails if an argument is not an address.
 pub fn expose(args: &ExposeArgs, caller_pid: u32) -> Result<ExposeRequest, CommandError> {
-    addresses::check(&args.addresses)?;
+    addresses::check_in(&args.network, &args.addresses)?;
     Ok(ExposeRequest {
         addresses: args.addresses.clone(),
         name: args.name.clone(),
@@ -92,6 +98,7 @@ pub fn expose(args: &ExposeArgs, caller_pid: u32) -> Result<ExposeRequest, Comma
         forward: args.forward,
         caller_pid,
         timeout: args.allocation.timeout,
+        network: args.network.name().to_owned(),
     })
 }
 
@@ -100,16 +107,29 @@ pub fn expose(args: &ExposeArgs, caller_pid: u32) -> Result<ExposeRequest, Comma
 /// # Errors
 /// Fails if an argument is not an address.
 pub fn hide(args: &HideArgs) -> Result<HideRequest, CommandError> {
-    addresses::check(&args.addresses)?;
+    let network = NetArg {
+        net: args.net.clone(),
+    };
+    addresses::check_in(&network, &args.addresses)?;
     Ok(HideRequest {
         addresses: args.addresses.clone(),
+        network: network.name().to_owned(),
     })
 }
 
-/// Returns the request of `mesh attach-bridge` and `detach-bridge`.
-pub fn bridge(args: &BridgeArgs) -> BridgeRequest {
+/// Returns the request of `mesh attach-bridge`.
+pub fn attach_bridge(args: &AttachBridgeArgs) -> BridgeRequest {
     BridgeRequest {
         bridge: args.bridge.clone(),
+        network: args.network.name().to_owned(),
+    }
+}
+
+/// Returns the request of `mesh detach-bridge`.
+pub fn detach_bridge(args: &BridgeArgs) -> BridgeRequest {
+    BridgeRequest {
+        bridge: args.bridge.clone(),
+        network: String::new(),
     }
 }
 
@@ -137,7 +157,8 @@ mod tests {
         let Verb::Attach(args) = verb("attach --without-dns --timeout 5 10.2.1.1/24 web") else {
             panic!("another verb");
         };
-        let (addresses, container) = addresses::with_container(&args.container.rest).unwrap();
+        let (net, rest) = (&args.container.network, &args.container.rest);
+        let (addresses, container) = addresses::with_container(net, rest).unwrap();
         let request = attach(&args.container, container, addresses, None, 7);
         assert_eq!(request.container, "web");
         assert_eq!(request.addresses, ["10.2.1.1/24"]);
@@ -155,6 +176,44 @@ mod tests {
         assert_eq!(request.addresses, ["10.2.1.1/24"]);
         assert_eq!((request.name.as_str(), request.caller_pid), ("web", 7));
         assert!(!request.multicast_route && !request.without_dns);
+    }
+
+    #[test]
+    fn each_verb_hands_on_its_network() {
+        let Verb::Attach(args) = verb("attach --net web 10.40.0.1 db") else {
+            panic!("another verb");
+        };
+        let (net, rest) = (&args.container.network, &args.container.rest);
+        let (addresses, container) = addresses::with_container(net, rest).unwrap();
+        let request = attach(&args.container, container, addresses, None, 7);
+        assert_eq!((request.network.as_str(), addresses.len()), ("web", 1));
+        let Verb::Run(args) = verb("run --net web 10.40.0.1 --net back nginx") else {
+            panic!("another verb");
+        };
+        let (addresses, rest) = addresses::split(&args.rest);
+        let request = prepare(&args, Runtime::Docker, addresses, "", 7);
+        assert_eq!((request.network.as_str(), addresses.len()), ("web", 1));
+        assert_eq!(rest, ["--net", "back", "nginx"]);
+        let Verb::Detach(args) = verb("detach --net web 10.40.0.1 db") else {
+            panic!("another verb");
+        };
+        assert_eq!(detach(&args).unwrap().network, "web");
+        let Verb::Expose(args) = verb("expose --net web 10.40.0.254") else {
+            panic!("another verb");
+        };
+        assert_eq!(expose(&args, 7).unwrap().network, "web");
+        let Verb::Hide(args) = verb("hide --net web 10.40.0.254") else {
+            panic!("another verb");
+        };
+        assert_eq!(hide(&args).unwrap().network, "web");
+        let Verb::AttachBridge(args) = verb("attach-bridge --net web br0") else {
+            panic!("another verb");
+        };
+        assert_eq!(attach_bridge(&args).network, "web");
+        let Verb::DetachBridge(args) = verb("detach-bridge br0") else {
+            panic!("another verb");
+        };
+        assert!(detach_bridge(&args).network.is_empty());
     }
 
     #[test]

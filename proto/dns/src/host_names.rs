@@ -465,6 +465,7 @@ mod tests {
             name: name.to_owned(),
             runtime: Runtime::Process,
             interfaces: Vec::new(),
+            notes: Vec::new(),
         };
         for name in ["c", "c7", "web", "c7a90b11223"] {
             assert!(is_named(&row(name)), "{name}");
@@ -483,7 +484,9 @@ mod tests {
                 name: "mesh0".into(),
                 address: "10.2.1.1/24".into(),
                 mac: String::new(),
+                network: String::new(),
             }],
+            notes: Vec::new(),
         }
     }
 

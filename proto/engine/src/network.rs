@@ -27,11 +27,16 @@ pub struct NetworkEndpoint {
     pub name: String,
 }
 
-/// Returns true for `base` itself and for `base-<number>`: `mesh`, `mesh-1`, ….
+/// Returns true for `base` itself and for `base-<number>`: `mesh`, `mesh-1`, …, each also with the name of a network of the
+/// mesh behind it: `mesh.web`, `mesh-1.web`, ….
 fn is_of(base: &str, name: &str) -> bool {
     let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix(base)
-        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
+    let (ours, is_named) = match name.split_once('.') {
+        Some((ours, network)) => (ours, !network.is_empty()),
+        None => (name, true),
+    };
+    let rest = ours.strip_prefix(base).filter(|_| is_named);
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
 }
 
 /// Returns true if the router could have chosen this network name.
@@ -65,6 +70,8 @@ mod tests {
             ),
             (&["mesh"], Some("mesh-net")),
             (&["mesh-1"], Some("mesh-net")),
+            (&["mesh.web"], Some("mesh-net")),
+            (&["mesh.", "mesh-x.web", "web.mesh"], Some("mesh")),
             (&["mesh-12", "mesh-net"], Some("mesh-own")),
             (&["mesh", "mesh-net-3", "mesh-own", "mesh-docker"], None),
         ] {
@@ -81,6 +88,8 @@ mod tests {
             ("mesh-12", "mesh-net", "mesh-net-12"),
             ("mesh-net-3", "mesh", "mesh-3"),
             ("shop", "mesh-net", "shop"),
+            ("mesh-1.web", "mesh-net", "mesh-net-1.web"),
+            ("mesh.web", "mesh", "mesh.web"),
         ] {
             assert_eq!(renamed(name, base), want, "{name} on {base}");
         }

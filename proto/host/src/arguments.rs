@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_proto::address::{AddressArg, AddressError};
 
 /// Addresses that one command may give to a container.
-const MAX_ADDRESSES: usize = 32;
+pub(crate) const MAX_ADDRESSES: usize = 32;
 /// Longest time of an allocation unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time that a caller may ask for.
@@ -27,6 +27,9 @@ pub enum ArgumentError {
         /// The number that is possible.
         most: usize,
     },
+    /// The default subnet, in another network.
+    #[error("net:default is a subnet of the network default; leave out either it or --net")]
+    DefaultSubnet,
     /// A time that is no time, or too long.
     #[error("--timeout {0}: must be 0 to {longest} seconds", longest = MAX_PATIENCE.as_secs())]
     Timeout(String),
@@ -85,6 +88,27 @@ pub enum ArgumentMeaning {
 }
 
 impl ArgumentMeaning {
+    /// Returns the meaning of arguments in a network other than `default`, where an address needs no prefix length.
+    ///
+    /// # Errors
+    /// An address that cannot be used.
+    pub fn parse_in(args: &[String]) -> Result<Vec<(Self, String)>, ArgumentError> {
+        let meaning = |arg: &String| {
+            let bare = arg.strip_prefix("ip:").unwrap_or(arg).parse::<IpAddr>();
+            if let Ok(ip) = bare {
+                return Ok((Self::Address(ip), ip.to_string()));
+            }
+            let arg: AddressArg = arg.parse()?;
+            let shown = wanted(arg);
+            match arg {
+                AddressArg::Ip(ip) => Ok((Self::Address(ip.addr()), shown)),
+                AddressArg::Net(net) => Ok((Self::Subnet(net), shown)),
+                AddressArg::Default => Err(ArgumentError::DefaultSubnet),
+            }
+        };
+        args.iter().map(meaning).collect()
+    }
+
     /// Returns the meaning of an argument; `default_subnet` is asked for where it matters.
     ///
     /// # Errors

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use mesh_names::MeshName;
 use mesh_proto::api::ExposedAddress;
-use mesh_proto::ids::Mac;
 use serde::{Deserialize, Serialize};
+
+use crate::network::scoped::ScopedAddress;
+use crate::network::view::NetworkView;
 
 /// A name of the host, and the addresses it leads to.
 pub type ExposedName = (MeshName, Vec<IpAddr>);
@@ -25,19 +26,19 @@ pub struct HostExposure {
     pub names: BTreeSet<MeshName>,
 }
 
-/// All addresses of the host.
+/// All addresses of the host, in all networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ExposureTable(BTreeMap<IpNet, HostExposure>);
+pub struct ExposureTable(BTreeMap<ScopedAddress, HostExposure>);
 
 impl ExposureTable {
     /// Returns the addresses, in order.
-    pub fn addresses(&self) -> impl Iterator<Item = IpNet> + Clone + '_ {
+    pub fn addresses(&self) -> impl Iterator<Item = ScopedAddress> + Clone + '_ {
         self.0.keys().copied()
     }
 
     /// Returns the addresses with how they are exposed.
-    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &HostExposure)> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = (ScopedAddress, &HostExposure)> + Clone {
         self.0
             .iter()
             .map(|(address, exposure)| (*address, exposure))
@@ -53,17 +54,19 @@ impl ExposureTable {
         self.0.is_empty()
     }
 
-    /// Returns whether the host has this address in this subnet.
-    pub fn contains(&self, address: &IpNet) -> bool {
+    /// Returns whether the host has this address in this subnet of this network.
+    pub fn contains(&self, address: &ScopedAddress) -> bool {
         self.0.contains_key(address)
     }
 
-    /// Returns the names of the host, each with the addresses it leads to.
+    /// Returns the names of the host, each with the addresses it leads to. Names are those of the network `default` alone,
+    /// and so are these.
     pub fn names(&self) -> Vec<ExposedName> {
         let mut names: BTreeMap<&MeshName, Vec<IpAddr>> = BTreeMap::new();
-        for (address, exposure) in &self.0 {
+        let of_default = self.iter().filter(|(a, _)| a.network.is_default());
+        for (address, exposure) in of_default {
             for name in &exposure.names {
-                names.entry(name).or_default().push(address.addr());
+                names.entry(name).or_default().push(address.ip());
             }
         }
         let names = names.into_iter().map(|(name, to)| (name.clone(), to));
@@ -71,14 +74,19 @@ impl ExposureTable {
     }
 
     /// Returns those of `addresses` that the host has, as users are shown them.
-    pub fn shown(&self, addresses: &[IpNet], mac: Option<Mac>) -> Vec<ExposedAddress> {
-        let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let shown = addresses.iter().filter_map(|address| {
-            let exposure = self.0.get(address)?;
+    pub fn shown(
+        &self,
+        addresses: &[ScopedAddress],
+        networks: NetworkView<'_>,
+    ) -> Vec<ExposedAddress> {
+        let shown = addresses.iter().filter_map(|scoped| {
+            let exposure = self.0.get(scoped)?;
+            let mac = (networks.host_mac)(scoped.network);
             let names = exposure.names.iter();
             Some(ExposedAddress {
-                address: address.to_string(),
-                mac: mac.clone(),
+                address: scoped.address.to_string(),
+                network: networks.shown(&scoped.network),
+                mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
                 masquerade: exposure.masquerade,
                 forward: exposure.forward,
                 names: names.map(ToString::to_string).collect(),
@@ -88,30 +96,43 @@ impl ExposureTable {
     }
 
     /// Removes addresses.
-    pub fn remove(&mut self, addresses: &[IpNet]) {
+    pub fn remove(&mut self, addresses: &[ScopedAddress]) {
         self.0.retain(|address, _| !addresses.contains(address));
     }
 
-    pub(crate) fn entry(&mut self, address: IpNet) -> &mut HostExposure {
+    pub(crate) fn entry(&mut self, address: ScopedAddress) -> &mut HostExposure {
         self.0.entry(address).or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mesh_proto::ids::Mac;
+    use mesh_proto::network::NetworkId;
+
     use super::*;
 
     #[test]
     fn a_name_leads_to_all_addresses_it_was_given_with() {
         let mut table = ExposureTable::default();
         let gateway = MeshName::relative("gw").unwrap();
-        let addresses = ["10.2.1.254/24", "10.3.1.254/24"].map(|a| a.parse().unwrap());
+        let addresses: [ScopedAddress; 2] =
+            ["10.2.1.254/24", "10.3.1.254/24"].map(|a| a.parse().unwrap());
+        let web = ScopedAddress::new(NetworkId([7; 16]), addresses[0].address);
+        table.entry(web).names.insert(gateway.clone());
         for address in addresses {
             table.entry(address).names.insert(gateway.clone());
         }
-        let to = addresses.map(|a: IpNet| a.addr()).to_vec();
+        let to = addresses.map(|a| a.ip()).to_vec();
         assert_eq!(table.names(), [(gateway.clone(), to.clone())]);
-        let shown = table.shown(&addresses[1..], Some(Mac([2, 0, 0, 0, 0, 1])));
+        let view = NetworkView {
+            name: &|_| "web".to_owned(),
+            bridge: &|_| "mesh".to_owned(),
+            host_mac: &|_| Some(Mac([2, 0, 0, 0, 0, 1])),
+        };
+        let in_web = table.shown(&[web], view);
+        assert_eq!((in_web.len(), in_web[0].network.as_str()), (1, "web"));
+        let shown = table.shown(&addresses[1..], view);
         assert_eq!(shown.len(), 1);
         assert_eq!(
             (shown[0].address.as_str(), shown[0].mac.as_str()),

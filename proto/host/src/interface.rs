@@ -3,6 +3,9 @@
 use ipnet::IpNet;
 use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
+
+use crate::network::scoped::ScopedAddress;
 
 /// One interface of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct ContainerInterface {
     pub tag: String,
     /// The name it had in the container; empty if it has had none.
     pub name: String,
+    /// The network that it is plugged into.
+    pub network: NetworkId,
     /// Its address with the prefix length of its subnet.
     pub address: IpNet,
     /// Its MAC address.
@@ -20,11 +25,13 @@ pub struct ContainerInterface {
 }
 
 impl ContainerInterface {
-    /// Returns the interface with `address` of the member or endpoint `key`.
-    pub fn new(key: &str, name: &str, address: IpNet, multicast: bool) -> Self {
+    /// Returns the interface with `scoped` of the member or endpoint `key`.
+    pub fn new(key: &str, name: &str, scoped: ScopedAddress, multicast: bool) -> Self {
+        let ScopedAddress { network, address } = scoped;
         Self {
-            tag: tag(key, address),
+            tag: tag(key, scoped),
             name: name.to_owned(),
+            network,
             address,
             mac: mac_for(address.addr()),
             multicast,
@@ -33,14 +40,19 @@ impl ContainerInterface {
 }
 
 /// Returns the name under which the kernel knows one address of one member or endpoint.
-pub fn tag(key: &str, address: IpNet) -> String {
+pub fn tag(key: &str, address: ScopedAddress) -> String {
     format!("{key}/{address}")
 }
 
 /// Returns key and address of a tag; none for a name that is no tag.
-pub fn parse_tag(tag: &str) -> Option<(&str, IpNet)> {
+pub fn parse_tag(tag: &str) -> Option<(&str, ScopedAddress)> {
     let (key, address) = tag.split_once('/')?;
     Some((key, address.parse().ok()?))
+}
+
+/// Returns the network of the interface with this tag.
+pub fn network_of(tag: &str) -> NetworkId {
+    parse_tag(tag).map_or(NetworkId::DEFAULT, |(_, address)| address.network)
 }
 
 /// Returns whether the k-th of a container's addresses is the first IPv4 one. That one gets the multicast route, as a
@@ -55,10 +67,22 @@ mod tests {
 
     #[test]
     fn a_tag_tells_whose_it_is() {
+        let web = NetworkId([7; 16]);
         for address in ["10.2.1.1/24", "fd00::5/64"] {
             let address: IpNet = address.parse().unwrap();
-            assert_eq!(parse_tag(&tag("abc", address)), Some(("abc", address)));
+            for network in [NetworkId::DEFAULT, web] {
+                let scoped = ScopedAddress::new(network, address);
+                let tag = tag("abc", scoped);
+                assert_eq!(parse_tag(&tag), Some(("abc", scoped)));
+                assert_eq!(network_of(&tag), network);
+            }
         }
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888/128"
+            .parse()
+            .unwrap();
+        let longest = tag(&"k".repeat(64), ScopedAddress::new(web, longest));
+        assert!(longest.len() <= 200, "{longest}");
+        assert!(network_of("mesh").is_default());
         for bad in ["", "abc", "abc/", "abc/10.2.1.1", "abc/x/24"] {
             assert_eq!(parse_tag(bad), None, "{bad}");
         }

@@ -7,6 +7,7 @@
 //! | [`docker`] | endpoints of Docker networks, which Docker plugs; addresses that it is not told of |
 //! | [`exposure`] | addresses of the host itself |
 //! | [`hosts`] | wishes about the `/etc/hosts` of attached containers |
+//! | [`network`] | addresses in a network, and the networks that are used here |
 //! | [`interface`] | one interface, and the tag by which the kernel knows it |
 //! | [`arguments`] | arguments of the commands |
 //! | [`interference`] | changes by others at ports of the bridge |
@@ -26,6 +27,7 @@ pub mod interface;
 pub mod interference;
 pub mod leases;
 pub mod member;
+pub mod network;
 pub mod orphan;
 pub mod reconcile;
 pub mod table;

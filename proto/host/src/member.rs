@@ -5,10 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
+use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::hosts::HostsWish;
 use crate::interface::{ContainerInterface, is_first_ipv4};
+use crate::network::hex;
+use crate::network::scoped::ScopedAddress;
 
 /// A process identified by pid and start time, which is safe against reuse of the pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,24 +59,37 @@ pub struct MemberPort {
     pub address: IpNet,
     /// True if 224.0.0.0/4 goes to it.
     pub multicast: bool,
+    /// The network that it is plugged into.
+    #[serde(default, skip_serializing_if = "NetworkId::is_default", with = "hex")]
+    pub network: NetworkId,
 }
 
 impl MemberPort {
-    /// Returns ports for addresses; the first IPv4 one gets the multicast route.
-    pub fn for_addresses(addresses: &[IpNet], multicast_route: bool) -> Vec<Self> {
+    /// Returns ports for addresses in one network; the first IPv4 one gets the multicast route.
+    pub fn for_addresses(
+        network: NetworkId,
+        addresses: &[IpNet],
+        multicast_route: bool,
+    ) -> Vec<Self> {
         let indexed = addresses.iter().enumerate();
         indexed
             .map(|(k, address)| Self {
                 ifname: String::new(),
                 address: *address,
                 multicast: multicast_route && is_first_ipv4(addresses, k),
+                network,
             })
             .collect()
     }
 
+    /// Returns its address in its network.
+    pub fn scoped(&self) -> ScopedAddress {
+        ScopedAddress::new(self.network, self.address)
+    }
+
     /// Returns what the kernel is asked to plug for the member `key`.
     pub fn interface(&self, key: &str) -> ContainerInterface {
-        ContainerInterface::new(key, &self.ifname, self.address, self.multicast)
+        ContainerInterface::new(key, &self.ifname, self.scoped(), self.multicast)
     }
 }
 
@@ -137,8 +153,8 @@ impl PluggedMember {
     }
 
     /// Returns its addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.ports.iter().map(|port| port.address)
+    pub fn addresses(&self) -> impl Iterator<Item = ScopedAddress> + '_ {
+        self.ports.iter().map(MemberPort::scoped)
     }
 
     /// Returns the name of its namespace, if that is ours.
@@ -186,7 +202,9 @@ impl ResolverSite {
     /// containers reach its bridge, and Docker has a server of its own in each.
     fn of(key: &str, member: &PluggedMember) -> Option<Self> {
         let is_served = matches!(member.runtime, Runtime::Podman | Runtime::Process);
-        if !is_served || member.without_dns || member.ports.is_empty() {
+        // Names are those of the network `default` alone: a container that is not in it is told none of them.
+        let is_in_default = member.ports.iter().any(|port| port.network.is_default());
+        if !is_served || member.without_dns || !is_in_default {
             return None;
         }
         let netns = match &member.home {
@@ -256,11 +274,16 @@ impl MemberTable {
         Some((member.owner(key).to_owned(), shown.to_owned()))
     }
 
-    /// Returns the members in namespaces of podman containers that have one of these addresses, with the container ids.
-    pub fn podman_with(&self, addresses: &[IpAddr]) -> Vec<(String, String, PluggedMember)> {
+    /// Returns the members in namespaces of podman containers that have one of these addresses in a network, with the
+    /// container ids.
+    pub fn podman_with(
+        &self,
+        network: NetworkId,
+        addresses: &[IpAddr],
+    ) -> Vec<(String, String, PluggedMember)> {
         let has = |member: &PluggedMember| {
             let mut has = member.addresses();
-            has.any(|address| addresses.contains(&address.addr()))
+            has.any(|one| one.network == network && addresses.contains(&one.ip()))
         };
         let all = self.iter();
         let all = all.filter(|(_, m)| m.runtime == Runtime::Podman && has(m));
@@ -400,21 +423,21 @@ impl MemberTable {
     }
 
     /// Notes the name of a plugged interface.
-    pub fn set_ifname(&mut self, key: &str, address: IpNet, ifname: &str) {
+    pub fn set_ifname(&mut self, key: &str, address: ScopedAddress, ifname: &str) {
         let ports = self.0.get_mut(key).into_iter().flat_map(|m| &mut m.ports);
-        for port in ports.filter(|port| port.address == address) {
+        for port in ports.filter(|port| port.scoped() == address) {
             ifname.clone_into(&mut port.ifname);
         }
     }
 
     /// Removes addresses of a member; with the last one a container of an engine goes, too.
-    pub fn remove_ports(&mut self, key: &str, addresses: &[IpNet]) {
+    pub fn remove_ports(&mut self, key: &str, addresses: &[ScopedAddress]) {
         let Some(member) = self.0.get_mut(key) else {
             return;
         };
         member
             .ports
-            .retain(|port| !addresses.contains(&port.address));
+            .retain(|port| !addresses.contains(&port.scoped()));
         if member.ports.is_empty() && matches!(member.home, Home::Container(_)) {
             self.0.remove(key);
         }
@@ -441,7 +464,7 @@ mod tests {
 
     fn member(runtime: Runtime, home: Home, addresses: &[&str]) -> PluggedMember {
         let addresses: Vec<IpNet> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        let ports = MemberPort::for_addresses(&addresses, true);
+        let ports = MemberPort::for_addresses(NetworkId::DEFAULT, &addresses, true);
         PluggedMember::new("web", runtime, home, ports)
     }
 
@@ -483,10 +506,12 @@ mod tests {
         assert!(!table.get("p1").unwrap().is_live());
         assert_eq!(table.detached_of("c"), ["p1"]);
         assert_eq!(table.resting_tags().collect::<Vec<_>>(), ["p1/10.2.1.1/24"]);
-        let found = table.podman_with(&["10.2.1.1".parse().unwrap()]);
+        let [one, two] = ["10.2.1.1", "10.2.1.2"].map(|ip| [ip.parse().unwrap()]);
+        let found = table.podman_with(NetworkId::DEFAULT, &one);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("p1", "c"));
-        assert!(table.podman_with(&["10.2.1.2".parse().unwrap()]).is_empty());
+        assert!(table.podman_with(NetworkId::DEFAULT, &two).is_empty());
+        assert!(table.podman_with(NetworkId([7; 16]), &one).is_empty());
         table.set_attached("p1", &[]);
         assert!(table.get("p1").unwrap().is_live());
     }
@@ -521,6 +546,14 @@ mod tests {
             member(Runtime::Docker, process.clone(), &["10.2.1.1/24"]),
             member(Runtime::Podman, Home::Container(None), &["10.2.1.1/24"]),
             member(Runtime::Podman, process, &[]),
+            PluggedMember {
+                ports: MemberPort::for_addresses(
+                    NetworkId([7; 16]),
+                    &["10.2.1.1/24".parse().unwrap()],
+                    true,
+                ),
+                ..pod_of_process.clone()
+            },
             PluggedMember {
                 without_dns: true,
                 ..pod_of_process

@@ -1,8 +1,7 @@
 //! Interfaces of ours that the table does not know: of containers that run on (the state was lost), or of nobody.
 
-use ipnet::IpNet;
-
 use crate::interface::parse_tag;
+use crate::network::scoped::ScopedAddress;
 
 /// Digits of the ids of Docker's endpoints and of containers. Ours are shorter, and what they named went with the table.
 const ENGINE_ID: usize = 64;
@@ -16,8 +15,8 @@ pub enum OrphanVerdict {
     AskEngines {
         /// Id of the endpoint or container.
         key: String,
-        /// The address with the prefix length of its subnet.
-        address: IpNet,
+        /// The address and its network.
+        address: ScopedAddress,
     },
 }
 
@@ -39,7 +38,7 @@ mod tests {
 
     #[test]
     fn only_what_an_engine_may_know_is_asked_for() {
-        let address = "10.2.1.1/24".parse().unwrap();
+        let address: ScopedAddress = "10.2.1.1/24".parse().unwrap();
         let key = "e".repeat(64);
         assert_eq!(
             verdict(&tag(&key, address)),

@@ -208,6 +208,8 @@ pub fn endpoint_action(end: &DockerEndpoint, facts: EndpointFacts) -> EndpointAc
 
 #[cfg(test)]
 mod tests {
+    use mesh_proto::network::NetworkId;
+
     use super::*;
     use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
 
@@ -221,7 +223,8 @@ mod tests {
             netns: "mesh-ns-1".into(),
             tenant: Tenant::Container("c".into()),
         };
-        let ports = MemberPort::for_addresses(&["10.2.1.1/24".parse().unwrap()], false);
+        let ports =
+            MemberPort::for_addresses(NetworkId::DEFAULT, &["10.2.1.1/24".parse().unwrap()], false);
         PluggedMember {
             detached,
             ..PluggedMember::new("pod", Runtime::Podman, home, ports)
@@ -324,6 +327,7 @@ mod tests {
             multicast: false,
             deferred: DeferredAddress::No,
             lease_owner: String::new(),
+            network: NetworkId::DEFAULT,
         };
         let end = |sandbox: bool, ifname: &str| DockerEndpoint {
             sandbox: sandbox.then(|| "/sandbox".into()),

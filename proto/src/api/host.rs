@@ -26,6 +26,9 @@ pub struct ExposeRequest {
     /// Time limit for the allocation of addresses, in seconds; the router's default if absent.
     #[serde(default)]
     pub timeout: Option<f64>,
+    /// Network, by name or id; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Answer to [`ExposeRequest`].
@@ -55,6 +58,9 @@ pub struct ExposedAddress {
     pub forward: bool,
     /// Names in the mesh, without the domain.
     pub names: Vec<String>,
+    /// Name of the network; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Body of `mesh hide`.
@@ -63,6 +69,9 @@ pub struct ExposedAddress {
 pub struct HideRequest {
     /// Address arguments as typed; empty: all.
     pub addresses: Vec<String>,
+    /// Network, by name or id; empty: addresses are those of `default`, and without any all networks are meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Answer to [`HideRequest`].
@@ -82,6 +91,9 @@ pub struct Hidden {
 pub struct BridgeRequest {
     /// Name of the other bridge.
     pub bridge: String,
+    /// Network to join it to, by name or id; empty for `default`. Not read by `detach-bridge`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Another bridge of the host, in the report.
@@ -92,6 +104,9 @@ pub struct BridgeReport {
     pub bridge: String,
     /// Reason why it is not joined now; empty if it is.
     pub problem: String,
+    /// Name of the network that it is joined to; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// State of the host in the mesh, in the report.

@@ -127,6 +127,9 @@ pub struct PrepareRequest {
     /// Time limit for the allocation of addresses, in seconds; the router's default if absent.
     #[serde(default)]
     pub timeout: Option<f64>,
+    /// Network, by name or id; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Answer to [`PrepareRequest`], which `mesh run` passes on to the engine.
@@ -214,6 +217,9 @@ pub struct AttachRequest {
     /// Names for its `/etc/hosts`, each with an address, like `db:10.2.1.7`.
     #[serde(default)]
     pub add_host: Vec<String>,
+    /// Network, by name or id; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Body of `mesh detach`.
@@ -227,6 +233,9 @@ pub struct DetachRequest {
     /// Engine of the container; detected if absent.
     #[serde(default)]
     pub runtime: Option<Runtime>,
+    /// Network, by name or id; empty: addresses are those of `default`, and without any all networks are meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Addresses of a container, as printed by `run`, `attach` and `detach` with `--json`.
@@ -263,6 +272,9 @@ pub struct AttachedContainer {
     pub runtime: Runtime,
     /// Interfaces in the mesh.
     pub interfaces: Vec<AttachedInterface>,
+    /// What happened to it, one line each: networks that it was detached from because they were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Interface of an attached container.
@@ -275,6 +287,9 @@ pub struct AttachedInterface {
     pub mac: String,
     /// Address with prefix length.
     pub address: String,
+    /// Name of the network; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Full state of a router, as printed by `mesh report`. `status` and its sub-commands are views of it.

@@ -37,7 +37,8 @@ impl<'a> PsListing<'a> {
         self.rows.iter().map(|(_, container)| *container).collect()
     }
 
-    /// Returns `<id12> <mac> cidr…` for each container.
+    /// Returns `<id12> <mac> cidr…` for each container, with `@network` behind an address that is not in `default`, and
+    /// what happened to it in parentheses.
     pub fn lines(&self) -> Vec<String> {
         let rows = self.rows.iter();
         rows.map(|(name, container)| line(name, container))
@@ -71,10 +72,24 @@ pub fn short_id(id: &str) -> &str {
 fn line(name: &str, container: &AttachedContainer) -> String {
     let mut line = name.to_owned();
     let mac = container.interfaces.first().map(|i| i.mac.as_str());
-    let addresses = container.interfaces.iter().map(|i| i.address.as_str());
-    for word in mac.into_iter().chain(addresses).filter(|w| !w.is_empty()) {
+    if let Some(mac) = mac.filter(|mac| !mac.is_empty()) {
         line.push(' ');
-        line.push_str(word);
+        line.push_str(mac);
+    }
+    for interface in container
+        .interfaces
+        .iter()
+        .filter(|i| !i.address.is_empty())
+    {
+        line.push(' ');
+        line.push_str(&interface.address);
+        if !interface.network.is_empty() {
+            line.push('@');
+            line.push_str(&interface.network);
+        }
+    }
+    for note in &container.notes {
+        line.push_str(&format!(" ({note})"));
     }
     line
 }
@@ -108,6 +123,24 @@ mod tests {
         assert_eq!(listing.containers().len(), 1);
         assert!(listing.lines()[0].starts_with("db "));
         assert_eq!(PsListing::of(&attached, &[]).lines().len(), attached.len());
+    }
+
+    #[test]
+    fn an_address_says_its_network_unless_that_is_default() {
+        let mut attached = attached();
+        let before = PsListing::of(&attached, &[]).lines();
+        assert!(before.iter().all(|line| !line.contains('@')), "{before:?}");
+        attached[0].interfaces[1].network = "web".to_owned();
+        attached[1].notes = vec!["the network db was removed".to_owned()];
+        assert_eq!(
+            PsListing::of(&attached, &[]).lines(),
+            [
+                "0123456789ab 02:6d:0a:02:01:01 10.2.1.1/24 10.3.1.1/24@web",
+                "fedcba987654 02:6d:0a:02:01:02 10.2.1.2/24 (the network db was removed)",
+            ]
+        );
+        let json = serde_json::to_string(&attached[1].interfaces).unwrap();
+        assert!(!json.contains("Network"), "{json}");
     }
 
     #[test]

@@ -32,7 +32,8 @@ async fn attach_bridge(
     State(api): State<Api>,
     Json(request): Json<BridgeRequest>,
 ) -> ApiResult<Done> {
-    api.attachments.attach_bridge(&request.bridge).await?;
+    let BridgeRequest { bridge, network } = &request;
+    api.attachments.attach_bridge(network, bridge).await?;
     Ok(Json(Done {}))
 }
 

@@ -2,6 +2,7 @@
 
 use mesh_engine::error::EngineError;
 use mesh_host::arguments::ArgumentError;
+use mesh_host::network::addresses::NetworkAddressError;
 use mesh_host::table::AttachRefusal;
 
 use super::kernel::KernelError;
@@ -13,6 +14,12 @@ pub enum AttachmentError {
     /// An argument that cannot be used.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// An address argument that a network does not have.
+    #[error(transparent)]
+    NetworkAddress(#[from] NetworkAddressError),
+    /// A network that the mesh does not have, or that this host cannot join.
+    #[error("{0}")]
+    Network(String),
     /// An address cannot be allocated, or is not free.
     #[error("{0}")]
     Allocation(String),
@@ -26,6 +33,16 @@ pub enum AttachmentError {
         what: String,
         /// The container.
         name: String,
+    },
+    /// An address to be detached, or hidden, is there in another network.
+    #[error("container {name} has {what} in the network {network}; add --net {network}")]
+    OtherNetwork {
+        /// The address, or the subnet.
+        what: String,
+        /// The container.
+        name: String,
+        /// The network.
+        network: String,
     },
     /// A preparation that is not there, or not any more.
     #[error("nothing is prepared under the id {0}; it may have been given up already")]

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
 use super::kernel::{
     BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
@@ -30,12 +31,20 @@ pub(crate) struct World {
     pub(crate) resting: BTreeSet<String>,
     /// Settings of ports that somebody changed.
     pub(crate) changed: Vec<String>,
-    /// The host's addresses on the bridge.
+    /// The host's addresses on the bridge of `default`.
     pub(crate) host: BTreeSet<IpNet>,
+    /// Those on the bridges of other networks.
+    pub(crate) host_in: BTreeSet<(NetworkId, IpNet)>,
     /// Other bridges, and whether they are joined.
     pub(crate) bridges: BTreeMap<String, bool>,
-    /// For what the firewall has rules.
+    /// The networks that other bridges were joined to last.
+    pub(crate) joined_to: BTreeMap<String, NetworkId>,
+    /// For what the firewall has rules, in `default`.
     pub(crate) rules: ExposurePlan,
+    /// For what it has rules in other networks.
+    pub(crate) rules_in: BTreeMap<NetworkId, ExposurePlan>,
+    /// The networks that are open, with MTU and alias.
+    pub(crate) open: BTreeMap<NetworkId, (Option<u16>, String)>,
     /// The number of successes of the operation of that name before it fails once.
     failures: BTreeMap<&'static str, u32>,
 }
@@ -130,6 +139,30 @@ impl KernelApi for FakeKernel {
         })
     }
 
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()> {
+        let mut world = self.enter("open_network")?;
+        world.open.insert(network, (mtu, alias.to_owned()));
+        Ok(())
+    }
+
+    fn close_network(&self, network: NetworkId) -> KernelResult<()> {
+        let mut world = self.enter("close_network")?;
+        world.open.remove(&network);
+        world.rules_in.remove(&network);
+        Ok(())
+    }
+
+    fn remove_strays(&self, _: &BTreeSet<NetworkId>) -> KernelResult<()> {
+        self.enter("remove_strays").map(drop)
+    }
+
+    fn bridge_of(&self, network: NetworkId) -> String {
+        match network.is_default() {
+            true => "mesh".to_owned(),
+            false => format!("mn{}", &network.to_string()[..10]),
+        }
+    }
+
     fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool> {
         let mut world = self.enter("rest")?;
         match resting {
@@ -148,11 +181,17 @@ impl KernelApi for FakeKernel {
         if !is_there {
             return Err(KernelError(format!("no namespace {target:?}")));
         }
+        if !interface.network.is_default() && !world.open.contains_key(&interface.network) {
+            return Err(KernelError(format!("no bridge of {}", interface.network)));
+        }
         let here = Some(target.clone());
         if !world.interfaces.contains_key(&interface.tag) {
             world
                 .interfaces
                 .insert(interface.tag.clone(), (here.clone(), interface.clone()));
+        }
+        if !interface.name.is_empty() {
+            return Ok(interface.name.clone());
         }
         let in_it = world
             .interfaces
@@ -186,6 +225,9 @@ impl KernelApi for FakeKernel {
 
     fn make_endpoint(&self, interface: &ContainerInterface) -> KernelResult<String> {
         let mut world = self.enter("make_endpoint")?;
+        if !interface.network.is_default() && !world.open.contains_key(&interface.network) {
+            return Err(KernelError(format!("no bridge of {}", interface.network)));
+        }
         world
             .interfaces
             .insert(interface.tag.clone(), (None, interface.clone()));
@@ -231,17 +273,28 @@ impl KernelApi for FakeKernel {
         Ok(names.filter(|n| n.starts_with(prefix)).collect())
     }
 
-    fn check_exposure(&self, _: &[IpNet], _: bool) -> KernelResult<()> {
+    fn check_exposure(&self, _: NetworkId, _: &[IpNet], _: bool) -> KernelResult<()> {
         self.enter("check_exposure").map(drop)
     }
 
     fn expose(&self, side: &ExposurePlan) -> KernelResult<ExposureOutcome> {
         let mut world = self.enter("expose")?;
-        let rules = world.rules != *side;
-        world.rules.clone_from(side);
         let all = side.addresses.keys().copied();
-        let new: Vec<IpNet> = all.filter(|a| !world.host.contains(a)).collect();
-        world.host.extend(&new);
+        let (rules, new);
+        if side.network.is_default() {
+            rules = world.rules != *side;
+            world.rules.clone_from(side);
+            new = all.filter(|a| !world.host.contains(a)).collect::<Vec<_>>();
+            world.host.extend(&new);
+        } else {
+            let network = side.network;
+            let before = world.rules_in.insert(network, side.clone());
+            rules = before.as_ref() != Some(side);
+            new = all
+                .filter(|a| !world.host_in.contains(&(network, *a)))
+                .collect();
+            world.host_in.extend(new.iter().map(|a| (network, *a)));
+        }
         // As a kernel may fail when half of it is done.
         drop(world);
         drop(self.enter("expose at its end")?);
@@ -253,21 +306,26 @@ impl KernelApi for FakeKernel {
         })
     }
 
-    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()> {
+    fn hide(&self, network: NetworkId, addresses: &[IpNet]) -> KernelResult<()> {
         let mut world = self.enter("hide")?;
-        world.host.retain(|a| !addresses.contains(a));
+        if network.is_default() {
+            world.host.retain(|a| !addresses.contains(a));
+        }
+        let is_hidden = |(of, a): &(NetworkId, IpNet)| *of == network && addresses.contains(a);
+        world.host_in.retain(|one| !is_hidden(one));
         Ok(())
     }
 
-    fn join_bridge(&self, other: &str, _: [u8; 16]) -> KernelResult<bool> {
+    fn join_bridge(&self, network: NetworkId, other: &str, _: [u8; 16]) -> KernelResult<bool> {
         let mut world = self.enter("join_bridge")?;
+        world.joined_to.insert(other.to_owned(), network);
         match world.bridges.get_mut(other) {
             Some(joined) => Ok(!std::mem::replace(joined, true)),
             None => Err(KernelError(format!("there is no bridge {other}"))),
         }
     }
 
-    fn leave_bridge(&self, other: &str) -> KernelResult<bool> {
+    fn leave_bridge(&self, _: NetworkId, other: &str) -> KernelResult<bool> {
         let mut world = self.enter("leave_bridge")?;
         let joined = world.bridges.get_mut(other);
         Ok(joined.is_some_and(|joined| std::mem::replace(joined, false)))
@@ -292,6 +350,7 @@ impl KernelApi for FakeKernel {
     fn remove_all(&self) -> KernelResult<Vec<String>> {
         let mut world = self.enter("remove_all")?;
         world.interfaces.clear();
+        world.open.clear();
         world.bridge = false;
         Ok(vec!["everything".into()])
     }

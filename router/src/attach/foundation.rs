@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::kernel::{KernelApi, KernelHandle};
-use super::leases::{AddressBook, LeaseCollector, LeaseSource};
+use super::Surroundings;
+use super::kernel::KernelHandle;
+use super::leases::{LeaseCollector, LeaseSource};
+use super::networks::AttachedNetworks;
 use super::operations::Operations;
 use super::stored_table::StoredTable;
 use super::wakeups::Wakeups;
 use crate::engine::Engines;
-use crate::ipam::Allocator;
-use crate::state::{StateError, Store};
+use crate::state::StateError;
 
 /// The table, the world around it, and leases. Each part takes from here what it uses.
 pub(super) struct Foundation {
@@ -20,6 +21,7 @@ pub(super) struct Foundation {
     pub(super) wakeups: Arc<Wakeups>,
     pub(super) source: Arc<LeaseSource>,
     pub(super) leases: Arc<LeaseCollector>,
+    pub(super) networks: Arc<AttachedNetworks>,
 }
 
 impl Foundation {
@@ -27,13 +29,15 @@ impl Foundation {
     ///
     /// # Errors
     /// The stored table cannot be read.
-    pub(super) fn open(
-        store: Arc<Store>,
-        kernel: Arc<dyn KernelApi>,
-        engines: Engines,
-        book: AddressBook,
-        allocator: Allocator,
-    ) -> Result<Self, StateError> {
+    pub(super) fn open(around: Surroundings) -> Result<Self, StateError> {
+        let Surroundings {
+            store,
+            kernel,
+            engines,
+            book,
+            allocator,
+            networks,
+        } = around;
         let kernel = KernelHandle::new(kernel);
         let table = Arc::new(StoredTable::open(
             store,
@@ -48,7 +52,9 @@ impl Foundation {
             engines.clone(),
             operations.clone(),
         ));
+        let networks = AttachedNetworks::new(networks, kernel.clone(), table.clone());
         Ok(Self {
+            networks: Arc::new(networks),
             table,
             kernel,
             engines,

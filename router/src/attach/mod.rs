@@ -16,6 +16,7 @@
 //! | `stored_table`, `published` | the table, stored and published; its types and decisions are in [`mesh_host`] |
 //! | `foundation` | the parts that all others stand on |
 //! | `operations`, `wakeups` | turns of those that change something, and reasons to look early |
+//! | `networks` | networks found, joined, opened and left |
 //! | `leases` | addresses acquired and released |
 //! | `containers` | `run`, `attach`, `detach` |
 //! | `docker` | endpoints and networks of Docker |
@@ -32,6 +33,7 @@ mod foundation;
 mod host;
 pub mod kernel;
 mod leases;
+mod networks;
 mod operations;
 mod published;
 mod reconcile;
@@ -40,7 +42,7 @@ mod stored_table;
 mod tests;
 mod wakeups;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,6 +52,7 @@ use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::member::ResolverSite;
+use mesh_host::network::view::NetworkView;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_names::MeshName;
 use mesh_proto::api::{
@@ -58,23 +61,42 @@ use mesh_proto::api::{
     PrepareRequest, Prepared, Runtime,
 };
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 use tokio::sync::watch;
 
 use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
-use containers::{ContainerCommands, Members, Preparations, Tenants};
+use containers::{ContainerCommands, Detachment, Members, Preparations, Tenants};
 use docker::{DockerEndpoints, DockerNetworks, Revival};
 use foundation::Foundation;
 use host::{HostExposer, Uplinks};
 use kernel::KernelApi;
 use reconcile::{
-    BridgeRepair, DockerRepairs, EndpointRepair, MemberRepair, Orphans, Reconciler, Repairs,
+    BridgeRepair, DockerRepairs, EndpointRepair, MemberRepair, Orphans, Reconciler,
+    RemovedNetworks, Repairs,
 };
 
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;
+pub use networks::{DefaultNetworkOnly, JoinAnswer, NetworkAccess};
+
+/// All that attachments ask of the rest of the router, and of the host.
+pub struct Surroundings {
+    /// State files.
+    pub store: Arc<Store>,
+    /// The kernel.
+    pub kernel: Arc<dyn KernelApi>,
+    /// Engines of this host.
+    pub engines: Engines,
+    /// Holders of addresses elsewhere in the mesh.
+    pub book: AddressBook,
+    /// Allocation of addresses.
+    pub allocator: Allocator,
+    /// Networks of the mesh.
+    pub networks: Arc<dyn NetworkAccess>,
+}
 
 /// The parts, and their owner. Shared between the API, the Docker driver and the reconciler.
 pub struct Attachments {
@@ -96,15 +118,8 @@ impl Attachments {
     ///
     /// # Errors
     /// The stored table cannot be read.
-    pub fn open(
-        store: Arc<Store>,
-        kernel: Arc<dyn KernelApi>,
-        engines: Engines,
-        book: AddressBook,
-        allocator: Allocator,
-        bridge: &str,
-    ) -> Result<Arc<Self>, StateError> {
-        let base = Foundation::open(store, kernel, engines, book, allocator)?;
+    pub fn open(around: Surroundings, bridge: &str) -> Result<Arc<Self>, StateError> {
+        let base = Foundation::open(around)?;
         let members = Arc::new(Members::new(&base));
         let tenants = Arc::new(Tenants::new(&base, &members));
         let endpoints = Arc::new(DockerEndpoints::new(&base));
@@ -118,8 +133,10 @@ impl Attachments {
             revival: Revival::new(&base),
         };
         let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
-        let containers = ContainerCommands::new(&base, &members, &tenants, &endpoints);
+        let detachment = Arc::new(Detachment::new(&base, &members, &endpoints));
+        let containers = ContainerCommands::new(&base, &members, &tenants, &endpoints, &detachment);
         let repairs = Repairs {
+            networks: RemovedNetworks::new(&base, detachment, exposer.clone(), uplinks.clone()),
             bridge: BridgeRepair::new(&base, exposer.clone(), uplinks.clone()),
             members: MemberRepair::new(&base, members, tenants),
             endpoints: EndpointRepair::new(&base, endpoints.clone()),
@@ -163,7 +180,8 @@ impl Attachments {
         self.exposer.hide_all().await?;
         let _guard = self.base.operations.begin().await;
         self.uplinks.leave_all().await?;
-        self.reconciler.clear().await
+        self.reconciler.clear().await?;
+        self.base.networks.close_all().await
     }
 }
 
@@ -245,12 +263,13 @@ impl Attachments {
         self.exposer.hide(request).await
     }
 
-    /// Joins another bridge of the host to the mesh; one that is joined already is success.
+    /// Joins another bridge of the host to a network of the mesh; one that is joined to it already is success.
     ///
     /// # Errors
-    /// There is no such bridge, or it leads to the mesh already; the kernel's. Nothing is left of the attempt.
-    pub async fn attach_bridge(&self, name: &str) -> Result<(), AttachmentError> {
-        self.uplinks.attach(name).await
+    /// There is no such network or bridge, or it leads to the mesh already, or is on another network; the kernel's. Nothing
+    /// is left of the attempt.
+    pub async fn attach_bridge(&self, network: &str, name: &str) -> Result<(), AttachmentError> {
+        self.uplinks.attach(network, name).await
     }
 
     /// Takes a bridge off the mesh.
@@ -331,6 +350,17 @@ impl Attachments {
         self.base.table.published().announced()
     }
 
+    /// Looks at everything now: the mesh has another network, or one less.
+    pub fn networks_changed(&self) {
+        self.base.wakeups.wake();
+    }
+
+    /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is
+    /// a member of them.
+    pub fn used_networks(&self) -> watch::Receiver<BTreeSet<NetworkId>> {
+        self.base.networks.used()
+    }
+
     /// Returns the containers that are answered within their namespaces, sorted; changes as they come and go.
     pub(crate) fn resolver_sites(&self) -> watch::Receiver<Vec<ResolverSite>> {
         self.base.table.published().resolver_sites()
@@ -353,8 +383,29 @@ impl Attachments {
 
     /// Returns what is on the mesh on this host, by container.
     pub fn ps(&self) -> Vec<AttachedContainer> {
-        let mac = self.base.table.host_mac();
-        self.base.table.read(|table| table.ps(&self.bridge, mac))
+        let mut rows = self.rows();
+        self.base.networks.annotate(&mut rows);
+        rows
+    }
+
+    /// Returns what is in the network `default` on this host, by container: names are those of that network alone.
+    pub(crate) fn ps_of_default(&self) -> Vec<AttachedContainer> {
+        let mut rows = self.rows();
+        for row in &mut rows {
+            row.interfaces.retain(|i| i.network.is_empty());
+        }
+        rows.retain(|row| !row.interfaces.is_empty());
+        rows
+    }
+
+    fn rows(&self) -> Vec<AttachedContainer> {
+        let macs = self.base.table.host_macs();
+        let view = NetworkView {
+            name: &|network| self.base.networks.name(network),
+            bridge: &|network| self.base.kernel.bridge_of(network),
+            host_mac: &|network| macs.get(&network).copied(),
+        };
+        self.base.table.read(|table| table.ps(view))
     }
 
     /// Returns whether this container, by its full id, is Docker's.
@@ -416,13 +467,14 @@ impl Attachments {
     }
 }
 
-/// Returns the addresses of the host that a router which is not running had given it.
+/// Returns the addresses of the host in the network `default` that a router which is not running had given it.
 ///
 /// # Errors
 /// The stored table cannot be read.
 pub(crate) fn stored_exposure(store: &Store) -> Result<Vec<IpNet>, StateError> {
     let table: AttachmentTable = store.attachments()?;
-    Ok(table.exposed.addresses().collect())
+    let of_default = table.exposed.addresses().filter(|a| a.network.is_default());
+    Ok(of_default.map(|scoped| scoped.address).collect())
 }
 
 /// Returns the beginning of the names of the mesh's namespaces on this bridge.

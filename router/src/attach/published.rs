@@ -10,6 +10,7 @@ use mesh_host::leases::lease_owner::id;
 use mesh_host::member::ResolverSite;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 use tokio::sync::watch;
 
 /// The parts of the table that others read, told when they change.
@@ -25,8 +26,8 @@ pub(super) struct PublishedTable {
 /// Knowledge that is published with the table, and not stored.
 #[derive(Default)]
 struct BesideTable {
-    /// The host's MAC address on the mesh, once it is known.
-    host_mac: Option<Mac>,
+    /// The host's MAC addresses on the mesh, by network, once they are known.
+    host_macs: BTreeMap<NetworkId, Mac>,
     /// Containers that Docker keeps, by the ids in the owners of their leases.
     keepers: BTreeMap<String, ContainerRef>,
 }
@@ -58,14 +59,19 @@ impl PublishedTable {
         self.exposed_names.subscribe()
     }
 
-    /// Returns the host's MAC address on the mesh, once it is known.
-    pub(super) fn host_mac(&self) -> Option<Mac> {
-        self.beside().host_mac
+    /// Returns the host's MAC addresses on the mesh, by network, once they are known.
+    pub(super) fn host_macs(&self) -> BTreeMap<NetworkId, Mac> {
+        self.beside().host_macs.clone()
     }
 
-    /// Notes the host's MAC address; returns whether that is news.
-    pub(super) fn set_host_mac(&self, mac: Mac) -> bool {
-        self.beside().host_mac.replace(mac) != Some(mac)
+    /// Notes the host's MAC address in a network; returns whether that is news.
+    pub(super) fn set_host_mac(&self, network: NetworkId, mac: Mac) -> bool {
+        self.beside().host_macs.insert(network, mac) != Some(mac)
+    }
+
+    /// Forgets the host's MAC address in a network.
+    pub(super) fn forget_host_mac(&self, network: NetworkId) {
+        self.beside().host_macs.remove(&network);
     }
 
     /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
@@ -87,7 +93,7 @@ impl PublishedTable {
         send(&self.exposed_names, table.exposed.names());
         send(&self.resolver_sites, table.members.resolver_sites());
         self.publish_names(table);
-        send(&self.announced, table.announced(self.host_mac()));
+        send(&self.announced, table.announced(&self.host_macs()));
     }
 
     /// Publishes the names of containers, by each id that the owner of a lease may have.

@@ -7,6 +7,7 @@ use mesh_host::docker::endpoint::ContainerRef;
 use mesh_host::leases::container_names::ContainerNames;
 use mesh_host::table::AttachmentTable;
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
 use super::AttachmentError;
 use super::published::PublishedTable;
@@ -82,16 +83,21 @@ impl StoredTable {
         &self.published
     }
 
-    /// Returns the host's MAC address on the mesh, once it is known.
-    pub(super) fn host_mac(&self) -> Option<Mac> {
-        self.published.host_mac()
+    /// Returns the host's MAC addresses on the mesh, by network, once they are known.
+    pub(super) fn host_macs(&self) -> BTreeMap<NetworkId, Mac> {
+        self.published.host_macs()
     }
 
-    /// Notes the host's MAC address on the mesh.
-    pub(super) fn set_host_mac(&self, mac: Mac) {
-        if self.published.set_host_mac(mac) {
+    /// Notes the host's MAC address in a network of the mesh.
+    pub(super) fn set_host_mac(&self, network: NetworkId, mac: Mac) {
+        if self.published.set_host_mac(network, mac) {
             self.published.publish(&self.lock());
         }
+    }
+
+    /// Forgets the host's MAC address in a network whose bridge is gone.
+    pub(super) fn forget_host_mac(&self, network: NetworkId) {
+        self.published.forget_host_mac(network);
     }
 
     /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
@@ -125,7 +131,7 @@ mod tests {
 
     fn expose(table: &mut AttachmentTable, address: &str) -> Result<(), AttachmentError> {
         let address = address.parse().unwrap();
-        Ok(table.expose(address, (true, false), None, &|_| None)?)
+        Ok(table.expose(address, (true, false), None, &|_, _| None)?)
     }
 
     fn exposed(stored: &StoredTable) -> Vec<(String, bool)> {
@@ -167,7 +173,7 @@ mod tests {
             .change(|table| expose(table, "10.2.1.254/24"))
             .unwrap();
         assert!(announced.borrow().is_empty());
-        stored.set_host_mac(Mac([2, 0, 0, 0, 0, 1]));
+        stored.set_host_mac(NetworkId::DEFAULT, Mac([2, 0, 0, 0, 0, 1]));
         assert_eq!(announced.borrow().len(), 1);
         let all = ["10.2.1.254/24".parse().unwrap()];
         stored.record(|table| table.exposed.remove(&all));

@@ -133,7 +133,10 @@ fn make(
     }
     kernel.make_endpoint(interface).or_else(|_| {
         // After a boot the bridge does not exist until a router has run.
-        kernel.ensure_bridge(&BTreeSet::new())?;
+        match interface.network.is_default() {
+            true => kernel.ensure_bridge(&BTreeSet::new()).map(drop)?,
+            false => kernel.open_network(interface.network, None, "")?,
+        }
         kernel.make_endpoint(interface)
     })
 }

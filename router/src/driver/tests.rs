@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesh_engine::network::NetworkEndpoint;
 use mesh_proto::api::Runtime;
+use mesh_proto::network::NetworkId;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::attach::fake::FakeKernel;
+use crate::attach::{DefaultNetworkOnly, Surroundings};
 use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;
@@ -35,18 +37,18 @@ fn setup() -> Setup {
     let (kernel, docker) = (FakeKernel::new(), FakeEngine::new(Runtime::Docker));
     let store = Arc::new(Store::open(&dir.path().join("state")).unwrap());
     let engines = Engines::new(vec![docker.clone()]);
-    let book = Arc::new(|ip: std::net::IpAddr| {
+    let book = Arc::new(|_: NetworkId, ip: std::net::IpAddr| {
         (ip.to_string() == "10.9.9.9").then(|| "container db on 7a::1(host2)".to_owned())
     });
-    let attachments = Attachments::open(
+    let around = Surroundings {
         store,
-        kernel.clone(),
+        kernel: kernel.clone(),
         engines,
         book,
-        Allocator::off("nothing is allocated here"),
-        "mesh",
-    )
-    .unwrap();
+        allocator: Allocator::off("nothing is allocated here"),
+        networks: Arc::new(DefaultNetworkOnly),
+    };
+    let attachments = Attachments::open(around, "mesh").unwrap();
     let bound = PluginSocket::bind(&socket).unwrap();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(bound.serve(

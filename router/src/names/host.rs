@@ -166,7 +166,7 @@ impl NamesTask {
     fn refresh(&mut self) {
         self.announced.mark_unchanged();
         self.listen_to_podman();
-        let rows = self.attachments.ps();
+        let rows = self.attachments.ps_of_default();
         let effects = self.names.look(AttachedNow {
             rows: &rows,
             exposed: self.exposed.borrow_and_update().clone(),
@@ -283,7 +283,7 @@ impl NamesTask {
         let Some(wanted) = change.container.as_deref() else {
             return Ok(None);
         };
-        if let Some(attached) = attached_target(&self.attachments.ps(), wanted) {
+        if let Some(attached) = attached_target(&self.attachments.ps_of_default(), wanted) {
             return Ok(Some(attached));
         }
         // Not on the mesh now: its names apply once it is.

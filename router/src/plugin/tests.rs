@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use super::forward::PluginConnection;
 use super::*;
-use crate::attach::Attachments;
 use crate::attach::fake::FakeKernel;
+use crate::attach::{Attachments, DefaultNetworkOnly, Surroundings};
 use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;
@@ -93,9 +93,15 @@ impl Setup {
     fn attachments(&self, docker: &Arc<FakeEngine>) -> Arc<Attachments> {
         let store = Arc::new(Store::open(&self.dir.path().join("state")).unwrap());
         let engines = Engines::new(vec![docker.clone()]);
-        let book = Arc::new(|_| None);
-        let allocator = Allocator::off("nothing is allocated here");
-        Attachments::open(store, self.kernel.clone(), engines, book, allocator, "mesh").unwrap()
+        let around = Surroundings {
+            store,
+            kernel: self.kernel.clone(),
+            engines,
+            book: Arc::new(|_, _| None),
+            allocator: Allocator::off("nothing is allocated here"),
+            networks: Arc::new(DefaultNetworkOnly),
+        };
+        Attachments::open(around, "mesh").unwrap()
     }
 
     fn start_router(&self, attachments: &Arc<Attachments>) -> oneshot::Sender<()> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use mesh_engine::error::EngineError;
 use mesh_engine::network::OwnNetwork;
 use mesh_proto::api::Runtime;
+use mesh_proto::network::NetworkId;
 use tokio::sync::oneshot;
 
 use crate::attach::kernel::KernelApi;
@@ -77,7 +78,8 @@ pub async fn reset(leftovers: &Leftovers) -> Result<ResetReport, StateError> {
         "the driver of Docker",
         plugin::end(&leftovers.plugin_socket).await,
     );
-    let hidden = leftovers.kernel.hide(&exposed.unwrap_or_default());
+    let exposed = exposed.unwrap_or_default();
+    let hidden = leftovers.kernel.hide(NetworkId::DEFAULT, &exposed);
     report.note("addresses of this host", hidden);
     remove_kernel_objects(leftovers, &mut report);
     let supervisor = lock_path(&leftovers.api_socket);

@@ -28,9 +28,8 @@ use tokio::sync::mpsc;
 use self::control_side::ControlSide;
 use self::opened::StartResources;
 use self::serve::{keep_plugin, serve_api};
-use crate::attach::Attachments;
-use crate::attach::HostKernel;
 use crate::attach::kernel::KernelApi;
+use crate::attach::{Attachments, DefaultNetworkOnly, HostKernel, Surroundings};
 use crate::command::ControlCommand;
 use crate::crypto::cipher;
 use crate::crypto::secret;
@@ -279,17 +278,18 @@ fn open_attachments(
     kernel: HostKernel,
     held: Arc<Mutex<RemoteAddresses>>,
 ) -> anyhow::Result<Arc<Attachments>> {
-    let attachments = Attachments::open(
-        side.opened.store.clone(),
-        Arc::new(kernel),
-        Engines::local(),
-        Arc::new(move |address| {
+    let around = Surroundings {
+        store: side.opened.store.clone(),
+        kernel: Arc::new(kernel),
+        engines: Engines::local(),
+        book: Arc::new(move |network: NetworkId, address| {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.words(NetworkId::DEFAULT, address)
+            held.words(network, address)
         }),
-        side.allocator.clone(),
-        &settings.bridge,
-    )?;
+        allocator: side.allocator.clone(),
+        networks: Arc::new(DefaultNetworkOnly),
+    };
+    let attachments = Attachments::open(around, &settings.bridge)?;
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
     Ok(attachments)

@@ -331,7 +331,7 @@ async fn ipam_event(addresses: &mut Option<IpamShell>) -> IpamEvent {
 
 fn to_record(announced: &Announced) -> Attached {
     Attached {
-        network: NetworkId::DEFAULT,
+        network: announced.network,
         mac: announced.mac,
         addr: announced.address,
         container: announced.container.clone(),

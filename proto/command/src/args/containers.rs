@@ -16,6 +16,11 @@ Containers use the router for DNS; with podman and --runtime process it listens 
 namespace. --without-dns turns this off, for example for a container that serves DNS on port 53 of all its addresses. \
 A process gets its own /etc/resolv.conf, in a private mount namespace. With docker and podman, your --dns takes precedence.
 
+--net NAME puts the container on the network NAME of the mesh (`mesh network ls`), in place of the network default; its \
+addresses must be given, with or without the prefix length. Before the first address and the first engine flag, --net is \
+mesh's, except --net host, none, bridge, private, slirp4netns, pasta, and values with ':', '=' or ','; those, each --net after \
+that, and --network anywhere are the engine's, as ever.
+
 Without an address the container gets a free one of the default subnet (net:default): the lowest free address of this \
 host's share, never x.x.x.0 or x.x.x.255. It keeps the address until it is removed. net:10.32.5.0/24 allocates from that \
 subnet. Several addresses, of either kind, create several interfaces.
@@ -25,6 +30,7 @@ Example:
   mesh run net:10.32.5.0/24 nginx
   mesh run 10.2.1.1/24 --name db postgres
   mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
+  mesh run --net web 10.40.0.1 --name app nginx
   mesh run --json net:default -d nginx
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 
@@ -41,6 +47,9 @@ pub struct RunArgs {
     /// Engine.
     #[command(flatten)]
     pub engine: EngineArg,
+    /// Network.
+    #[command(flatten)]
+    pub network: NetArg,
     /// Interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
@@ -71,6 +80,26 @@ pub struct EngineArg {
     /// Engine that runs the container (default: docker if its daemon answers, else podman)
     #[arg(long, value_enum)]
     pub runtime: Option<RuntimeArg>,
+}
+
+/// Choice of the network.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NetArg {
+    /// Network of the mesh, by name or id, as in `mesh network ls` (default: the network default)
+    #[arg(long, value_name = "NAME")]
+    pub net: Option<String>,
+}
+
+impl NetArg {
+    /// Returns the network as requests name it: empty unless one was given.
+    pub fn name(&self) -> &str {
+        self.net.as_deref().unwrap_or_default()
+    }
+
+    /// Returns whether addresses may come without prefix lengths: the network has them.
+    pub fn knows_prefixes(&self) -> bool {
+        !matches!(self.name(), "" | "default")
+    }
 }
 
 /// Options of the container's interfaces.
@@ -130,6 +159,9 @@ pub struct ContainerArgs {
     /// Engine.
     #[command(flatten)]
     pub engine: EngineArg,
+    /// Network.
+    #[command(flatten)]
+    pub network: NetArg,
     /// Interfaces.
     #[command(flatten)]
     pub interfaces: InterfaceArgs,
@@ -153,6 +185,9 @@ pub struct DetachArgs {
     /// Engine.
     #[command(flatten)]
     pub engine: EngineArg,
+    /// Network of the mesh (default: addresses are those of the network default; without any, all networks)
+    #[arg(long, value_name = "NAME")]
+    pub net: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

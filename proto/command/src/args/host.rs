@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args};
 
-use super::containers::AllocationArgs;
+use super::containers::{AllocationArgs, NetArg};
 
 /// `mesh expose`. `-h` is a name here, as with Docker.
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub struct ExposeArgs {
     /// Also forward between subnets of the mesh, and from and to other bridges of this host
     #[arg(long)]
     pub forward: bool,
+    /// Network.
+    #[command(flatten)]
+    pub network: NetArg,
     /// Allocation.
     #[command(flatten)]
     pub allocation: AllocationArgs,
@@ -34,6 +37,9 @@ pub struct ExposeArgs {
 /// `mesh hide`.
 #[derive(Debug, Args)]
 pub struct HideArgs {
+    /// Network of the mesh (default: addresses are those of the network default; without any, all networks)
+    #[arg(long, value_name = "NAME")]
+    pub net: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -42,7 +48,17 @@ pub struct HideArgs {
     pub addresses: Vec<String>,
 }
 
-/// `mesh attach-bridge`, `mesh detach-bridge`.
+/// `mesh attach-bridge`.
+#[derive(Debug, Args)]
+pub struct AttachBridgeArgs {
+    /// Network.
+    #[command(flatten)]
+    pub network: NetArg,
+    /// Bridge on this host, as in `ip link`
+    pub bridge: String,
+}
+
+/// `mesh detach-bridge`.
 #[derive(Debug, Args)]
 pub struct BridgeArgs {
     /// Bridge on this host, as in `ip link`
@@ -53,11 +69,12 @@ pub(super) const ATTACH_BRIDGE_HELP: &str = "\
 All ports of that bridge (containers, virtual machines, network cards) join the mesh as if plugged into the same switch, \
 and receive its broadcasts. Their addresses are not managed by mesh and must be unique in the mesh, so do not attach \
 bridges that have the same addresses on several hosts, like docker0. A bridge that already leads to the mesh, through \
-this host or another, is refused. The attachment survives restarts, and is restored when a deleted bridge comes back.
+this host or another, is refused, and so is one that is on another network of the mesh. The attachment survives restarts, and is restored when a deleted bridge comes back.
 
 Example:
   mesh attach-bridge virbr0
-  mesh attach-bridge lxdbr0";
+  mesh attach-bridge lxdbr0
+  mesh attach-bridge --net web br-web";
 
 pub(super) const EXPOSE_HELP: &str = "\
 Processes on the host and containers can then reach each other, and the host forwards packets between the mesh and its \
@@ -69,6 +86,9 @@ Subnets of the mesh stay isolated: the host does not forward from one to another
 and containers on other bridges of this host (docker0, podman, libvirt, LXC), except to ports that they publish. \
 --forward allows both.
 
+--net NAME exposes the host in that network of the mesh, with an address of it. In an internal network nothing is forwarded: \
+add --without-masquerade.
+
 An address that the host already has is printed again. Addresses stay until `mesh hide`, across restarts and reboots.
 
 Example:
@@ -76,6 +96,7 @@ Example:
   mesh expose 10.2.1.254/24 -h gateway
   mesh expose --without-masquerade net:10.32.5.0/24
   mesh expose --forward 10.2.1.254/24
+  mesh expose --net web 10.40.0.254
   On another machine of the network:  ip route add 10.32.0.0/12 via THIS-HOST
   In a container:                     ip route add default via 10.2.1.254";
 

@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use containers::{
-    AllocationArgs, AttachArgs, ContainerArgs, DetachArgs, EngineArg, InterfaceArgs, RunArgs,
-    RuntimeArg,
+    AllocationArgs, AttachArgs, ContainerArgs, DetachArgs, EngineArg, InterfaceArgs, NetArg,
+    RunArgs, RuntimeArg,
 };
 pub use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
-pub use host::{BridgeArgs, ExposeArgs, HideArgs};
+pub use host::{AttachBridgeArgs, BridgeArgs, ExposeArgs, HideArgs};
 pub use launch::LaunchArgs;
 pub use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
 pub use weave::WeaveFlags;
@@ -82,13 +82,15 @@ pub enum Verb {
     /// Attach a running container to the mesh (default: with a free address) and print its addresses
     #[command(
         override_usage = "mesh attach [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh attach web\n  mesh attach --json net:10.32.5.0/24 10.2.1.5/24 web"
+        after_help = "Example:\n  mesh attach web\n  mesh attach --json net:10.32.5.0/24 10.2.1.5/24 web\n  \
+        mesh attach --net web 10.40.0.5 db"
     )]
     Attach(AttachArgs),
     /// Detach a container from the mesh (default: all its addresses) and print the addresses
     #[command(
         override_usage = "mesh detach [OPTIONS] [ADDRESS]... <CONTAINER>",
-        after_help = "Example:\n  mesh detach web\n  mesh detach --json net:10.32.5.0/24 10.2.1.5/24 web"
+        after_help = "Example:\n  mesh detach web\n  mesh detach --json net:10.32.5.0/24 10.2.1.5/24 web\n  \
+        mesh detach --net web db"
     )]
     Detach(DetachArgs),
     /// Give the host addresses on the mesh (default: a free one) and print them
@@ -99,11 +101,11 @@ pub enum Verb {
     Hide(HideArgs),
     /// Attach another Linux bridge of this host to the mesh
     #[command(after_help = host::ATTACH_BRIDGE_HELP)]
-    AttachBridge(BridgeArgs),
+    AttachBridge(AttachBridgeArgs),
     /// Detach a bridge from the mesh
     #[command(after_help = "Example:\n  mesh detach-bridge virbr0")]
     DetachBridge(BridgeArgs),
-    /// List attached containers: id, MAC address, addresses; the host is mesh:expose
+    /// List attached containers: id, MAC address, addresses (with @NETWORK unless default); the host is mesh:expose
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db\n  mesh ps mesh:expose")]
     Ps(PsArgs),
     /// Add a DNS name for a container or an address

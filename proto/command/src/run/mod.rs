@@ -61,7 +61,7 @@ impl<'a> RunWorkload<'a> {
     /// Fails if an address is malformed or misplaced, or if there is nothing to run.
     pub fn of(args: &'a RunArgs) -> Result<Self, CommandError> {
         let (addresses, rest) = addresses::split(&args.rest);
-        addresses::check(addresses)?;
+        addresses::check_in(&args.network, addresses)?;
         let kind = if args.engine.runtime == Some(RuntimeArg::Process) {
             let command = CommandLine::parse(rest)?;
             addresses::check_image(command.program())?;

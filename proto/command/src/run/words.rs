@@ -1,7 +1,8 @@
 //! Separation of the words of mesh and of the engine on the command line of `mesh run`. Flags of mesh may stand
 //! anywhere before the image (or before `--`); all others, `-h` among them, are the engine's.
 //!
-//! A flag that both have is mesh's before the first address and the first engine flag, and the engine's after that.
+//! A flag that both have is mesh's before the first address and the first engine flag, and the engine's after that. With
+//! `--net` the value counts, too: what only an engine can mean is the engine's everywhere.
 
 use std::ffi::OsString;
 
@@ -15,8 +16,12 @@ use crate::engine_args::takes_next_word;
 const RUN: &str = "run";
 /// A flag of both: an engine for mesh, or an OCI runtime for the engine; the value decides.
 const RUNTIME: &str = "runtime";
-/// Flags that podman has as well.
-const SHARED: [&str; 1] = ["timeout"];
+/// A flag of both: a network of the mesh, or one of the engine.
+const NET: &str = "net";
+/// Values of [`NET`] that are modes of an engine, as are all with a colon, an equals sign or a comma.
+const MODES: [&str; 6] = ["bridge", "host", "none", "pasta", "private", "slirp4netns"];
+/// Flags that the engines have as well.
+const SHARED: [&str; 2] = ["timeout", NET];
 
 /// Moves the words of mesh in the arguments of `run` to the front and puts `--` before all others, so that the parser
 /// does not touch the engine's. Other verbs are left as they are.
@@ -72,6 +77,7 @@ impl OwnFlags {
         let value = inside.or(line.get(1).copied());
         let is_ours = match name {
             RUNTIME => value.is_none_or(|v| RuntimeArg::from_str(v, false).is_ok()),
+            NET => is_front && value.is_none_or(|v| !is_mode(v)),
             name => is_front || !SHARED.contains(&name),
         };
         let words = if *takes_value && inside.is_none() {
@@ -81,6 +87,11 @@ impl OwnFlags {
         };
         is_ours.then_some(words.min(line.len()))
     }
+}
+
+/// Returns true if the value of `--net` is one that only an engine knows.
+fn is_mode(value: &str) -> bool {
+    MODES.contains(&value) || value.contains([':', '=', ','])
 }
 
 /// Splits the line into the words of mesh, and the addresses with the words of the engine.
@@ -153,6 +164,32 @@ mod tests {
             (
                 "run --timeout 5 net:default --timeout 6 u",
                 "run --timeout 5 -- net:default --timeout 6 u",
+            ),
+            (
+                "run --net web 10.40.0.1 --name a --net back u",
+                "run --net web -- 10.40.0.1 --name a --net back u",
+            ),
+            (
+                "run --json --net=web --timeout 5 -d u",
+                "run --json --net=web --timeout 5 -- -d u",
+            ),
+            (
+                "run 10.2.1.1/24 --net back u",
+                "run -- 10.2.1.1/24 --net back u",
+            ),
+            ("run -d --net=back u", "run -- -d --net=back u"),
+            ("run --net none u", "run -- --net none u"),
+            ("run --net=host u", "run -- --net=host u"),
+            ("run --net container:x u", "run -- --net container:x u"),
+            (
+                "run --net bridge --net web u",
+                "run -- --net bridge --net web u",
+            ),
+            ("run --network web u", "run -- --network web u"),
+            ("run --net", "run --net --"),
+            (
+                "run --runtime process --net web 10.40.0.1 -- ls --net x",
+                "run --runtime process --net web -- 10.40.0.1 -- ls --net x",
             ),
             (
                 "run 10.2.1.1/24 --without-dns fd00::1/64 --no-multicast-route -ti u sh -c x",

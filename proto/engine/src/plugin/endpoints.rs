@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_host::interface::{ContainerInterface, parse_tag};
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::limits::MAX_ATTACHED;
 use serde_json::Value;
 
@@ -90,7 +91,7 @@ impl PluginEndpoints {
 
 /// Returns the interface of an endpoint.
 pub fn interface(id: &str, options: &EndpointOptions) -> ContainerInterface {
-    ContainerInterface::new(id, "", options.address, options.multicast)
+    ContainerInterface::new(id, "", options.scoped(), options.multicast)
 }
 
 /// Returns the tags of interfaces that an earlier container left with the address of this one; they are removed before it is
@@ -105,10 +106,11 @@ pub fn leftovers(
     arrived: &BTreeSet<String>,
 ) -> Result<Vec<String>, String> {
     let ip = interface.address.addr();
+    let is_same = |other: ScopedAddress| other.network == interface.network && other.ip() == ip;
     let mut left = Vec::new();
     for tag in plugged {
         match parse_tag(tag) {
-            Some((key, address)) if key != id && address.addr() == ip => {}
+            Some((key, address)) if key != id && is_same(address) => {}
             _ => continue,
         }
         if arrived.contains(tag) {
@@ -131,6 +133,7 @@ pub fn tags_of(id: &str, plugged: BTreeSet<String>) -> Vec<String> {
 mod tests {
     use super::super::{CREATE_ENDPOINT, DELETE_ENDPOINT};
     use super::*;
+    use mesh_proto::network::NetworkId;
     use serde_json::json;
 
     fn options(address: &str) -> EndpointOptions {
@@ -139,6 +142,7 @@ mod tests {
             multicast: false,
             deferred: DeferredAddress::No,
             lease_owner: String::new(),
+            network: NetworkId::DEFAULT,
         }
     }
 
@@ -183,6 +187,13 @@ mod tests {
         assert_eq!(left, Ok(vec![old.tag.clone()]));
         assert!(leftovers("new", &new, &plugged, &plugged).is_err());
         assert_eq!(leftovers("old", &old, &plugged, &plugged), Ok(vec![]));
+        let in_web = EndpointOptions {
+            network: NetworkId([7; 16]),
+            ..options("10.2.1.1/24")
+        };
+        let in_web = super::interface("new", &in_web);
+        let left = leftovers("new", &in_web, &plugged, &plugged);
+        assert_eq!(left, Ok(vec![]), "that is another address");
         assert_eq!(tags_of("old", plugged), [old.tag]);
     }
 }

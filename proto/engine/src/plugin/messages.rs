@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use mesh_host::docker::driver_options::{self, OptionValue};
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -107,6 +108,7 @@ pub(super) fn chosen(answer: &Value) -> Option<EndpointOptions> {
         multicast: false,
         deferred: DeferredAddress::No,
         lease_owner: String::new(),
+        network: NetworkId::DEFAULT,
     })
 }
 

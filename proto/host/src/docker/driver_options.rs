@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
+use mesh_proto::network::NetworkId;
 
 use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
+use crate::network::scoped::ScopedAddress;
 
 const ADDRESS: &str = "mesh.address";
 const MULTICAST: &str = "mesh.multicast";
 const DEFERRED: &str = "mesh.late";
 const LEASE_OWNER: &str = "mesh.holder";
+/// Id of the network; absent for `default`.
+const NETWORK: &str = "mesh.network";
 /// Longest name of the owner of a lease.
 const MAX_LEASE_OWNER: usize = mesh_proto::limits::MAX_CONTAINER_ID;
 /// The values of [`DEFERRED`]; absent is [`DeferredAddress::No`].
@@ -47,14 +50,21 @@ pub fn format(options: &EndpointOptions) -> Vec<(String, String)> {
     if !options.lease_owner.is_empty() {
         out.push((LEASE_OWNER.to_owned(), options.lease_owner.clone()));
     }
+    if !options.network.is_default() {
+        out.push((NETWORK.to_owned(), options.network.to_string()));
+    }
     out
 }
 
 /// Returns the address that driver options of a connection promise to a container, and the owner of its lease.
-pub fn promise(options: &BTreeMap<String, String>) -> Option<(IpNet, String)> {
+pub fn promise(options: &BTreeMap<String, String>) -> Option<(ScopedAddress, String)> {
     let address = options.get(ADDRESS)?.parse().ok()?;
+    let network = match options.get(NETWORK) {
+        Some(id) => NetworkId::from_hex(id)?,
+        None => NetworkId::DEFAULT,
+    };
     let lease_owner = options.get(LEASE_OWNER).cloned().unwrap_or_default();
-    Some((address, lease_owner))
+    Some((ScopedAddress::new(network, address), lease_owner))
 }
 
 /// Returns what an endpoint was to be, by the options that Docker keeps of its connection.
@@ -77,7 +87,20 @@ pub fn parse(options: OptionLookup<'_>) -> Result<Option<EndpointOptions>, Strin
         multicast: flag(options, MULTICAST)?,
         deferred: deferred(options)?,
         lease_owner: lease_owner(options)?,
+        network: network(options)?,
     }))
+}
+
+fn network(options: OptionLookup<'_>) -> Result<NetworkId, String> {
+    let Some(id) = text(options, NETWORK)? else {
+        return Ok(NetworkId::DEFAULT);
+    };
+    NetworkId::from_hex(id).ok_or_else(|| {
+        let id = id.escape_debug();
+        format!(
+            "{NETWORK} is '{id}'; it must be the id of a network, as `mesh network ls` shows it"
+        )
+    })
 }
 
 fn lease_owner(options: OptionLookup<'_>) -> Result<String, String> {
@@ -135,7 +158,12 @@ mod tests {
                 (false, DeferredAddress::Whole),
                 (false, DeferredAddress::Subnet),
             ] {
+                let network = match multicast {
+                    true => NetworkId([7; 16]),
+                    false => NetworkId::DEFAULT,
+                };
                 let options = EndpointOptions {
+                    network,
                     address: address.parse().unwrap(),
                     multicast,
                     deferred,
@@ -144,7 +172,8 @@ mod tests {
                 let formatted: BTreeMap<String, String> = format(&options).into_iter().collect();
                 assert_eq!(kept(&formatted), Some(options.clone()));
                 let promised = promise(&formatted);
-                assert_eq!(promised, Some((options.address, options.lease_owner)));
+                assert_eq!(formatted.contains_key(NETWORK), multicast);
+                assert_eq!(promised, Some((options.scoped(), options.lease_owner)));
             }
         }
     }
@@ -166,6 +195,8 @@ mod tests {
             error,
             "mesh.late is 'never'; it must be true, false or subnet"
         );
+        let error = read(&[(ADDRESS, "10.2.1.1/24"), (NETWORK, "web")]).unwrap_err();
+        assert!(error.starts_with("mesh.network is 'web'"), "{error}");
         let long = "x".repeat(MAX_LEASE_OWNER + 1);
         let error = read(&[(ADDRESS, "10.2.1.1/24"), (LEASE_OWNER, &long)]).unwrap_err();
         assert!(error.contains("too long"), "{error}");

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::interface::ContainerInterface;
+use crate::network::hex;
+use crate::network::scoped::ScopedAddress;
 
 /// Docker is asked about an endpoint that has been in no container for this long.
 const HALF_MADE_FOR: Duration = Duration::from_secs(10);
@@ -26,6 +29,15 @@ pub struct EndpointOptions {
     pub deferred: DeferredAddress,
     /// The owner of the lease of its address; empty when it was not prepared by `mesh run`.
     pub lease_owner: String,
+    /// The network of the mesh that it is in.
+    pub network: NetworkId,
+}
+
+impl EndpointOptions {
+    /// Returns its address in its network.
+    pub fn scoped(&self) -> ScopedAddress {
+        ScopedAddress::new(self.network, self.address)
+    }
 }
 
 /// The part of an address that the router gives to the interface itself, once Docker has plugged it: Docker refuses an
@@ -54,7 +66,7 @@ pub struct ContainerRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DockerEndpoint {
-    /// Network id.
+    /// Id of Docker's network.
     pub network: String,
     /// Address with the prefix length of its subnet.
     pub address: IpNet,
@@ -74,6 +86,9 @@ pub struct DockerEndpoint {
     /// The owner of the lease of its address; empty in what earlier versions stored.
     #[serde(default, rename = "holder")]
     pub lease_owner: String,
+    /// The network of the mesh that it is in.
+    #[serde(default, skip_serializing_if = "NetworkId::is_default", with = "hex")]
+    pub mesh_network: NetworkId,
 }
 
 impl DockerEndpoint {
@@ -89,12 +104,18 @@ impl DockerEndpoint {
             owner: None,
             ifname: String::new(),
             lease_owner,
+            mesh_network: wanted.network,
         }
+    }
+
+    /// Returns its address in its network of the mesh.
+    pub fn scoped(&self) -> ScopedAddress {
+        ScopedAddress::new(self.mesh_network, self.address)
     }
 
     /// Returns what the kernel is asked to make.
     pub fn interface(&self, id: &str) -> ContainerInterface {
-        ContainerInterface::new(id, &self.ifname, self.address, self.multicast)
+        ContainerInterface::new(id, &self.ifname, self.scoped(), self.multicast)
     }
 
     /// Returns whether it is known to belong to this container.
@@ -310,6 +331,7 @@ mod tests {
             multicast: false,
             deferred,
             lease_owner: String::new(),
+            network: NetworkId::DEFAULT,
         };
         DockerEndpoint::new("net", &wanted, "docker:web:1".into())
     }

@@ -15,9 +15,14 @@ pub struct PlannedNetwork {
     pub deferred: DeferredAddress,
 }
 
-/// Returns the network of each address. Where Docker goes by the names of networks, addresses without their subnets get
-/// the first names.
-pub fn plan(addresses: &[IpNet], by_name: bool, base: &str) -> Vec<PlannedNetwork> {
+/// Returns the network of each address, in a network of the mesh with this name unless that is `default`. Where Docker goes
+/// by the names of networks, addresses without their subnets get the first names.
+pub fn plan(
+    addresses: &[IpNet],
+    by_name: bool,
+    base: &str,
+    mesh_network: Option<&str>,
+) -> Vec<PlannedNetwork> {
     let deferred = |k: usize| match addresses[k] {
         _ if !is_in_other_subnet(addresses, k) => DeferredAddress::No,
         // Of an IPv6 address there is a route even without its subnet.
@@ -26,7 +31,10 @@ pub fn plan(addresses: &[IpNet], by_name: bool, base: &str) -> Vec<PlannedNetwor
     };
     let mut order: Vec<usize> = (0..addresses.len()).collect();
     order.sort_by_key(|k| deferred(*k) != DeferredAddress::Subnet);
-    let mut names: Vec<String> = order.iter().map(|k| network_name(base, *k)).collect();
+    let mut names: Vec<String> = order
+        .iter()
+        .map(|k| network_name(base, *k, mesh_network))
+        .collect();
     names.sort();
     let pairs = names.into_iter().zip(order);
     pairs
@@ -47,11 +55,13 @@ fn is_in_other_subnet(addresses: &[IpNet], k: usize) -> bool {
     })
 }
 
-/// Returns the name of the Docker network of the k-th address of a container.
-fn network_name(base: &str, k: usize) -> String {
+/// Returns the name of the Docker network of the k-th address of a container: `mesh-1`, or `mesh-1.web` in the network
+/// `web`. Docker answers names within one of its networks, so those of two networks of the mesh have none in common.
+fn network_name(base: &str, k: usize, mesh_network: Option<&str>) -> String {
+    let behind = mesh_network.map_or_else(String::new, |name| format!(".{name}"));
     match k {
-        0 => base.to_owned(),
-        k => format!("{base}-{k}"),
+        0 => format!("{base}{behind}"),
+        k => format!("{base}-{k}{behind}"),
     }
 }
 
@@ -62,7 +72,7 @@ mod tests {
     /// `10.2.1.2` for an address that Docker is to set without its subnet, `-` for one that it is not to set.
     fn shown(addresses: &[&str], by_name: bool) -> Vec<String> {
         let addresses: Vec<IpNet> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        let all = plan(&addresses, by_name, "mesh").into_iter();
+        let all = plan(&addresses, by_name, "mesh", None).into_iter();
         all.map(|planned| {
             let (name, address) = (planned.name, addresses[planned.address]);
             match planned.deferred {
@@ -105,6 +115,20 @@ mod tests {
         }
         let addresses = ["10.2.1.1/24", "10.2.1.2/24"];
         assert_eq!(shown(&addresses, false), ["mesh 10.2.1.1/24", "mesh-1 -"]);
+    }
+
+    #[test]
+    fn a_network_of_the_mesh_has_networks_of_its_own() {
+        let addresses: Vec<IpNet> = ["10.40.0.1/16", "10.40.0.2/16"]
+            .map(|a| a.parse().unwrap())
+            .to_vec();
+        let names = |by_name| -> Vec<(String, usize)> {
+            let all = plan(&addresses, by_name, "mesh", Some("web")).into_iter();
+            all.map(|planned| (planned.name, planned.address)).collect()
+        };
+        let (first, second) = ("mesh-1.web".to_owned(), "mesh.web".to_owned());
+        assert_eq!(names(true), [(first.clone(), 1), (second.clone(), 0)]);
+        assert_eq!(names(false), [(first, 0), (second, 1)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! All that is on the mesh on this host, as it is stored, and which address may be given to which owner.
 
+mod bridges;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,20 +10,24 @@ use ipnet::IpNet;
 use mesh_names::MeshName;
 use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
+use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::endpoint::{DockerEndpoint, DockerEndpointTable};
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
 use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};
+use crate::network::hex;
+use crate::network::scoped::ScopedAddress;
 
+pub use bridges::JoinedBridges;
 pub use views::{Announced, LeaseSubject};
 
 /// Ids of networks that are remembered as ours.
 const MAX_NETWORKS: usize = 256;
 
-/// Returns who has an address elsewhere in the mesh, in words that complete "… is already used by …".
-pub type Elsewhere<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
+/// Returns who has an address of a network elsewhere in the mesh, in words that complete "… is already used by …".
+pub type Elsewhere<'a> = &'a dyn Fn(NetworkId, IpAddr) -> Option<String>;
 
 /// Reason why an address is not entered into the table; one line, ready to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +45,14 @@ pub enum AttachRefusal {
     OtherPrefix {
         /// The container.
         name: String,
+        /// Its address.
+        has: IpNet,
+    },
+    /// The container, or the host, has the address in another network.
+    #[error("{who} has {has} in another network already, and one address can be had once only")]
+    OtherNetwork {
+        /// The container, or the host.
+        who: String,
         /// Its address.
         has: IpNet,
     },
@@ -72,8 +85,8 @@ pub struct AttachmentTable {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     networks: BTreeSet<String>,
     /// Other bridges of the host that are joined to ours.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub bridges: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "JoinedBridges::is_empty")]
+    pub bridges: JoinedBridges,
 }
 
 /// The addresses of a container that is not there yet, kept for the command that prepares it.
@@ -85,6 +98,9 @@ pub struct Reservation {
     pub lease_owner: String,
     /// The command; the reservation lasts as long as it.
     pub caller: ProcessIdentity,
+    /// Networks of the container, besides `default`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", with = "hex::set")]
+    pub mesh_networks: BTreeSet<NetworkId>,
 }
 
 /// An address in use on this host, and its owner.
@@ -94,6 +110,8 @@ pub struct AddressBinding {
     pub owner: String,
     /// Container or command name.
     pub name: String,
+    /// The network that it is in.
+    pub network: NetworkId,
     /// The address with the prefix length of its subnet.
     pub address: IpNet,
     /// The endpoint, if it is one.
@@ -111,6 +129,8 @@ pub struct AttachTo<'a> {
     pub name: &'a str,
     /// The engine and first process of a container of an engine; none for a process in a namespace of ours.
     pub container: Option<(Runtime, ProcessIdentity)>,
+    /// The network.
+    pub network: NetworkId,
     /// The addresses.
     pub addresses: &'a [IpNet],
     /// True if 224.0.0.0/4 goes to one of them, unless it has such a route already.
@@ -127,7 +147,7 @@ pub struct AttachedTo {
     /// Addresses that the container did not have.
     pub new: Vec<IpNet>,
     /// Addresses that it lost to others while it was stopped; none at all if it runs on.
-    pub lost: Option<Vec<IpNet>>,
+    pub lost: Option<Vec<ScopedAddress>>,
 }
 
 impl AttachmentTable {
@@ -137,12 +157,13 @@ impl AttachmentTable {
     /// The reason.
     pub fn check(
         &self,
-        address: IpNet,
+        scoped: ScopedAddress,
         owner: &str,
         elsewhere: Elsewhere<'_>,
     ) -> Result<bool, AttachRefusal> {
+        let ScopedAddress { network, address } = scoped;
         let ip = address.addr();
-        if let Some(binding) = self.binding_of(ip) {
+        if let Some(binding) = self.binding_of(network, ip) {
             if binding.owner != owner {
                 let holder = binding.words();
                 return Err(AttachRefusal::InUse { ip, holder });
@@ -158,7 +179,13 @@ impl AttachmentTable {
             }
             return Ok(true);
         }
-        if let Some(holder) = elsewhere(ip) {
+        let mut others = self.bindings();
+        if let Some(other) = others.find(|b| b.owner == owner && b.address.addr() == ip) {
+            let who = other.whose();
+            let has = other.address;
+            return Err(AttachRefusal::OtherNetwork { who, has });
+        }
+        if let Some(holder) = elsewhere(network, ip) {
             return Err(AttachRefusal::InUse { ip, holder });
         }
         if self.address_count() >= MAX_ATTACHED {
@@ -194,7 +221,7 @@ impl AttachmentTable {
         end: DockerEndpoint,
         elsewhere: Elsewhere<'_>,
     ) -> Result<(), AttachRefusal> {
-        self.check(end.address, id, elsewhere)?;
+        self.check(end.scoped(), id, elsewhere)?;
         self.endpoints.insert(id, end);
         Ok(())
     }
@@ -213,7 +240,8 @@ impl AttachmentTable {
             done.lost = self.resume(to.key, process, elsewhere);
         }
         for address in to.addresses {
-            if !self.check(*address, to.owner, elsewhere)? {
+            let scoped = ScopedAddress::new(to.network, *address);
+            if !self.check(scoped, to.owner, elsewhere)? {
                 done.new.push(*address);
             }
         }
@@ -227,7 +255,7 @@ impl AttachmentTable {
             });
         }
         if let Some(member) = self.members.get_mut(to.key) {
-            let ports = MemberPort::for_addresses(&done.new, multicast);
+            let ports = MemberPort::for_addresses(to.network, &done.new, multicast);
             member.ports.extend(ports);
             member.without_dns |= to.without_dns;
             member.hosts.merge(to.hosts);
@@ -242,18 +270,18 @@ impl AttachmentTable {
         key: &str,
         process: ProcessIdentity,
         elsewhere: Elsewhere<'_>,
-    ) -> Option<Vec<IpNet>> {
+    ) -> Option<Vec<ScopedAddress>> {
         let member = self.members.get(key)?;
         if !matches!(member.home, Home::Container(home) if home != Some(process)) {
             return None;
         }
         let was_live = member.is_live();
         let is_kept =
-            |port: &MemberPort| was_live || self.check(port.address, key, elsewhere).is_ok();
+            |port: &MemberPort| was_live || self.check(port.scoped(), key, elsewhere).is_ok();
         let (kept, lost): (Vec<MemberPort>, Vec<MemberPort>) =
             member.ports.iter().cloned().partition(is_kept);
         self.members.set_running(key, process, kept);
-        Some(lost.into_iter().map(|port| port.address).collect())
+        Some(lost.iter().map(MemberPort::scoped).collect())
     }
 
     /// Notes that a container in a namespace of ours runs again, and returns the ports whose addresses others took.
@@ -262,7 +290,7 @@ impl AttachmentTable {
             return Vec::new();
         };
         let owner = member.owner(key);
-        let is_lost = |port: &&MemberPort| self.check(port.address, owner, elsewhere).is_err();
+        let is_lost = |port: &&MemberPort| self.check(port.scoped(), owner, elsewhere).is_err();
         let lost: Vec<MemberPort> = member.ports.iter().filter(is_lost).cloned().collect();
         self.members.set_attached(key, &lost);
         lost
@@ -274,17 +302,18 @@ impl AttachmentTable {
     /// The address is refused, or there are too many addresses or names; the table is partly changed then.
     pub fn expose(
         &mut self,
-        address: IpNet,
+        scoped: ScopedAddress,
         (masquerade, forward): (bool, bool),
         name: Option<&MeshName>,
         elsewhere: Elsewhere<'_>,
     ) -> Result<(), AttachRefusal> {
-        let is_there = self.check(address, EXPOSE, elsewhere)?;
+        let address = scoped.address;
+        let is_there = self.check(scoped, EXPOSE, elsewhere)?;
         if !is_there && self.exposed.count() >= MAX_EXPOSED {
             let what = format!("{MAX_EXPOSED} addresses");
             return Err(AttachRefusal::TooMuchExposed(what));
         }
-        let exposure = self.exposed.entry(address);
+        let exposure = self.exposed.entry(scoped);
         exposure.masquerade = masquerade;
         exposure.forward = forward;
         exposure.names.extend(name.cloned());
@@ -308,21 +337,44 @@ impl AttachmentTable {
         let endpoints = self.endpoints.iter().map(|(id, end)| AddressBinding {
             owner: end.owner_id(id).to_owned(),
             name: end.display_name(id),
+            network: end.mesh_network,
             address: end.address,
             endpoint: Some(id.to_owned()),
         });
-        let exposed = self.exposed.addresses().map(|address| AddressBinding {
+        let exposed = self.exposed.addresses().map(|scoped| AddressBinding {
             owner: EXPOSE.to_owned(),
             name: EXPOSE.to_owned(),
-            address,
+            network: scoped.network,
+            address: scoped.address,
             endpoint: None,
         });
         ports.chain(endpoints).chain(exposed)
     }
 
-    /// Returns the owner of `ip`.
-    pub fn binding_of(&self, ip: IpAddr) -> Option<AddressBinding> {
-        self.bindings().find(|binding| binding.address.addr() == ip)
+    /// Returns the owner of `ip` in a network.
+    pub fn binding_of(&self, network: NetworkId, ip: IpAddr) -> Option<AddressBinding> {
+        let is_meant = |b: &AddressBinding| b.network == network && b.address.addr() == ip;
+        self.bindings().find(is_meant)
+    }
+
+    /// Returns the addresses in a network, those of stopped containers included.
+    pub fn bindings_in(&self, network: NetworkId) -> Vec<AddressBinding> {
+        let stopped = self.members.iter().filter(|(_, m)| !m.is_live());
+        let stopped = stopped.flat_map(|(key, member)| member_bindings(key, member));
+        let all = self.bindings().chain(stopped);
+        all.filter(|binding| binding.network == network).collect()
+    }
+
+    /// Returns the networks besides `default` that containers of this host are in, running or not, or are about to be in.
+    pub fn used_networks(&self) -> BTreeSet<NetworkId> {
+        let ports = self.members.iter().flat_map(|(_, member)| &member.ports);
+        let mut used: BTreeSet<NetworkId> = ports.map(|port| port.network).collect();
+        used.extend(self.endpoints.iter().map(|(_, end)| end.mesh_network));
+        used.extend(self.exposed.addresses().map(|address| address.network));
+        used.extend(self.bridges.iter().map(|(_, network)| network));
+        used.extend(self.prepared.values().flat_map(|kept| &kept.mesh_networks));
+        used.remove(&NetworkId::DEFAULT);
+        used
     }
 
     /// Returns the addresses of a container, running or not.
@@ -393,10 +445,11 @@ fn member_bindings<'a>(
     key: &'a str,
     member: &'a PluggedMember,
 ) -> impl Iterator<Item = AddressBinding> + 'a {
-    member.addresses().map(move |address| AddressBinding {
+    member.addresses().map(move |scoped| AddressBinding {
         owner: member.owner(key).to_owned(),
         name: member.name.clone(),
-        address,
+        network: scoped.network,
+        address: scoped.address,
         endpoint: None,
     })
 }
@@ -405,6 +458,19 @@ impl AddressBinding {
     /// Returns whether it is the host itself.
     pub fn is_host(&self) -> bool {
         self.owner == EXPOSE
+    }
+
+    /// Returns the address in its network.
+    pub fn scoped(&self) -> ScopedAddress {
+        ScopedAddress::new(self.network, self.address)
+    }
+
+    /// Returns the owner as the subject of a sentence.
+    fn whose(&self) -> String {
+        match self.is_host() {
+            true => "this host".to_owned(),
+            false => format!("container {}", self.name),
+        }
     }
 
     /// Returns the owner in words that complete "… is already used by …".

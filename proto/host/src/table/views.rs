@@ -6,9 +6,12 @@ use ipnet::IpNet;
 use mesh_proto::address::mac_for;
 use mesh_proto::api::{AttachedContainer, AttachedInterface, EXPOSE, Runtime};
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
 use super::AttachmentTable;
 use crate::member::PluggedMember;
+use crate::network::scoped::ScopedAddress;
+use crate::network::view::NetworkView;
 
 /// One address that this router announces to the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,8 @@ pub struct Announced {
     pub mac: Mac,
     /// Container or command name.
     pub container: String,
+    /// The network that it is in.
+    pub network: NetworkId,
 }
 
 /// The owner of the lease of an address in use.
@@ -39,7 +44,7 @@ impl AttachmentTable {
     }
 
     /// Returns every address, those of stopped containers included, with the owner of its lease.
-    pub fn leases(&self) -> impl Iterator<Item = (IpNet, LeaseSubject<'_>)> {
+    pub fn leases(&self) -> impl Iterator<Item = (ScopedAddress, LeaseSubject<'_>)> {
         let members = self.members.iter().flat_map(|(key, member)| {
             let id = match member.runtime {
                 Runtime::Process => key,
@@ -53,25 +58,26 @@ impl AttachmentTable {
                 true => LeaseSubject::Container(Runtime::Docker, &end.network),
                 false => LeaseSubject::Stored(&end.lease_owner),
             };
-            (end.address, subject)
+            (end.scoped(), subject)
         });
         let exposed = self.exposed.addresses();
         let exposed = exposed.map(|address| (address, LeaseSubject::Host));
         members.chain(endpoints).chain(exposed)
     }
 
-    /// Returns the addresses that are announced to the mesh, sorted; those of the host once the MAC address of its bridge
-    /// is known.
-    pub fn announced(&self, host_mac: Option<Mac>) -> Vec<Announced> {
+    /// Returns the addresses that are announced to the mesh, sorted; those of the host in a network once the MAC address of
+    /// the bridge of that is known.
+    pub fn announced(&self, host_macs: &BTreeMap<NetworkId, Mac>) -> Vec<Announced> {
         let announced = self.bindings().filter_map(|binding| {
             let mac = match binding.is_host() {
-                true => host_mac?,
+                true => *host_macs.get(&binding.network)?,
                 false => mac_for(binding.address.addr()),
             };
             Some(Announced {
                 address: binding.address,
                 mac,
                 container: binding.name,
+                network: binding.network,
             })
         });
         let mut list: Vec<Announced> = announced.collect();
@@ -104,8 +110,8 @@ impl AttachmentTable {
         names
     }
 
-    /// Returns what is on the mesh, by container, as `ps` lists it; the host by the name and MAC address of its bridge.
-    pub fn ps(&self, bridge: &str, host_mac: Option<Mac>) -> Vec<AttachedContainer> {
+    /// Returns what is on the mesh, by container, as `ps` lists it; the host by the names and MAC addresses of its bridges.
+    pub fn ps(&self, networks: NetworkView<'_>) -> Vec<AttachedContainer> {
         let mut found: BTreeMap<&str, AttachedContainer> = BTreeMap::new();
         for (key, member) in self.members.iter().filter(|(_, m)| m.is_live()) {
             let owner = member.owner(key);
@@ -114,21 +120,25 @@ impl AttachmentTable {
                 .or_insert_with(|| row(owner, &member.name, member.runtime));
             let ports = member.ports.iter();
             row.interfaces
-                .extend(ports.map(|port| shown(&port.ifname, port.address)));
+                .extend(ports.map(|port| shown(&port.ifname, port.scoped(), networks)));
         }
         for (id, end) in self.endpoints.iter() {
             let owner = end.owner_id(id);
             let row = found
                 .entry(owner)
                 .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
-            row.interfaces.push(shown(&end.ifname, end.address));
+            row.interfaces
+                .push(shown(&end.ifname, end.scoped(), networks));
         }
         let mut host = row(EXPOSE, EXPOSE, Runtime::Host);
-        let mac = host_mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let exposed = self.exposed.addresses().map(|address| AttachedInterface {
-            name: bridge.to_owned(),
-            mac: mac.clone(),
-            address: address.to_string(),
+        let exposed = self.exposed.addresses().map(|scoped| {
+            let mac = (networks.host_mac)(scoped.network);
+            AttachedInterface {
+                name: (networks.bridge)(scoped.network),
+                mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
+                address: scoped.address.to_string(),
+                network: networks.shown(&scoped.network),
+            }
         });
         host.interfaces.extend(exposed);
         let mut rows: Vec<AttachedContainer> =
@@ -148,13 +158,15 @@ fn row(container: &str, name: &str, runtime: Runtime) -> AttachedContainer {
         name: name.to_owned(),
         runtime,
         interfaces: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
-fn shown(ifname: &str, address: IpNet) -> AttachedInterface {
+fn shown(ifname: &str, scoped: ScopedAddress, networks: NetworkView<'_>) -> AttachedInterface {
     AttachedInterface {
         name: ifname.to_owned(),
-        mac: mac_for(address.addr()).to_string(),
-        address: address.to_string(),
+        mac: mac_for(scoped.ip()).to_string(),
+        address: scoped.address.to_string(),
+        network: networks.shown(&scoped.network),
     }
 }

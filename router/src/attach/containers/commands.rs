@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mesh_engine::error::EngineError;
-use mesh_host::arguments::{ArgumentMeaning, parse_addresses, parse_each, patience, texts, wanted};
+use mesh_host::arguments::{ArgumentMeaning, patience, texts};
 use mesh_host::hosts::HostsWish;
+use mesh_host::network::addresses::AddressFor;
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::{AddressBinding, AttachTo, AttachedTo};
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::{AttachRequest, ContainerAddresses, DetachRequest, Runtime};
+use mesh_proto::network::NetworkId;
 
 use super::find::{AttachSubject, Finder};
 use super::members::warn_of_loss;
-use super::{Members, Tenants};
+use super::{Detachment, Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::docker::DockerEndpoints;
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseRequest, LeaseSource};
+use crate::attach::networks::{AttachedNetworks, ChosenNetwork, meanings};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::Engines;
 
 /// The parts that commands about containers act through.
 pub(crate) struct ContainerCommands {
@@ -29,7 +31,8 @@ pub(crate) struct ContainerCommands {
     members: Arc<Members>,
     tenants: Arc<Tenants>,
     endpoints: Arc<DockerEndpoints>,
-    engines: Engines,
+    networks: Arc<AttachedNetworks>,
+    detachment: Arc<Detachment>,
     finder: Finder,
 }
 
@@ -39,6 +42,7 @@ impl ContainerCommands {
         members: &Arc<Members>,
         tenants: &Arc<Tenants>,
         endpoints: &Arc<DockerEndpoints>,
+        detachment: &Arc<Detachment>,
     ) -> Self {
         Self {
             table: base.table.clone(),
@@ -47,7 +51,8 @@ impl ContainerCommands {
             members: members.clone(),
             tenants: tenants.clone(),
             endpoints: endpoints.clone(),
-            engines: base.engines.clone(),
+            networks: base.networks.clone(),
+            detachment: detachment.clone(),
             finder: Finder::new(base),
         }
     }
@@ -61,7 +66,8 @@ impl ContainerCommands {
         &self,
         request: &AttachRequest,
     ) -> Result<ContainerAddresses, AttachmentError> {
-        let args = parse_addresses(&request.addresses)?;
+        let network = self.networks.choose(&request.network)?;
+        let args = network.addresses(&request.addresses, AddressFor::Container)?;
         let subject = self
             .finder
             .subject(request.runtime, &request.container)
@@ -71,13 +77,15 @@ impl ContainerCommands {
             patience: patience(request.timeout)?,
             caller: request.caller_pid,
         };
-        let args = self.known_of(&subject.owner, &args)?;
-        self.tenants.refresh(&args).await?;
-        let acquired = self.source.acquire(&lease, &args).await?;
-        self.source.await_release(&acquired.addresses).await;
-        let attached = self.attach_to(request, &acquired.addresses).await;
+        let args = self.known_of(&subject.owner, &network, &args)?;
+        self.tenants.refresh(network.id, &args).await?;
+        let acquired = self.source.acquire(&lease, network.id, &args).await?;
+        let (id, addresses) = (network.id, &acquired.addresses);
+        self.source.await_release(id, addresses).await;
+        let attached = self.attach_to(request, &network, addresses).await;
         if attached.is_err() {
-            self.source.give_back(&lease.owner, &acquired.fresh).await;
+            let fresh = &acquired.fresh;
+            self.source.give_back(&lease.owner, id, fresh).await;
         }
         attached
     }
@@ -85,9 +93,11 @@ impl ContainerCommands {
     async fn attach_to(
         &self,
         request: &AttachRequest,
+        network: &ChosenNetwork,
         addresses: &[IpNet],
     ) -> Result<ContainerAddresses, AttachmentError> {
         let _guard = self.operations.begin().await;
+        self.networks.open(network).await?;
         // Looked up again: it may have ended in the meantime.
         let subject = self
             .finder
@@ -100,9 +110,10 @@ impl ContainerCommands {
         for key in detached {
             self.members.restore(&key).await?;
         }
-        let done = self.reserve(&subject, addresses, request)?;
-        for address in done.lost.iter().flatten() {
-            warn_of_loss(&subject.key, *address);
+        let done = self.reserve(&subject, network, addresses, request)?;
+        self.networks.forget_eviction(&subject.owner);
+        for lost in done.lost.iter().flatten() {
+            warn_of_loss(&subject.key, lost.address);
         }
         let attached = ContainerAddresses {
             container: subject.owner.clone(),
@@ -114,7 +125,8 @@ impl ContainerCommands {
         }
         let plugged = self.members.plug_all(&subject.key, subject.target.clone());
         if let Err(error) = plugged.await {
-            self.members.take_out(&subject.key, &done.new).await;
+            let new: Vec<ScopedAddress> = done.new.iter().map(|a| network.scoped(*a)).collect();
+            self.members.take_out(&subject.key, &new).await;
             return Err(error);
         }
         if let Some((_, process)) = &subject.container {
@@ -127,6 +139,7 @@ impl ContainerCommands {
     fn reserve(
         &self,
         subject: &AttachSubject,
+        network: &ChosenNetwork,
         addresses: &[IpNet],
         request: &AttachRequest,
     ) -> Result<AttachedTo, AttachmentError> {
@@ -145,12 +158,13 @@ impl ContainerCommands {
             owner: &subject.owner,
             name: &subject.name,
             container: subject.container,
+            network: network.id,
             addresses,
             multicast_route: request.multicast_route,
             without_dns: request.without_dns,
             hosts,
         };
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         self.table.change(|table| Ok(table.attach(to, &elsewhere)?))
     }
 
@@ -162,7 +176,9 @@ impl ContainerCommands {
         &self,
         request: &DetachRequest,
     ) -> Result<ContainerAddresses, AttachmentError> {
-        let args = parse_each(&request.addresses)?;
+        let network = self.networks.choose(&request.network)?;
+        let subnet = || self.source.default_subnet();
+        let args = meanings(network.id, &request.addresses, subnet)?;
         let _guard = self.operations.begin().await;
         let (owner, name) = self
             .finder
@@ -171,20 +187,23 @@ impl ContainerCommands {
         self.endpoints.resolve_owners().await;
         let mut has = self.table.read(|table| table.bindings_of(&owner));
         has.extend(self.finder.promised_to(request.runtime, &owner).await);
-        if !args.is_empty() {
+        if args.is_empty() {
+            // Without a network all is meant, in all networks.
+            has.retain(|b| request.network.is_empty() || b.network == network.id);
+        } else {
             let all = std::mem::take(&mut has);
-            for arg in args {
-                let found = self.matching(&all, arg)?;
+            for (arg, what) in args {
+                let found = matching(&all, network.id, arg);
                 if found.is_empty() {
-                    let what = wanted(arg);
-                    return Err(AttachmentError::NotAttached { what, name });
+                    return Err(self.not_attached(&all, arg, what, name));
                 }
                 has.extend(found);
             }
         }
         for binding in &has {
-            self.detach_one(binding).await?;
+            self.detachment.take_off(binding).await?;
         }
+        self.networks.forget_eviction(&owner);
         // Leases that nobody needs any more are free.
         self.members.wake();
         let gone: Vec<IpNet> = has.iter().map(|binding| binding.address).collect();
@@ -195,43 +214,30 @@ impl ContainerCommands {
         })
     }
 
-    async fn detach_one(&self, binding: &AddressBinding) -> Result<(), AttachmentError> {
-        let Some(id) = &binding.endpoint else {
-            let owner = &binding.owner;
-            return self.members.remove_address(owner, binding.address).await;
-        };
-        let network = self
-            .table
-            .read(|table| table.endpoints.get(id).map(|end| end.network.clone()));
-        // Of a stopped container only the network is known.
-        let network = network.unwrap_or_else(|| id.clone());
-        if let Some(docker) = self.engines.of(Runtime::Docker) {
-            match docker.disconnect(&network, &binding.owner).await {
-                // Not one of Docker's any more.
-                Ok(()) | Err(EngineError::NoContainer(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // Docker has told the driver by now; if it knew nothing of the endpoint, it goes all the same.
-        self.endpoints.delete(id).await;
-        Ok(())
-    }
-
-    /// Returns those of a container's addresses that an argument means.
-    fn matching(
+    /// Returns why nothing is detached; an address that the container has in another network is meant by mistake.
+    fn not_attached(
         &self,
         all: &[AddressBinding],
-        arg: AddressArg,
-    ) -> Result<Vec<AddressBinding>, AttachmentError> {
-        let meaning = ArgumentMeaning::of(arg, || self.source.default_subnet())?;
-        let is_meant = |binding: &&AddressBinding| meaning.covers(binding.address);
-        Ok(all.iter().filter(is_meant).cloned().collect())
+        arg: ArgumentMeaning,
+        what: String,
+        name: String,
+    ) -> AttachmentError {
+        let elsewhere = all.iter().find(|binding| arg.covers(binding.address));
+        match elsewhere.map(|binding| self.networks.name(&binding.network)) {
+            Some(network) => AttachmentError::OtherNetwork {
+                what,
+                name,
+                network,
+            },
+            None => AttachmentError::NotAttached { what, name },
+        }
     }
 
     /// Returns arguments with addresses that the container has already in place of subnets.
     fn known_of(
         &self,
         owner: &str,
+        network: &ChosenNetwork,
         args: &[AddressArg],
     ) -> Result<Vec<AddressArg>, AttachmentError> {
         let has = self.table.read(|table| table.bindings_of(owner));
@@ -239,11 +245,22 @@ impl ContainerCommands {
             if matches!(arg, AddressArg::Ip(_)) {
                 return Ok(*arg);
             }
-            let found = self.matching(&has, *arg)?;
+            let meaning = ArgumentMeaning::of(*arg, || self.source.default_subnet())?;
+            let found = matching(&has, network.id, meaning);
             Ok(found
                 .first()
                 .map_or(*arg, |binding| AddressArg::Ip(binding.address)))
         };
         args.iter().map(known).collect()
     }
+}
+
+/// Returns those of a container's addresses in a network that an argument means.
+fn matching(
+    all: &[AddressBinding],
+    network: NetworkId,
+    arg: ArgumentMeaning,
+) -> Vec<AddressBinding> {
+    let is_meant = |b: &&AddressBinding| b.network == network && arg.covers(b.address);
+    all.iter().filter(is_meant).cloned().collect()
 }

@@ -149,11 +149,12 @@ impl Finder {
         }
         let connections = container.networks.iter();
         let promised = connections.filter_map(|connection| {
-            let (address, _) = driver_options::promise(&connection.options)?;
+            let (promised, _) = driver_options::promise(&connection.options)?;
             Some(AddressBinding {
+                network: promised.network,
                 owner: owner.to_owned(),
                 name: container.name.clone(),
-                address,
+                address: promised.address,
                 endpoint: Some(connection.network.clone()),
             })
         });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh_host::interface::tag;
 use mesh_host::member::{MemberTable, PluggedMember, ProcessIdentity};
+use mesh_host::network::scoped::ScopedAddress;
 
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
@@ -58,7 +59,7 @@ impl Members {
     /// # Errors
     /// An address is refused; the table cannot be stored.
     pub(super) fn reserve(&self, key: &str, member: PluggedMember) -> Result<(), AttachmentError> {
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         self.table
             .change(|table| Ok(table.insert_member(key, member, &elsewhere)?))
     }
@@ -101,7 +102,7 @@ impl Members {
                 .run(move |kernel| kernel.plug(&target, &interface))
                 .await?;
             self.table
-                .record(|table| table.members.set_ifname(key, port.address, &ifname));
+                .record(|table| table.members.set_ifname(key, port.scoped(), &ifname));
         }
         Ok(())
     }
@@ -141,7 +142,7 @@ impl Members {
     pub(super) async fn remove_address(
         &self,
         owner: &str,
-        address: IpNet,
+        address: ScopedAddress,
     ) -> Result<(), AttachmentError> {
         let with_it = |members: &MemberTable| -> Vec<String> {
             let ours = members.of_owner(owner);
@@ -156,7 +157,7 @@ impl Members {
     }
 
     /// Undoes the part of an attachment that was made; what resists is left to the reconciler.
-    pub(super) async fn take_out(&self, key: &str, addresses: &[IpNet]) {
+    pub(super) async fn take_out(&self, key: &str, addresses: &[ScopedAddress]) {
         for address in addresses {
             let removed = self.kernel.unplug_all(vec![tag(key, *address)]);
             if let Err(error) = removed.await {
@@ -166,7 +167,7 @@ impl Members {
         self.forget(key, addresses);
     }
 
-    fn forget(&self, key: &str, addresses: &[IpNet]) {
+    fn forget(&self, key: &str, addresses: &[ScopedAddress]) {
         self.leases.note_used(addresses.iter().copied());
         self.table
             .record(|table| table.members.remove_ports(key, addresses));
@@ -187,7 +188,7 @@ impl Members {
     /// # Errors
     /// The kernel's.
     pub(crate) async fn restore(&self, key: &str) -> Result<(), AttachmentError> {
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         let lost = self.table.record(|table| table.reattach(key, &elsewhere));
         for port in lost {
             warn_of_loss(key, port.address);
@@ -232,12 +233,12 @@ impl Members {
     /// It runs no more; the kernel's.
     pub(crate) async fn resume(&self, key: &str, pid: u32) -> Result<(), AttachmentError> {
         let process = self.process(pid)?;
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         let lost = self
             .table
             .record(|table| table.resume(key, process, &elsewhere));
-        for address in lost.into_iter().flatten() {
-            warn_of_loss(key, address);
+        for lost in lost.into_iter().flatten() {
+            warn_of_loss(key, lost.address);
         }
         self.watch(pid);
         self.plug_all(key, NetnsRef::Pid(pid)).await

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod commands;
+mod detachment;
 mod find;
 mod members;
 mod prepare;
@@ -9,6 +10,7 @@ mod tenants;
 
 pub(super) use arrival::await_addresses;
 pub(super) use commands::ContainerCommands;
+pub(super) use detachment::Detachment;
 pub(super) use members::Members;
 pub(super) use prepare::Preparations;
 pub(super) use tenants::Tenants;

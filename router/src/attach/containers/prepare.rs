@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
-use mesh_host::arguments::{parse_addresses, patience, texts};
+use mesh_host::arguments::{patience, texts};
 use mesh_host::docker::driver_options;
 use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::docker::network_plan;
 use mesh_host::interface::is_first_ipv4;
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
+use mesh_host::network::addresses::AddressFor;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
 
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
+use crate::attach::networks::{AttachedNetworks, ChosenNetwork};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
@@ -31,6 +33,7 @@ pub(crate) struct Preparations {
     members: Arc<Members>,
     tenants: Arc<Tenants>,
     wakeups: Arc<Wakeups>,
+    networks: Arc<AttachedNetworks>,
     engines: Engines,
     /// Names of our namespaces begin with it.
     netns_prefix: String,
@@ -51,6 +54,7 @@ impl Preparations {
             members: members.clone(),
             tenants: tenants.clone(),
             wakeups: base.wakeups.clone(),
+            networks: base.networks.clone(),
             engines: base.engines.clone(),
             netns_prefix,
         }
@@ -64,35 +68,52 @@ impl Preparations {
         &self,
         request: &PrepareRequest,
     ) -> Result<Prepared, AttachmentError> {
-        let args = parse_addresses(&request.addresses)?;
+        let network = self.networks.choose(&request.network)?;
+        let args = network.addresses(&request.addresses, AddressFor::Container)?;
         let id = fresh_id()?;
         let lease = LeaseRequest {
             owner: lease_owner(request.runtime, &request.name, &id),
             patience: patience(request.timeout)?,
             caller: request.caller_pid,
         };
-        self.tenants.refresh(&args).await?;
-        self.leases.reserve(&id, &lease);
-        let acquired = self.source.acquire(&lease, &args).await?;
+        self.tenants.refresh(network.id, &args).await?;
+        self.leases.reserve(&id, &lease, network.id);
+        let acquired = self.source.acquire(&lease, network.id, &args).await?;
         let addresses = &acquired.addresses;
-        self.source.await_release(addresses).await;
+        self.source.await_release(network.id, addresses).await;
+        let prepared = self
+            .prepare_in(&network, request, id, &lease.owner, addresses)
+            .await;
+        if prepared.is_err() {
+            let fresh = &acquired.fresh;
+            self.source.give_back(&lease.owner, network.id, fresh).await;
+        }
+        prepared
+    }
+
+    async fn prepare_in(
+        &self,
+        network: &ChosenNetwork,
+        request: &PrepareRequest,
+        id: String,
+        lease_owner: &str,
+        addresses: &[IpNet],
+    ) -> Result<Prepared, AttachmentError> {
         let _guard = self.operations.begin().await;
-        let prepared = match request.runtime {
+        self.networks.open(network).await?;
+        match request.runtime {
             Runtime::Docker => {
-                self.prepare_networks(request, id, &lease.owner, addresses)
+                self.prepare_networks(network, request, id, lease_owner, addresses)
                     .await
             }
             Runtime::Podman | Runtime::Process => {
-                self.prepare_namespace(request, id, addresses).await
+                self.prepare_namespace(network, request, id, addresses)
+                    .await
             }
             Runtime::Host => Err(AttachmentError::Invalid(
                 "the host runs no containers by itself; `mesh expose` gives it an address".into(),
             )),
-        };
-        if prepared.is_err() {
-            self.source.give_back(&lease.owner, &acquired.fresh).await;
         }
-        prepared
     }
 
     /// Has the namespace live as long as the container or the process.
@@ -143,6 +164,7 @@ impl Preparations {
 
     async fn prepare_networks(
         &self,
+        network: &ChosenNetwork,
         request: &PrepareRequest,
         id: String,
         lease_owner: &str,
@@ -150,24 +172,29 @@ impl Preparations {
     ) -> Result<Prepared, AttachmentError> {
         let missing = || EngineError::Unavailable("this router does not use Docker".into());
         let docker = self.engines.of(Runtime::Docker).ok_or_else(missing)?;
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         self.table.read(|table| {
             let mut addresses = addresses.iter();
             // No container has the empty id: the address of any container is someone else's.
-            addresses.try_for_each(|address| table.check(*address, "", &elsewhere).map(drop))
+            addresses.try_for_each(|address| {
+                let scoped = network.scoped(*address);
+                table.check(scoped, "", &elsewhere).map(drop)
+            })
         })?;
         let by_name = docker.plugs_by_name().await?;
         let mut networks = Vec::new();
         let base = docker.network_base().await?;
-        for planned in network_plan::plan(addresses, by_name, base) {
+        let name = network.definition().map(|network| network.name.to_string());
+        for planned in network_plan::plan(addresses, by_name, base, name.as_deref()) {
             docker.ensure_network(&planned.name).await?;
             let address = addresses[planned.address];
-            let is_leased = self.source.covers(address.addr());
+            let is_leased = self.source.covers(network.id, address.addr());
             let wanted = EndpointOptions {
                 address,
                 multicast: request.multicast_route && is_first_ipv4(addresses, planned.address),
                 deferred: planned.deferred,
                 lease_owner: if is_leased { lease_owner } else { "" }.to_owned(),
+                network: network.id,
             };
             let options = driver_options::format(&wanted).into_iter();
             let options = options.map(|(key, value)| format!(",driver-opt={key}={value}"));
@@ -188,6 +215,7 @@ impl Preparations {
 
     async fn prepare_namespace(
         &self,
+        network: &ChosenNetwork,
         request: &PrepareRequest,
         id: String,
         addresses: &[IpNet],
@@ -202,7 +230,7 @@ impl Preparations {
             netns: netns.clone(),
             tenant: Tenant::Caller(caller),
         };
-        let ports = MemberPort::for_addresses(addresses, request.multicast_route);
+        let ports = MemberPort::for_addresses(network.id, addresses, request.multicast_route);
         let member = PluggedMember {
             without_dns: request.without_dns,
             ..PluggedMember::new(name, request.runtime, home, ports)

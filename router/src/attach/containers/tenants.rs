@@ -8,6 +8,7 @@ use mesh_engine::error::EngineError;
 use mesh_host::member::{PluggedMember, Tenant};
 use mesh_host::reconcile::{EngineListings, TenantState, listed_state};
 use mesh_proto::address::AddressArg;
+use mesh_proto::network::NetworkId;
 
 use super::Members;
 use crate::attach::AttachmentError;
@@ -80,11 +81,16 @@ impl Tenants {
         }
     }
 
-    /// Looks at podman's containers that have one of these addresses, before anybody is refused because of them.
+    /// Looks at podman's containers that have one of these addresses in a network, before anybody is refused because of
+    /// them.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) async fn refresh(&self, args: &[AddressArg]) -> Result<(), AttachmentError> {
+    pub(super) async fn refresh(
+        &self,
+        network: NetworkId,
+        args: &[AddressArg],
+    ) -> Result<(), AttachmentError> {
         let addresses: Vec<IpAddr> = args
             .iter()
             .filter_map(|arg| match arg {
@@ -94,7 +100,7 @@ impl Tenants {
             .collect();
         let found = self
             .table
-            .read(|table| table.members.podman_with(&addresses));
+            .read(|table| table.members.podman_with(network, &addresses));
         let mut is_gone = false;
         for (key, id, member) in found {
             let state = self.ask(&member, &id, true).await;

@@ -12,14 +12,17 @@ use mesh_engine::plugin::call::JoinedEndpoint;
 use mesh_host::docker::deferral::{AddressSetting, FINISH_WAIT};
 use mesh_host::docker::endpoint::{ContainerRef, DeferredAddress, DockerEndpoint, EndpointOptions};
 use mesh_host::leases::lease_owner::lease_owner;
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::Runtime;
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelApi, KernelError, KernelHandle, NetnsRef};
 use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
+use crate::attach::networks::AttachedNetworks;
 use crate::attach::stored_table::StoredTable;
 use crate::attach::wakeups::Wakeups;
 use crate::engine::Engines;
@@ -49,6 +52,7 @@ pub(crate) struct DockerEndpoints {
     source: Arc<LeaseSource>,
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
+    networks: Arc<AttachedNetworks>,
     before_start: OnceLock<Arc<BeforeStart>>,
 }
 
@@ -61,6 +65,7 @@ impl DockerEndpoints {
             source: base.source.clone(),
             leases: base.leases.clone(),
             wakeups: base.wakeups.clone(),
+            networks: base.networks.clone(),
             before_start: OnceLock::new(),
         }
     }
@@ -84,7 +89,10 @@ impl DockerEndpoints {
         let made = self.create_wanted(id, network, &wanted).await;
         if made.is_err() {
             let addresses = [wanted.address];
-            self.source.give_back(&wanted.lease_owner, &addresses).await;
+            let owner = &wanted.lease_owner;
+            self.source
+                .give_back(owner, wanted.network, &addresses)
+                .await;
         }
         Ok((wanted, made?))
     }
@@ -92,7 +100,8 @@ impl DockerEndpoints {
     /// Acquires an address for an endpoint that was given none.
     async fn choose(&self, id: &str) -> Result<EndpointOptions, AttachmentError> {
         let lease = lease_request(lease_owner(Runtime::Docker, "", id));
-        let acquired = self.source.acquire(&lease, &[AddressArg::Default]).await;
+        let args = [AddressArg::Default];
+        let acquired = self.source.acquire(&lease, NetworkId::DEFAULT, &args).await;
         let without = |error: AttachmentError| {
             AttachmentError::Allocation(format!(
                 "no address for the container ({error}); give it one with --driver-opt mesh.address=10.2.1.1/24, after \
@@ -107,6 +116,7 @@ impl DockerEndpoints {
             multicast: false,
             deferred: DeferredAddress::No,
             lease_owner: lease.owner,
+            network: NetworkId::DEFAULT,
         })
     }
 
@@ -116,18 +126,20 @@ impl DockerEndpoints {
         network: &str,
         wanted: &EndpointOptions,
     ) -> Result<Mac, AttachmentError> {
-        self.drop_stale(wanted.address, id).await?;
+        let scoped = wanted.scoped();
+        self.networks.open_for(scoped).await?;
+        self.drop_stale(scoped, id).await?;
         let lease = lease_request(match wanted.lease_owner.is_empty() {
             // The same again for the same connection.
             true => lease_owner(Runtime::Docker, "", network),
             false => wanted.lease_owner.clone(),
         });
         // Held already, when the container was prepared or ran before.
-        self.source.claim(wanted.address, &lease).await?;
+        self.source.claim(scoped, &lease).await?;
         let endpoint = DockerEndpoint::new(network, wanted, lease.owner);
         let interface = endpoint.interface(id);
         let mac = interface.mac;
-        let elsewhere = |ip| self.source.elsewhere(ip);
+        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         self.table
             .change(|table| Ok(table.insert_endpoint(id, endpoint, &elsewhere)?))?;
         let made = self
@@ -147,8 +159,11 @@ impl DockerEndpoints {
     }
 
     /// Removes an endpoint whose interface went with its container, while dockerd could not say so: it has no address.
-    async fn drop_stale(&self, address: IpNet, id: &str) -> Result<(), AttachmentError> {
-        let binding = self.table.read(|table| table.binding_of(address.addr()));
+    async fn drop_stale(&self, scoped: ScopedAddress, id: &str) -> Result<(), AttachmentError> {
+        let ScopedAddress { network, address } = scoped;
+        let binding = self
+            .table
+            .read(|table| table.binding_of(network, address.addr()));
         let endpoint = binding.and_then(|binding| binding.endpoint);
         let Some(other) = endpoint.filter(|other| other != id) else {
             return Ok(());
@@ -279,7 +294,7 @@ impl DockerEndpoints {
         if let Err(error) = self.kernel.unplug_all(vec![tag]).await {
             tracing::warn!(%error, "an interface of a container that is gone is left; trying again");
         }
-        self.leases.note_used([end.address]);
+        self.leases.note_used([end.scoped()]);
         self.wakeups.wake();
     }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use mesh_host::member::ProcessIdentity;
+use mesh_proto::network::NetworkId;
 
 use super::{KernelApi, KernelError};
 
@@ -55,6 +56,11 @@ impl KernelHandle {
     /// Resolves when the process has ended; at once if it has already.
     pub(crate) fn process_end(&self, pid: u32) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.0.process_end(pid)
+    }
+
+    /// Returns the name of the bridge of a network.
+    pub(crate) fn bridge_of(&self, network: NetworkId) -> String {
+        self.0.bridge_of(network)
     }
 
     /// Returns whether a namespace is mounted at `path`.

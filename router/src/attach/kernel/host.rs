@@ -1,20 +1,21 @@
 //! The kernel of this host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_host::docker::deferral::AddressSetting;
-use mesh_host::interface::ContainerInterface;
+use mesh_host::interface::{ContainerInterface, network_of};
 use mesh_proto::ids::Mac;
-use mesh_sys::attach::{self, AttachError, Endpoint, Plug};
+use mesh_proto::network::NetworkId;
+use mesh_sys::attach::{self, AttachError, Attachment, Endpoint, Plug};
 use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::exposure::{Backend, Exposure, Rules};
 use mesh_sys::firewall::{self, Changed};
@@ -29,6 +30,7 @@ use crate::warnings::Warnings;
 
 use super::{
     BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
+    NetworkBridges, PlainBridges,
 };
 
 /// Subjects of warnings.
@@ -50,27 +52,75 @@ pub struct HostKernel {
     pub offloads_off: bool,
     /// Warnings about what this host does without.
     pub warnings: Warnings,
-    /// The firewall's part of exposing the host.
-    rules: Arc<Rules>,
+    /// Bridges of networks besides `default`.
+    pub networks: Arc<dyn NetworkBridges>,
+    /// The firewall's part of exposing the host, by network.
+    rules: Arc<Mutex<BTreeMap<NetworkId, Arc<Rules>>>>,
+    /// The networks that are open, besides `default`, with the MTU of each.
+    open: Arc<Mutex<BTreeMap<NetworkId, u16>>>,
 }
 
 impl HostKernel {
     /// The kernel, with a bridge that is or will be there.
     pub fn new(bridge: BridgeConfig, offloads_off: bool) -> Self {
         Self {
-            rules: Arc::new(Rules::new(&bridge.name)),
+            networks: Arc::new(PlainBridges::new(bridge.clone())),
             bridge,
             offloads_off,
             warnings: Warnings::default(),
+            rules: Arc::default(),
+            open: Arc::default(),
         }
+    }
+
+    /// Returns the name of the bridge of a network.
+    fn bridge_name(&self, network: NetworkId) -> String {
+        match network.is_default() {
+            true => self.bridge.name.clone(),
+            false => self.networks.bridge(network),
+        }
+    }
+
+    /// Returns the bridge of a network as it is to be.
+    fn config_of(&self, network: NetworkId) -> BridgeConfig {
+        let open = lock(&self.open);
+        BridgeConfig {
+            name: self.bridge_name(network),
+            mtu: open.get(&network).copied().unwrap_or(self.bridge.mtu),
+            ..self.bridge.clone()
+        }
+    }
+
+    /// Returns the names of all bridges of the mesh on this host.
+    fn all_bridges(&self) -> BTreeSet<String> {
+        let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
+        let open = open.into_iter().map(|network| self.bridge_name(network));
+        let mut all: BTreeSet<String> = open.chain(self.networks.strays()).collect();
+        all.insert(self.bridge.name.clone());
+        all
+    }
+
+    /// Returns the firewall's part of exposing the host in a network.
+    fn rules(&self, network: NetworkId) -> Arc<Rules> {
+        let mut rules = lock(&self.rules);
+        let made = || Arc::new(Rules::new(&self.bridge_name(network)));
+        rules.entry(network).or_insert_with(made).clone()
+    }
+
+    fn list(&self) -> KernelResult<Vec<Attachment>> {
+        let mut found = Vec::new();
+        for bridge in self.all_bridges() {
+            found.extend(attach::list(&bridge).map_err(error)?);
+        }
+        Ok(found)
     }
 }
 
 impl HostKernel {
     /// Has the firewall let frames between containers of this host pass; returns whether that was to be done. Most
     /// firewalls do so by themselves, so one that cannot be told is no reason not to run.
-    fn let_pass(&self) -> bool {
-        let rules = firewall::ensure_forward_accept(&self.bridge.name);
+    fn let_pass(&self, bridge: &str) -> bool {
+        let rules = firewall::ensure_forward_accept(bridge);
         self.warnings.note(FIREWALL, &rules, |e| {
             format!(
                 "{e}; where a firewall drops what bridges forward (as with Docker), containers of this host do not reach \
@@ -97,30 +147,70 @@ impl KernelApi for HostKernel {
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
         let reconnected = attach::reconnect_all(name, resting).map_err(error)?;
         let changed = bridge::ports::set_back(name).map_err(error)?;
-        let rule = self.let_pass();
+        let rule = self.let_pass(name);
         self.tell_not_set();
-        Ok(BridgeRepairs {
+        let mut repairs = BridgeRepairs {
             anything: ensured.bridge == Outcome::Created
                 || ensured.port == Outcome::Created
                 || reconnected > 0
                 || rule,
             port: ensured.port == Outcome::Created,
             changed,
-        })
+        };
+        // The bridges themselves are mended by `open_network`, which each look calls for what is used.
+        let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
+        for network in open {
+            let name = self.bridge_name(network);
+            let reconnected = attach::reconnect_all(&name, resting).map_err(error)?;
+            repairs.anything |= reconnected > 0;
+        }
+        Ok(repairs)
+    }
+
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()> {
+        let mtu = mtu.unwrap_or(self.bridge.mtu).min(self.bridge.mtu);
+        self.networks.open(network, mtu, alias)?;
+        lock(&self.open).insert(network, mtu);
+        Ok(())
+    }
+
+    fn close_network(&self, network: NetworkId) -> KernelResult<()> {
+        let rules = lock(&self.rules).remove(&network);
+        let exposed = rules.map_or(Ok(Changed::No), |rules| rules.remove());
+        self.networks.close(network)?;
+        lock(&self.open).remove(&network);
+        exposed.map(drop).map_err(error)
+    }
+
+    fn remove_strays(&self, used: &BTreeSet<NetworkId>) -> KernelResult<()> {
+        let mut kept: BTreeSet<String> = used.iter().map(|id| self.bridge_name(*id)).collect();
+        kept.extend(lock(&self.open).keys().map(|id| self.networks.bridge(*id)));
+        for stray in self.networks.strays() {
+            let is_free = !kept.contains(&stray);
+            if is_free && attach::list(&stray).map_err(error)?.is_empty() {
+                self.networks.remove_stray(&stray)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bridge_of(&self, network: NetworkId) -> String {
+        self.bridge_name(network)
     }
 
     fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool> {
-        attach::rest(&self.bridge.name, tag, resting).map_err(error)
+        attach::rest(&self.bridge_name(network_of(tag)), tag, resting).map_err(error)
     }
 
     fn plug(&self, target: &NetnsRef, interface: &ContainerInterface) -> KernelResult<String> {
         let netns = netns_of(target)?;
+        let config = self.config_of(interface.network);
         let mut plug = Plug {
-            bridge: &self.bridge.name,
+            bridge: &config.name,
             netns: &netns,
             ifname: Some(interface.name.as_str()).filter(|name| !name.is_empty()),
             mac: interface.mac,
-            mtu: self.bridge.mtu,
+            mtu: config.mtu,
             address: interface.address,
             multicast_route: interface.multicast,
             alias: &interface.tag,
@@ -135,18 +225,17 @@ impl KernelApi for HostKernel {
     }
 
     fn unplug(&self, tag: &str) -> KernelResult<bool> {
-        let removed = attach::unplug(&self.bridge.name, tag).map_err(error)?;
+        let bridge = self.bridge_name(network_of(tag));
+        let removed = attach::unplug(&bridge, tag).map_err(error)?;
         Ok(removed > 0)
     }
 
     fn plugged(&self) -> KernelResult<BTreeSet<String>> {
-        let found = attach::list(&self.bridge.name).map_err(error)?;
-        Ok(found.into_iter().map(|a| a.alias).collect())
+        Ok(self.list()?.into_iter().map(|a| a.alias).collect())
     }
 
     fn arrived(&self) -> KernelResult<BTreeSet<String>> {
-        let found = attach::list(&self.bridge.name).map_err(error)?;
-        let arrived = found.into_iter().filter(|a| a.arrived);
+        let arrived = self.list()?.into_iter().filter(|a| a.arrived);
         Ok(arrived.map(|a| a.alias).collect())
     }
 
@@ -159,11 +248,12 @@ impl KernelApi for HostKernel {
     }
 
     fn make_endpoint(&self, interface: &ContainerInterface) -> KernelResult<String> {
+        let config = self.config_of(interface.network);
         let endpoint = Endpoint {
-            bridge: &self.bridge.name,
+            bridge: &config.name,
             alias: &interface.tag,
             mac: interface.mac,
-            mtu: self.bridge.mtu,
+            mtu: config.mtu,
             offloads_off: self.offloads_off,
         };
         attach::make_endpoint(&endpoint).map_err(error)
@@ -231,23 +321,30 @@ impl KernelApi for HostKernel {
         Ok(names.filter(|name| name.starts_with(prefix)).collect())
     }
 
-    fn check_exposure(&self, addresses: &[IpNet], masquerade: bool) -> KernelResult<()> {
-        self.rules.check(masquerade).map_err(error)?;
+    fn check_exposure(
+        &self,
+        network: NetworkId,
+        addresses: &[IpNet],
+        masquerade: bool,
+    ) -> KernelResult<()> {
+        self.rules(network).check(masquerade).map_err(error)?;
         sysctl::check_forwarding().map_err(|e| {
             KernelError(format!(
                 "{e}; have the host set net.ipv4.ip_forward to 1, which exposing needs"
             ))
         })?;
+        let bridge = self.bridge_name(network);
         let mut addresses = addresses.iter();
         addresses
-            .try_for_each(|address| bridge::host::check_address(&self.bridge.name, *address))
+            .try_for_each(|address| bridge::host::check_address(&bridge, *address))
             .map_err(error)
     }
 
     fn expose(&self, plan: &ExposurePlan) -> KernelResult<ExposureOutcome> {
         // Rules first: nothing leaves with an address that nobody outside knows.
         let wanted = self.exposure(plan)?;
-        let rules = self.rules.ensure(&wanted).map_err(error)?;
+        let firewall = self.rules(plan.network);
+        let rules = firewall.ensure(&wanted).map_err(error)?;
         let addresses: Vec<IpNet> = plan.addresses.keys().copied().collect();
         let rules = rules == Changed::Yes;
         if addresses.is_empty() {
@@ -257,18 +354,18 @@ impl KernelApi for HostKernel {
                 ..ExposureOutcome::default()
             });
         }
-        let added = bridge::host::add_addresses(&self.bridge.name, &addresses).map_err(error)?;
+        let bridge = &self.bridge_name(plan.network);
+        let added = bridge::host::add_addresses(bridge, &addresses).map_err(error)?;
         let mut notes = forward(&addresses)?;
         if !added.new.is_empty() {
-            if !self.rules.keeps_apart() {
+            if !firewall.keeps_apart() {
                 notes.push(
                     "neither nft nor iptables works here, so containers on other bridges of this host (docker0, …) get into \
                      the mesh through it; install one of them"
                         .to_owned(),
                 );
             }
-            let bridge = &self.bridge.name;
-            let obstacles = self.rules.obstacles().into_iter();
+            let obstacles = firewall.obstacles().into_iter();
             notes.extend(obstacles.map(|chain| {
                 format!(
                     "the nft chain {chain} drops what this host forwards and it does not accept; unless it does: nft insert \
@@ -284,22 +381,30 @@ impl KernelApi for HostKernel {
         })
     }
 
-    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()> {
-        bridge::host::remove_addresses(&self.bridge.name, addresses).map_err(error)
+    fn hide(&self, network: NetworkId, addresses: &[IpNet]) -> KernelResult<()> {
+        bridge::host::remove_addresses(&self.bridge_name(network), addresses).map_err(error)
     }
 
-    fn join_bridge(&self, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
-        bridge::join::join(&self.bridge, other, self.offloads_off, nonce)
+    fn join_bridge(&self, network: NetworkId, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
+        let config = self.config_of(network);
+        if other != config.name && self.all_bridges().contains(other) {
+            return Err(KernelError(format!(
+                "cannot attach the bridge {other}: it is that of a network of the mesh, and networks stay apart"
+            )));
+        }
+        bridge::join::join(&config, other, self.offloads_off, nonce)
             .map(|outcome| outcome == Outcome::Created)
             .map_err(error)
     }
 
-    fn leave_bridge(&self, other: &str) -> KernelResult<bool> {
-        bridge::join::leave(&self.bridge.name, other).map_err(error)
+    fn leave_bridge(&self, network: NetworkId, other: &str) -> KernelResult<bool> {
+        bridge::join::leave(&self.bridge_name(network), other).map_err(error)
     }
 
     fn firewall(&self) -> Option<&'static str> {
-        self.rules.used().map(Backend::name)
+        let rules = lock(&self.rules);
+        let mut used = rules.values().filter_map(|rules| rules.used());
+        used.next().map(Backend::name)
     }
 
     fn process_start(&self, pid: u32) -> Option<u64> {
@@ -321,14 +426,28 @@ impl KernelApi for HostKernel {
     }
 
     fn remove_all(&self) -> KernelResult<Vec<String>> {
-        let name = &self.bridge.name;
+        let mut removed = Vec::new();
+        let mut result = Ok(());
+        for bridge in self.all_bridges() {
+            match self.remove_bridge(&bridge) {
+                Ok(lines) => removed.extend(lines),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result.map(|()| removed)
+    }
+}
+
+impl HostKernel {
+    /// Removes all that was made for one bridge.
+    fn remove_bridge(&self, name: &str) -> KernelResult<Vec<String>> {
         let rules = firewall::remove_forward_accept(name).map_err(error);
         let networks = bridge::network::remove_all_networks(name).map_err(error);
         let links = bridge::remove_all(name).map_err(error);
         let passing = firewall::networks::remove(name).map_err(error);
         // After the devices that it guards.
         let guard = firewall::sources::remove(name).map_err(error);
-        let exposed = self.rules.remove().map_err(error);
+        let exposed = Rules::new(name).remove().map_err(error);
         let queries = firewall::service::remove(name).map_err(error);
         let mut removed = Vec::new();
         let (rules, links, guard, networks) = (rules?, links?, guard?, networks?);
@@ -346,27 +465,38 @@ impl KernelApi for HostKernel {
         }
         Ok(removed)
     }
-}
 
-impl HostKernel {
     /// Returns the rules that the firewall needs for the host's addresses.
     fn exposure(&self, plan: &ExposurePlan) -> KernelResult<Exposure> {
         if plan.addresses.is_empty() {
             return Ok(Exposure::default());
         }
         let all = plan.addresses.iter();
+        let bridge = self.bridge_name(plan.network);
         Ok(Exposure {
             subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
             masqueraded: all
                 .filter(|(_, masquerade)| **masquerade)
                 .map(|(address, _)| address.trunc())
                 .collect(),
-            inside: plan.range.into_iter().collect(),
+            inside: plan.inside.clone(),
             open: plan.open.iter().map(IpNet::trunc).collect(),
-            unjoined: bridge::others::of_containers(&self.bridge.name).map_err(error)?,
-            mac: bridge::host::mac(&self.bridge.name).map_err(error)?,
+            unjoined: match plan.internal {
+                true => other_interfaces(&bridge)?,
+                false => bridge::others::of_containers(&bridge).map_err(error)?,
+            },
+            mac: bridge::host::mac(&bridge).map_err(error)?,
         })
     }
+}
+
+/// Returns the interfaces from and to which a host may forward, except `bridge`.
+fn other_interfaces(bridge: &str) -> KernelResult<BTreeSet<String>> {
+    let mut netlink = Netlink::open().map_err(error)?;
+    let links = netlink.link().list().map_err(error)?.into_iter();
+    // Ports of a bridge carry frames, and no packets of the host's own.
+    let others = links.filter(|link| link.master.is_none() && link.name != bridge);
+    Ok(others.map(|link| link.name).collect())
 }
 
 /// Has the host forward what these addresses are exposed for; returns what is to be said of it.
@@ -458,6 +588,10 @@ fn netns_of(target: &NetnsRef) -> KernelResult<Netns> {
 
 fn signed(pid: u32) -> KernelResult<i32> {
     i32::try_from(pid).map_err(|_| KernelError(format!("{pid} is not a process id")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn error(e: impl std::fmt::Display) -> KernelError {

@@ -1,5 +1,6 @@
 //! The kernel's part of attachments, and nothing more: the seam at which tests put a fake.
 
+mod bridges;
 mod handle;
 mod host;
 
@@ -13,7 +14,9 @@ use ipnet::IpNet;
 use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
+pub use bridges::{NetworkBridges, PlainBridges};
 pub(crate) use handle::KernelHandle;
 pub use host::HostKernel;
 
@@ -45,16 +48,20 @@ pub struct BridgeRepairs {
     pub changed: Vec<String>,
 }
 
-/// The host's own part in the mesh, as it is to be.
+/// The host's own part in one network of the mesh, as it is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExposurePlan {
+    /// The network.
+    pub network: NetworkId,
     /// Its addresses on the bridge; true if addresses are translated between their subnets and elsewhere.
     pub addresses: BTreeMap<IpNet, bool>,
     /// Those in whose subnets the host forwards from and to everything, other subnets of the mesh and containers on other
     /// bridges of the host included.
     pub open: BTreeSet<IpNet>,
-    /// The range that routers share: what comes from there is of the mesh.
-    pub range: Option<IpNet>,
+    /// Further subnets of the network, for `default` the range that routers share: what comes from there is of the mesh.
+    pub inside: BTreeSet<IpNet>,
+    /// True if the host forwards nothing into the network or out of it.
+    pub internal: bool,
 }
 
 /// Changes by [`KernelApi::expose`].
@@ -74,12 +81,34 @@ pub struct ExposureOutcome {
 ///
 /// Calls block for milliseconds unless said otherwise; they are made off the control thread.
 pub trait KernelApi: Send + Sync {
-    /// Makes or mends the bridge, the router's port, the firewall rule, what was taken out of the bridge, and settings of
-    /// ports. Interfaces with the tags in `resting` have no carrier.
+    /// Makes or mends the bridge of `default`, the router's port, the firewall rule, what was taken out of a bridge, and
+    /// settings of ports. Interfaces with the tags in `resting` have no carrier.
     ///
     /// # Errors
     /// The first repair that failed; the rest was tried.
     fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs>;
+
+    /// Makes the bridge of a network other than `default`, with the router's port on it, or mends them; `alias` is for
+    /// people. Without an MTU it has that of the mesh. Idempotent.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()>;
+
+    /// Removes the bridge of a network that nothing uses, and all that was made for it; success if there is none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn close_network(&self, network: NetworkId) -> KernelResult<()>;
+
+    /// Removes bridges of networks that an earlier run left and that are none of `used`, unless a container is on one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn remove_strays(&self, used: &BTreeSet<NetworkId>) -> KernelResult<()>;
+
+    /// Returns the name of the bridge of a network.
+    fn bridge_of(&self, network: NetworkId) -> String;
 
     /// Takes the carrier from an interface, which keeps its address in the container, or gives it back; whether there is
     /// such an interface.
@@ -88,7 +117,7 @@ pub trait KernelApi: Send + Sync {
     /// The kernel's.
     fn rest(&self, tag: &str, resting: bool) -> KernelResult<bool>;
 
-    /// Plugs an interface into a namespace under the name it had, or else the first free of `mesh0`, `mesh1`, …; returns
+    /// Plugs an interface of its network into a namespace under the name it had, or else the first free of `mesh0`, `mesh1`, …; returns
     /// the name. Success if it is there already.
     ///
     /// # Errors
@@ -137,37 +166,42 @@ pub trait KernelApi: Send + Sync {
         setting: AddressSetting,
     ) -> KernelResult<Option<String>>;
 
-    /// Checks whether the host could be given these addresses. Nothing is changed.
+    /// Checks whether the host could be given these addresses in a network. Nothing is changed.
     ///
     /// # Errors
     /// The obstacle, and what to do.
-    fn check_exposure(&self, addresses: &[IpNet], masquerade: bool) -> KernelResult<()>;
+    fn check_exposure(
+        &self,
+        network: NetworkId,
+        addresses: &[IpNet],
+        masquerade: bool,
+    ) -> KernelResult<()>;
 
-    /// Makes the bridge have these addresses, the host forward, and the firewall translate and let pass what it should.
+    /// Makes the bridge of the network have these addresses, the host forward, and the firewall translate and let pass what it should.
     /// Called again it changes nothing, or mends what somebody else changed. Other addresses of the bridge stay.
     ///
     /// # Errors
     /// The first failure; the caller undoes.
     fn expose(&self, plan: &ExposurePlan) -> KernelResult<ExposureOutcome>;
 
-    /// Takes addresses from the bridge.
+    /// Takes addresses from the bridge of a network.
     ///
     /// # Errors
     /// One is still there.
-    fn hide(&self, addresses: &[IpNet]) -> KernelResult<()>;
+    fn hide(&self, network: NetworkId, addresses: &[IpNet]) -> KernelResult<()>;
 
-    /// Joins another bridge to ours, or mends what is missing of that; whether anything was. A probe with `nonce` in it is
+    /// Joins another bridge to that of a network, or mends what is missing of that; whether anything was. A probe with `nonce` in it is
     /// sent first, and may take half a second to be missed.
     ///
     /// # Errors
     /// There is no such bridge, or it leads to ours already; nothing is left of the attempt.
-    fn join_bridge(&self, other: &str, nonce: [u8; 16]) -> KernelResult<bool>;
+    fn join_bridge(&self, network: NetworkId, other: &str, nonce: [u8; 16]) -> KernelResult<bool>;
 
-    /// Takes another bridge off ours; whether it was joined.
+    /// Takes another bridge off that of a network; whether it was joined.
     ///
     /// # Errors
     /// It is still joined.
-    fn leave_bridge(&self, other: &str) -> KernelResult<bool>;
+    fn leave_bridge(&self, network: NetworkId, other: &str) -> KernelResult<bool>;
 
     /// Returns the firewall that translates addresses here; none while nothing does.
     fn firewall(&self) -> Option<&'static str>;

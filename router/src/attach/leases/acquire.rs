@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease};
+use mesh_host::arguments::ArgumentError;
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::AttachRefusal;
 use mesh_ipam::{AddressPool, AddressRequest};
 use mesh_proto::address::AddressArg;
+use mesh_proto::network::NetworkId;
 
 use crate::attach::AttachmentError;
 use crate::attach::operations::Operations;
@@ -19,9 +22,9 @@ use crate::ipam::Allocator;
 const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
 const RELEASE_POLLS: u32 = 15;
 
-/// Returns the holder of an address elsewhere in the mesh, in words that complete "… is already used by …", as
+/// Returns the holder of an address of a network elsewhere in the mesh, in words that complete "… is already used by …", as
 /// `container web on 7a:…(host2)`; none when nobody has it. This router's own announcements are left out.
-pub type AddressBook = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+pub type AddressBook = Arc<dyn Fn(NetworkId, IpAddr) -> Option<String> + Send + Sync>;
 
 /// A request for addresses of one container.
 pub(crate) struct LeaseRequest {
@@ -53,7 +56,8 @@ pub(crate) struct AcquiredAddresses {
     pub(crate) fresh: Vec<IpNet>,
 }
 
-/// The place where addresses come from: the allocator for the range that routers share, the operator for all others.
+/// The place where addresses come from: the allocator for the range that routers share, the operator for all others, and
+/// for those of other networks than `default`.
 pub(crate) struct LeaseSource {
     allocator: Allocator,
     book: AddressBook,
@@ -86,14 +90,15 @@ impl LeaseSource {
         self.allocator.pool().ok().map(|pool| pool.range)
     }
 
-    /// Returns whether an address is allocated; any other is the operator's business.
-    pub(crate) fn covers(&self, address: IpAddr) -> bool {
-        self.allocator.covers(address)
+    /// Returns whether an address is allocated; any other is the operator's business. In networks besides `default` none
+    /// is yet: allocation there begins here, and in [`LeaseSource::acquire`].
+    pub(crate) fn covers(&self, network: NetworkId, address: IpAddr) -> bool {
+        network.is_default() && self.allocator.covers(address)
     }
 
-    /// Returns the holder of an address elsewhere in the mesh, in words.
-    pub(crate) fn elsewhere(&self, ip: IpAddr) -> Option<String> {
-        (self.book)(ip)
+    /// Returns the holder of an address of a network elsewhere in the mesh, in words.
+    pub(crate) fn elsewhere(&self, network: NetworkId, ip: IpAddr) -> Option<String> {
+        (self.book)(network, ip)
     }
 
     /// Returns the leases of this host.
@@ -112,16 +117,20 @@ impl LeaseSource {
         })
     }
 
-    /// Acquires an address for each argument; of a failure nothing is left.
+    /// Acquires an address of a network for each argument; of a failure nothing is left.
     ///
     /// # Errors
     /// An address that is not free; nothing is allocated here; this host leaves the mesh.
     pub(crate) async fn acquire(
         &self,
         request: &LeaseRequest,
+        network: NetworkId,
         args: &[AddressArg],
     ) -> Result<AcquiredAddresses, AttachmentError> {
         self.operations.refuse_if_retired()?;
+        if !network.is_default() {
+            return given(args);
+        }
         // Mistakes in any argument are told before anybody is asked for anything.
         let wants: Vec<(AddressRequest, u8)> = args
             .iter()
@@ -137,7 +146,7 @@ impl LeaseSource {
             match self.acquire_one(request, *arg, want).await {
                 Ok(address) => {
                     let is_known = matches!(address, IpNet::V4(v4) if had.contains(&v4.addr()));
-                    if !is_known && self.covers(address.addr()) {
+                    if !is_known && self.covers(network, address.addr()) {
                         acquired.fresh.push(address);
                     }
                     if !acquired.addresses.contains(&address) {
@@ -160,7 +169,8 @@ impl LeaseSource {
         (want, prefix): (AddressRequest, u8),
     ) -> Result<IpNet, AttachmentError> {
         if let AddressArg::Ip(ip) = arg {
-            self.claim(ip, request).await?;
+            let scoped = ScopedAddress::new(NetworkId::DEFAULT, ip);
+            self.claim(scoped, request).await?;
             return Ok(ip);
         }
         let acquired = self.allocator.acquire(request.for_address(want, prefix));
@@ -197,20 +207,20 @@ impl LeaseSource {
     /// Somebody holds it; this host leaves the mesh.
     pub(crate) async fn claim(
         &self,
-        address: IpNet,
+        scoped: ScopedAddress,
         request: &LeaseRequest,
     ) -> Result<(), AttachmentError> {
-        let IpNet::V4(v4) = address else {
+        let IpNet::V4(v4) = scoped.address else {
             return Ok(());
         };
-        let ip = address.addr();
-        if !self.covers(ip) {
+        let ip = scoped.ip();
+        if !self.covers(scoped.network, ip) {
             return Ok(());
         }
         self.operations.refuse_if_retired()?;
         let acquire = request.for_address(AddressRequest::Address(v4.addr()), v4.prefix_len());
         // A container that announces it has a name; the owner of its space may know an id only.
-        let holder_there = self.elsewhere(ip);
+        let holder_there = self.elsewhere(scoped.network, ip);
         let claimed = self.allocator.acquire(acquire).await;
         match (claimed, holder_there) {
             (Ok(_), _) => Ok(()),
@@ -222,7 +232,10 @@ impl LeaseSource {
     }
 
     /// Frees addresses that were acquired for nothing.
-    pub(crate) async fn give_back(&self, owner: &str, addresses: &[IpNet]) {
+    pub(crate) async fn give_back(&self, owner: &str, network: NetworkId, addresses: &[IpNet]) {
+        if !network.is_default() {
+            return;
+        }
         for address in addresses {
             if let IpNet::V4(v4) = address {
                 self.allocator.release(v4.addr(), owner).await;
@@ -232,12 +245,23 @@ impl LeaseSource {
 
     /// Waits a moment for addresses that somebody elsewhere in the mesh holds: what was just given up there is news here
     /// only after the gossip's hold-down. An address that is still held then is refused by the check that follows.
-    pub(crate) async fn await_release(&self, addresses: &[IpNet]) {
+    pub(crate) async fn await_release(&self, network: NetworkId, addresses: &[IpNet]) {
+        let is_free = |address: &IpNet| self.elsewhere(network, address.addr()).is_none();
         for _ in 0..RELEASE_POLLS {
-            if addresses.iter().all(|a| self.elsewhere(a.addr()).is_none()) {
+            if addresses.iter().all(is_free) {
                 return;
             }
             tokio::time::sleep(RELEASE_WAIT / RELEASE_POLLS).await;
         }
     }
+}
+
+/// Returns the addresses that were given, in a network where none are allocated.
+fn given(args: &[AddressArg]) -> Result<AcquiredAddresses, AttachmentError> {
+    let address = |arg: &AddressArg| arg.explicit();
+    let addresses: Result<_, _> = args.iter().map(address).collect();
+    Ok(AcquiredAddresses {
+        addresses: addresses.map_err(ArgumentError::from)?,
+        fresh: Vec::new(),
+    })
 }

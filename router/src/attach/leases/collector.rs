@@ -1,7 +1,7 @@
 //! The garbage collector of leases at work: gathers what is known of them, releases and claims. [`LeaseGc`] decides.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use mesh_host::leases::lease_gc::{
     DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners,
 };
 use mesh_host::leases::lease_owner::{HOST, id, is_of_docker, lease_owner};
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::{LeaseSubject, Reservation};
 use mesh_proto::api::Runtime;
+use mesh_proto::network::NetworkId;
 
 use super::{LeaseRequest, LeaseSource};
 use crate::attach::kernel::KernelHandle;
@@ -58,13 +60,14 @@ impl LeaseCollector {
         }
     }
 
-    /// Keeps the leases of a preparation as long as its caller lives.
-    pub(crate) fn reserve(&self, id: &str, request: &LeaseRequest) {
+    /// Keeps the leases of a preparation, and its network open, as long as its caller lives.
+    pub(crate) fn reserve(&self, id: &str, request: &LeaseRequest, network: NetworkId) {
         // Of one that cannot be seen from here the container has to be seen in time.
         let Some(caller) = self.kernel.process(request.caller) else {
             return;
         };
         let lease_owner = request.owner.clone();
+        let mesh_networks = Some(network).filter(|network| !network.is_default());
         self.table.record(|table| {
             table.live_reservations(|process| self.kernel.is_alive(process));
             table.prepare(
@@ -72,6 +75,7 @@ impl LeaseCollector {
                 Reservation {
                     lease_owner,
                     caller,
+                    mesh_networks: mesh_networks.into_iter().collect(),
                 },
             );
         });
@@ -92,11 +96,11 @@ impl LeaseCollector {
     }
 
     /// Notes that addresses were in use until now: they are free as soon as nobody else can use them.
-    pub(crate) fn note_used(&self, addresses: impl IntoIterator<Item = IpNet>) {
+    pub(crate) fn note_used(&self, addresses: impl IntoIterator<Item = ScopedAddress>) {
         let mut gc = self.gc();
-        for address in addresses {
-            if let IpNet::V4(v4) = address
-                && self.source.covers(address.addr())
+        for scoped in addresses {
+            if let IpNet::V4(v4) = scoped.address
+                && self.source.covers(scoped.network, scoped.ip())
             {
                 gc.note_used(v4.addr());
             }
@@ -164,7 +168,8 @@ impl LeaseCollector {
             patience: MEND_WAIT,
             caller: 0,
         };
-        let claimed = self.source.claim(net.into(), &request).await;
+        let scoped = ScopedAddress::new(NetworkId::DEFAULT, net.into());
+        let claimed = self.source.claim(scoped, &request).await;
         let address = net.addr();
         match claimed {
             Ok(()) => self.gc().claimed(address),
@@ -179,9 +184,11 @@ impl LeaseCollector {
     /// Returns what the table uses of the range, with the owners of the leases.
     fn used(&self) -> LeaseOwners {
         self.table.read(|table| {
-            let leases = table.leases().filter_map(|(address, subject)| {
-                let IpNet::V4(v4) = address else { return None };
-                let is_covered = self.source.covers(address.addr());
+            let leases = table.leases().filter_map(|(scoped, subject)| {
+                let IpNet::V4(v4) = scoped.address else {
+                    return None;
+                };
+                let is_covered = self.source.covers(scoped.network, scoped.ip());
                 is_covered.then(|| (v4.addr(), (v4, owner_of(&subject))))
             });
             leases.collect()
@@ -220,8 +227,9 @@ impl LeaseCollector {
         let mut keepers = BTreeMap::new();
         for container in containers {
             for options in &container.connections {
-                if let Some((IpNet::V4(v4), owner)) = driver_options::promise(options)
-                    && self.source.covers(IpAddr::V4(v4.addr()))
+                if let Some((scoped, owner)) = driver_options::promise(options)
+                    && let IpNet::V4(v4) = scoped.address
+                    && self.source.covers(scoped.network, scoped.ip())
                 {
                     let keeper = ContainerRef {
                         id: container.id.clone(),

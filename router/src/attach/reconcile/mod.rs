@@ -1,10 +1,12 @@
 //! Makes the kernel agree with the table: what someone deleted comes back, what has ended goes. What is to be done is
-//! decided in [`mesh_host::reconcile`], [`mesh_host::orphan`] and [`mesh_host::leases::lease_gc`].
+//! decided in [`mesh_host::reconcile`], [`mesh_host::orphan`], [`mesh_host::network::usage`] and
+//! [`mesh_host::leases::lease_gc`].
 
 mod bridge_repair;
 mod endpoint_repair;
 mod member_repair;
 mod orphans;
+mod removed_networks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub(super) use bridge_repair::BridgeRepair;
 pub(super) use endpoint_repair::EndpointRepair;
 pub(super) use member_repair::MemberRepair;
 pub(super) use orphans::Orphans;
+pub(super) use removed_networks::RemovedNetworks;
 
 /// Time between two looks at everything.
 const PERIOD: Duration = Duration::from_secs(3);
@@ -38,6 +41,7 @@ const DOCKER_EVERY: u32 = 10;
 
 /// Repairs in the kernel, in this order.
 pub(super) struct Repairs {
+    pub(super) networks: RemovedNetworks,
     pub(super) bridge: BridgeRepair,
     pub(super) members: MemberRepair,
     pub(super) endpoints: EndpointRepair,
@@ -109,6 +113,7 @@ impl Reconciler {
         // Asked before the operations are locked.
         let listings = self.list(ask_podman).await;
         let _guard = self.operations.begin().await;
+        self.repairs.networks.mend().await;
         self.repairs.bridge.mend().await;
         // The table before the interfaces: what the driver makes in between is then in neither or in the second only.
         let table = self.table.read(Clone::clone);

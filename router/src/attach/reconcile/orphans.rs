@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use mesh_host::docker::driver_options;
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember};
+use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::orphan::{self, OrphanVerdict};
 use mesh_host::table::AttachmentTable;
 use mesh_proto::api::Runtime;
@@ -74,7 +74,11 @@ impl Orphans {
     }
 
     /// Takes an endpoint that Docker knows into the table, if it does.
-    async fn adopt_endpoint(&self, id: &str, address: IpNet) -> Result<bool, AttachmentError> {
+    async fn adopt_endpoint(
+        &self,
+        id: &str,
+        scoped: ScopedAddress,
+    ) -> Result<bool, AttachmentError> {
         let Some(known) = self.endpoints.find(id).await? else {
             return Ok(false);
         };
@@ -82,12 +86,13 @@ impl Orphans {
         if let Some(container) = &known.container {
             let options = container.connections.iter();
             let mut kept = options.filter_map(driver_options::kept);
-            let kept = kept.find(|kept| kept.address == address);
+            let kept = kept.find(|kept| kept.scoped() == scoped);
             let wanted = kept.unwrap_or_else(|| EndpointOptions {
-                address,
+                address: scoped.address,
                 multicast: false,
                 deferred: DeferredAddress::No,
                 lease_owner: lease_owner(Runtime::Docker, "", id),
+                network: scoped.network,
             });
             self.endpoints.enter(id, &known.network, container, &wanted);
         }
@@ -95,7 +100,11 @@ impl Orphans {
     }
 
     /// Takes an interface of a running container into the table, if there is such a container.
-    async fn adopt_container(&self, id: &str, address: IpNet) -> Result<bool, AttachmentError> {
+    async fn adopt_container(
+        &self,
+        id: &str,
+        scoped: ScopedAddress,
+    ) -> Result<bool, AttachmentError> {
         let Ok((engine, container)) = self.engines.find(None, id).await else {
             return Ok(false);
         };
@@ -104,7 +113,7 @@ impl Orphans {
         };
         let process = self.kernel.process(pid);
         let process = process.ok_or(AttachmentError::NoProcess(pid))?;
-        let ports = MemberPort::for_addresses(&[address], false);
+        let ports = MemberPort::for_addresses(scoped.network, &[scoped.address], false);
         self.table.record(|table| {
             let home = Home::Container(Some(process));
             let made = || PluggedMember::new(&container.name, engine.runtime(), home, Vec::new());

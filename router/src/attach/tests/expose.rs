@@ -32,6 +32,7 @@ impl Setup {
     async fn hide(&self, addresses: &[&str]) -> Result<Vec<String>, String> {
         let request = HideRequest {
             addresses: strings(addresses),
+            network: String::new(),
         };
         let done = self.attachments.hide(&request).await;
         done.map(|done| done.addresses).map_err(|e| e.to_string())

@@ -1,9 +1,11 @@
 //! Attachments over a fake kernel and fake engines.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use mesh_engine::network::NetworkEndpoint;
 use mesh_host::docker::endpoint::DeferredAddress;
+use mesh_networks::NetworkDefinition;
 
 use super::fake::FakeKernel;
 use super::*;
@@ -12,6 +14,7 @@ use crate::engine::fake::FakeEngine;
 mod docker;
 mod expose;
 mod leases;
+mod networks;
 mod parts;
 mod prepared;
 mod reconcile;
@@ -20,8 +23,39 @@ mod resolver_sites;
 mod stopped_pods;
 mod uplinks;
 
+/// Networks of the mesh that the tests change.
+#[derive(Default)]
+struct FakeNetworks {
+    defined: Mutex<BTreeMap<NetworkId, Arc<NetworkDefinition>>>,
+    joined: Mutex<Vec<NetworkId>>,
+    /// The answer to the next join.
+    refusal: Mutex<Option<String>>,
+}
+
+impl NetworkAccess for FakeNetworks {
+    fn resolve(&self, name: &str) -> Result<NetworkId, String> {
+        let defined = self.defined.lock().unwrap();
+        let found = defined.values().find(|d| d.name.as_str() == name);
+        let unknown = || mesh_networks::UnknownNetwork(name.to_owned()).to_string();
+        found.map(|d| d.id).ok_or_else(unknown)
+    }
+
+    fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
+        let refusal = self.refusal.lock().unwrap().take();
+        if refusal.is_none() {
+            self.joined.lock().unwrap().push(network);
+        }
+        Box::pin(std::future::ready(refusal.map_or(Ok(()), Err)))
+    }
+
+    fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>> {
+        self.defined.lock().unwrap().get(network).cloned()
+    }
+}
+
 struct Setup {
     dir: tempfile::TempDir,
+    networks: Arc<FakeNetworks>,
     kernel: Arc<FakeKernel>,
     docker: Arc<FakeEngine>,
     podman: Arc<FakeEngine>,
@@ -46,9 +80,11 @@ fn setup_with(allocator: Allocator) -> Setup {
         kernel.start_process(pid);
     }
     kernel.start_process(1000);
-    let attachments = open(&dir, &kernel, &docker, &podman, &allocator);
+    let networks = Arc::new(FakeNetworks::default());
+    let attachments = open(&dir, &kernel, &docker, &podman, &allocator, &networks);
     Setup {
         dir,
+        networks,
         kernel,
         docker,
         podman,
@@ -63,14 +99,23 @@ fn open(
     docker: &Arc<FakeEngine>,
     podman: &Arc<FakeEngine>,
     allocator: &Allocator,
+    networks: &Arc<FakeNetworks>,
 ) -> Arc<Attachments> {
     let store = Arc::new(Store::open(dir.path()).unwrap());
     let engines = Engines::new(vec![docker.clone(), podman.clone()]);
-    let book: AddressBook = Arc::new(|ip| {
-        (ip.to_string() == "10.9.9.9").then(|| "container far on 7a::1(host2)".to_owned())
+    let book: AddressBook = Arc::new(|network, ip| {
+        (network.is_default() && ip.to_string() == "10.9.9.9")
+            .then(|| "container far on 7a::1(host2)".to_owned())
     });
-    let allocator = allocator.clone();
-    Attachments::open(store, kernel.clone(), engines, book, allocator, "mesh").unwrap()
+    let around = Surroundings {
+        store,
+        kernel: kernel.clone(),
+        engines,
+        book,
+        allocator: allocator.clone(),
+        networks: networks.clone(),
+    };
+    Attachments::open(around, "mesh").unwrap()
 }
 
 impl Setup {
@@ -78,6 +123,7 @@ impl Setup {
     fn restart(self) -> Self {
         let Self {
             dir,
+            networks,
             kernel,
             docker,
             podman,
@@ -85,9 +131,10 @@ impl Setup {
             allocator,
         } = self;
         drop(attachments);
-        let attachments = open(&dir, &kernel, &docker, &podman, &allocator);
+        let attachments = open(&dir, &kernel, &docker, &podman, &allocator, &networks);
         Self {
             dir,
+            networks,
             kernel,
             docker,
             podman,
@@ -106,6 +153,15 @@ impl Setup {
         container: &str,
         addresses: &[&str],
     ) -> Result<ContainerAddresses, String> {
+        self.attach_in("", container, addresses).await
+    }
+
+    async fn attach_in(
+        &self,
+        network: &str,
+        container: &str,
+        addresses: &[&str],
+    ) -> Result<ContainerAddresses, String> {
         let request = AttachRequest {
             container: container.into(),
             addresses: strings(addresses),
@@ -116,6 +172,7 @@ impl Setup {
             timeout: None,
             no_rewrite_hosts: false,
             add_host: Vec::new(),
+            network: network.into(),
         };
         let done = self.attachments.attach(&request).await;
         done.map_err(|e| e.to_string())
@@ -131,16 +188,35 @@ impl Setup {
         container: &str,
         addresses: &[&str],
     ) -> Result<ContainerAddresses, String> {
+        self.detach_in("", container, addresses).await
+    }
+
+    async fn detach_in(
+        &self,
+        network: &str,
+        container: &str,
+        addresses: &[&str],
+    ) -> Result<ContainerAddresses, String> {
         let request = DetachRequest {
             container: container.into(),
             addresses: strings(addresses),
             runtime: None,
+            network: network.into(),
         };
         let done = self.attachments.detach(&request).await;
         done.map_err(|e| e.to_string())
     }
 
     async fn prepare(&self, runtime: Runtime, addresses: &[&str]) -> Result<Prepared, String> {
+        self.prepare_in("", runtime, addresses).await
+    }
+
+    async fn prepare_in(
+        &self,
+        network: &str,
+        runtime: Runtime,
+        addresses: &[&str],
+    ) -> Result<Prepared, String> {
         let request = PrepareRequest {
             runtime,
             addresses: strings(addresses),
@@ -149,6 +225,7 @@ impl Setup {
             name: String::new(),
             without_dns: false,
             timeout: None,
+            network: network.into(),
         };
         self.attachments
             .prepare(&request)
@@ -223,5 +300,6 @@ fn options(address: &str) -> EndpointOptions {
         multicast: false,
         deferred: DeferredAddress::No,
         lease_owner: String::new(),
+        network: NetworkId::DEFAULT,
     }
 }

@@ -20,8 +20,15 @@ fn parts() -> Parts {
     let store = Arc::new(Store::open(dir.path()).unwrap());
     let engines = Engines::new(vec![docker.clone()]);
     let allocator = Allocator::off("no addresses are allocated here");
-    let book: AddressBook = Arc::new(|_| None);
-    let base = Foundation::open(store, kernel.clone(), engines, book, allocator).unwrap();
+    let around = Surroundings {
+        store,
+        kernel: kernel.clone(),
+        engines,
+        book: Arc::new(|_, _| None),
+        allocator,
+        networks: Arc::new(DefaultNetworkOnly),
+    };
+    let base = Foundation::open(around).unwrap();
     Parts {
         _dir: dir,
         kernel,
@@ -38,7 +45,8 @@ async fn a_member_is_plugged_rests_and_is_taken_out() {
         netns: "mesh-ns-p".into(),
         tenant: Tenant::Container("c".into()),
     };
-    let ports = MemberPort::for_addresses(&["10.2.1.1/24".parse().unwrap()], true);
+    let ports =
+        MemberPort::for_addresses(NetworkId::DEFAULT, &["10.2.1.1/24".parse().unwrap()], true);
     let pod = PluggedMember::new("pod", Runtime::Podman, home, ports);
     s.base.table.record(|table| table.members.insert("p", pod));
     members.fill_namespace("p", "mesh-ns-p").await.unwrap();
@@ -100,14 +108,14 @@ async fn an_uplink_that_cannot_be_joined_says_why() {
     let uplinks = Uplinks::new(&s.base);
     s.base
         .table
-        .record(|table| table.bridges.insert("br0".into()));
+        .record(|table| table.bridges.insert("br0", NetworkId::DEFAULT));
     uplinks.mend().await;
     assert_eq!(uplinks.report()[0].problem, "there is no bridge br0");
     s.kernel.world().bridges.insert("br0".into(), false);
     uplinks.mend().await;
     assert_eq!(uplinks.report()[0].problem, "");
     s.base.operations.retire();
-    assert!(uplinks.attach("br1").await.is_err());
+    assert!(uplinks.attach("", "br1").await.is_err());
     uplinks.leave_all().await.unwrap();
     assert!(uplinks.report().is_empty());
 }

@@ -82,6 +82,7 @@ async fn who_asks_for_no_names_is_left_alone_also_after_a_restart() {
         name: "dns".into(),
         without_dns: true,
         timeout: None,
+        network: String::new(),
     };
     s.attachments.prepare(&prepare).await.unwrap();
     s.podman.add("pod", 20);
@@ -96,6 +97,7 @@ async fn who_asks_for_no_names_is_left_alone_also_after_a_restart() {
         timeout: None,
         no_rewrite_hosts: false,
         add_host: Vec::new(),
+        network: String::new(),
     };
     s.attachments.attach(&attach).await.unwrap();
     assert!(s.sites().is_empty());

@@ -19,7 +19,7 @@ async fn a_bridge_is_attached_mended_kept_and_detached() {
     let s = setup();
     s.kernel.world().bridges.insert("br0".into(), false);
     for _ in 0..2 {
-        s.attachments.attach_bridge("br0").await.unwrap();
+        s.attachments.attach_bridge("", "br0").await.unwrap();
     }
     assert_eq!(joined(&s), ["br0"]);
     s.kernel.world().bridges.insert("br0".into(), false);
@@ -45,14 +45,14 @@ async fn a_bridge_is_attached_mended_kept_and_detached() {
 #[tokio::test]
 async fn what_cannot_be_joined_or_stored_is_not_attached() {
     let s = setup();
-    let error = s.attachments.attach_bridge("br0").await.unwrap_err();
+    let error = s.attachments.attach_bridge("", "br0").await.unwrap_err();
     assert!(error.is_callers() && problems(&s).is_empty(), "{error}");
     s.kernel.world().bridges.insert("br0".into(), false);
     let trap = s.dir.path().join(".attachments.tmp");
     std::os::unix::fs::symlink("/dev/full", &trap).unwrap();
-    s.attachments.attach_bridge("br0").await.unwrap_err();
+    s.attachments.attach_bridge("", "br0").await.unwrap_err();
     assert!(joined(&s).is_empty() && problems(&s).is_empty());
-    s.attachments.attach_bridge("br0").await.unwrap();
+    s.attachments.attach_bridge("", "br0").await.unwrap();
     s.attachments.retire().await.unwrap();
     assert!(joined(&s).is_empty() && problems(&s).is_empty());
 }

@@ -1,0 +1,51 @@
+//! Networks of the mesh, as attachments see them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, UnknownNetwork};
+use mesh_proto::network::NetworkId;
+
+/// The answer to [`NetworkAccess::join`].
+pub type JoinAnswer<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// The networks that the mesh has, and this router's membership in them.
+pub trait NetworkAccess: Send + Sync {
+    /// Returns the network with this name or id.
+    ///
+    /// # Errors
+    /// One line for the user: there is none.
+    fn resolve(&self, name: &str) -> Result<NetworkId, String>;
+
+    /// Makes this router a member of a network; success if it is one.
+    ///
+    /// # Errors
+    /// One line for the user: there is no such network, or this host can use no more.
+    fn join(&self, network: NetworkId) -> JoinAnswer<'_>;
+
+    /// Returns a network; none if the mesh does not have it, and for `default`.
+    fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>>;
+}
+
+/// Knows the network `default` and no other.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultNetworkOnly;
+
+impl NetworkAccess for DefaultNetworkOnly {
+    fn resolve(&self, name: &str) -> Result<NetworkId, String> {
+        match name {
+            DEFAULT_NETWORK => Ok(NetworkId::DEFAULT),
+            other => Err(UnknownNetwork(other.to_owned()).to_string()),
+        }
+    }
+
+    fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
+        let unknown = UnknownNetwork(network.to_string()).to_string();
+        Box::pin(std::future::ready(Err(unknown)))
+    }
+
+    fn definition(&self, _: &NetworkId) -> Option<Arc<NetworkDefinition>> {
+        None
+    }
+}
