@@ -56,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "mesh-host",
             "mesh-ipam",
             "mesh-names",
+            "mesh-networks",
             "mesh-options",
             "mesh-proto",
             "mesh-state",
