@@ -8,6 +8,7 @@ mod host;
 mod launch;
 mod mistakes;
 mod names;
+mod network;
 mod process;
 mod run;
 mod status;
