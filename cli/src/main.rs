@@ -10,7 +10,7 @@
 //! | `run` | `run`: containers of Docker and podman, and commands without an engine |
 //! | `containers` | `attach`, `detach`, `start`, `restart`, `expose`, `ps`, `dns-…`: what exists already |
 //! | `view` | `status`, `report`, `topology`, `version` |
-//! | (here) | `connect`, `forget`, `keygen`, `prime`, `rmpeer`, `completions` |
+//! | (here) | `connect`, `forget`, `keygen`, `network`, `prime`, `rmpeer`, `completions` |
 //!
 //! [`client`] speaks to the router, [`waiting`] where a request may take long, [`engine`] to docker and podman, [`output`] to the user.
 
@@ -23,6 +23,7 @@ mod engine;
 mod ipam;
 mod keygen;
 mod lookup;
+mod network;
 mod output;
 mod router;
 mod run;
@@ -75,6 +76,7 @@ fn dispatch(cli: Cli) -> VerbResult {
         Verb::Hide(args) => expose::hide(&client()?, &args),
         Verb::AttachBridge(args) => expose::attach_bridge(&client()?, &args),
         Verb::DetachBridge(args) => expose::detach_bridge(&client()?, &args),
+        Verb::Network(args) => network::network(&client()?, &args),
         Verb::Ps(args) => ps::ps(&client()?, &args),
         Verb::Status(args) => status::status(&client()?, &args),
         Verb::Topology(args) => topology::topology(&client()?, &args),

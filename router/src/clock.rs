@@ -37,6 +37,12 @@ const HEAD_START: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Longest sleep; the caller sleeps again for a later deadline.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(3600);
 
+/// Returns the time of day in seconds since 1970; 0 if the clock is before that.
+pub fn seconds_since_1970() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 /// Random numbers of the operating system.
 #[derive(Debug)]
 pub struct OsEntropy;

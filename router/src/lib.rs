@@ -32,6 +32,7 @@ pub mod host_routes;
 pub mod ipam;
 pub mod lanes;
 pub mod names;
+pub mod networks;
 pub mod plugin;
 pub mod process;
 pub mod reset;

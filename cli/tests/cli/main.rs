@@ -9,6 +9,7 @@ mod launch;
 mod mistakes;
 mod names;
 mod net_flag;
+mod network;
 mod process;
 mod run;
 mod status;

@@ -21,6 +21,10 @@ fn no_router() {
         "dns-lookup x",
         "dns-args",
         "status dns",
+        "network create web",
+        "network ls",
+        "network inspect web",
+        "network rm web",
     ] {
         let said = lab.mesh(line);
         said.failed(1, "(no such file); try `mesh launch`");

@@ -29,7 +29,9 @@ mod tests {
             CompletionShell::Fish,
         ] {
             let script = script(shell);
-            assert!(script.contains("attach-bridge"), "{shell:?}");
+            for word in ["attach-bridge", "inspect", "ip-range"] {
+                assert!(script.contains(word), "{shell:?}: {word}");
+            }
         }
     }
 }

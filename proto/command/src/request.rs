@@ -2,15 +2,15 @@
 
 use mesh_proto::api::ipam::RemoveRequest;
 use mesh_proto::api::{
-    AttachRequest, BridgeRequest, ConnectRequest, DetachRequest, ExposeRequest, ForgetRequest,
-    HideRequest, PrepareRequest, Runtime,
+    AttachRequest, BridgeRequest, ConnectRequest, CreateNetworkRequest, DetachRequest,
+    ExposeRequest, ForgetRequest, HideRequest, PrepareRequest, RemoveNetworkRequest, Runtime,
 };
 
 use crate::CommandError;
 use crate::addresses;
 use crate::args::{
     AttachBridgeArgs, BridgeArgs, ConnectArgs, ContainerArgs, DetachArgs, ExposeArgs, HideArgs,
-    NetArg, PeerArgs, RmpeerArgs, RunArgs,
+    NetArg, NetworkCreateArgs, PeerArgs, RmpeerArgs, RunArgs,
 };
 
 /// Returns the request of `mesh connect`.
@@ -141,6 +141,41 @@ pub fn remove_peers(args: &RmpeerArgs) -> RemoveRequest {
     }
 }
 
+/// Returns the request of `mesh network create`.
+pub fn create_network(args: &NetworkCreateArgs) -> CreateNetworkRequest {
+    CreateNetworkRequest {
+        name: args.name.clone(),
+        subnets: args.subnets.clone(),
+        gateways: args.gateways.clone(),
+        ip_ranges: args.ip_ranges.clone(),
+        internal: args.internal,
+        mtu: args.mtu,
+        labels: args.labels.clone(),
+    }
+}
+
+/// Returns the request of `mesh network rm` for one network.
+pub fn remove_network(network: &str, force: bool) -> RemoveNetworkRequest {
+    RemoveNetworkRequest {
+        network: network.to_owned(),
+        force,
+    }
+}
+
+/// Returns the path of the request of `mesh network inspect` for one network, with the name percent-encoded (RFC 3986
+/// section 2.1).
+pub fn network_path(network: &str) -> String {
+    let mut path = String::from("/networks/");
+    for byte in network.bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' => path.push(byte.into()),
+            // Also a dot: a path of dots would be another one.
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +249,33 @@ mod tests {
             panic!("another verb");
         };
         assert!(detach_bridge(&args).network.is_empty());
+    }
+
+    #[test]
+    fn a_network_is_asked_for_as_typed() {
+        let line = "network create --subnet 10.40.0.0/16 --subnet fd00:40::/64 --gateway 10.40.0.1 --ip-range \
+                    10.40.5.0/24 --internal --mtu 1300 --label a=b --label c web";
+        let Verb::Network(args) = verb(line) else {
+            panic!("another verb");
+        };
+        let crate::args::NetworkVerb::Create(args) = args.verb else {
+            panic!("another verb");
+        };
+        let request = create_network(&args);
+        assert_eq!(request.name, "web");
+        assert_eq!(request.subnets, ["10.40.0.0/16", "fd00:40::/64"]);
+        assert_eq!(request.gateways, ["10.40.0.1"]);
+        assert_eq!(request.ip_ranges, ["10.40.5.0/24"]);
+        assert_eq!(request.labels, ["a=b", "c"]);
+        assert!(request.internal && request.mtu == Some(1300));
+    }
+
+    #[test]
+    fn any_name_is_one_part_of_a_path() {
+        assert_eq!(network_path("my_net-1"), "/networks/my_net-1");
+        assert_eq!(network_path(".."), "/networks/%2E%2E");
+        assert_eq!(network_path("a/b ä?"), "/networks/a%2Fb%20%C3%A4%3F");
+        assert_eq!(network_path(""), "/networks/");
     }
 
     #[test]

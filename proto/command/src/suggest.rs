@@ -22,7 +22,8 @@ fn suggest_verbs(error: &mut Error) {
         return;
     };
     let command = Cli::command();
-    let names = command.get_subcommands().map(Command::get_name);
+    let parent = parent_of(error, &command);
+    let names = parent.get_subcommands().map(Command::get_name);
     let mut close: Vec<String> = names
         .filter(|name| is_close(&typed, name))
         .map(ToOwned::to_owned)
@@ -35,6 +36,17 @@ fn suggest_verbs(error: &mut Error) {
             ContextValue::Strings(close),
         );
     }
+}
+
+/// Returns the command below which a verb is missing: `mesh`, or a verb with verbs of its own.
+fn parent_of<'a>(error: &Error, command: &'a Command) -> &'a Command {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let mut words = usage.split_whitespace().skip_while(|word| *word != "mesh");
+    let verb = words.nth(1).and_then(|verb| command.find_subcommand(verb));
+    verb.unwrap_or(command)
 }
 
 fn drop_far_argument(error: &mut Error) {
@@ -87,6 +99,9 @@ mod tests {
             assert!(!text.contains("attach"), "{text}");
         }
         assert!(said("comp").contains("'completions'"));
+        let text = said("network creat");
+        assert!(text.contains("'create'"), "{text}");
+        assert!(!said("creat").contains("'create'"));
         assert!(!said("frobnicate").contains("tip"));
     }
 

@@ -37,23 +37,19 @@ enum StoredNetwork {
     NextLabel(NonZeroU16),
 }
 
-/// Reason why the content of a state file is refused.
+/// Reason why the content of a state file is refused; the owner of the file adds its path and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredNetworksError {
     /// Format of another version.
     #[error(
-        "the stored networks are of format {0}, which is not known; use the version that wrote them"
+        "the stored networks are of format {0}, which is not known: use the version that wrote them"
     )]
     Format(u8),
     /// Damaged.
-    #[error(
-        "the stored networks are damaged at byte {0}; remove the file, and the other routers tell what it said"
-    )]
+    #[error("the stored networks are damaged at byte {0}")]
     Damaged(usize),
     /// Bad definition.
-    #[error(
-        "the stored network {0} is refused: {1}; remove the file, and the other routers tell what it said"
-    )]
+    #[error("the stored network {0} is refused: {1}")]
     Definition(NetworkId, DefinitionError),
 }
 

@@ -62,6 +62,7 @@
 //! | `create`, `refusal` | requests of users |
 //! | `content` | the state file |
 //! | `report` | all that operators see |
+//! | `service` | all of this as a part of the router: the control plane, the disk, and those who ask |
 
 #![forbid(unsafe_code)]
 
@@ -76,6 +77,7 @@ mod origins;
 mod output;
 mod refusal;
 mod report;
+mod service;
 mod statement;
 mod view;
 
@@ -89,6 +91,11 @@ pub use keys::{AnnouncedKey, BadKeyMessage, KeyAnnouncement, KeyMessage, KeyRepl
 pub use output::NetworksOutput;
 pub use refusal::{CreateNetworkError, JoinNetworkError, RemoveNetworkError, UnknownNetwork};
 pub use report::{NetworkFigures, NetworkMember, ReportedNetwork};
+pub use service::answer::{NetworksAnswer, NetworksCall, NotRemoved};
+pub use service::desk::{NetworksConfig, NetworksDesk, NetworksEffect};
+pub use service::directory::{NetworkDirectory, SHORT_ID};
+pub use service::feed::{JoinedNetwork, NetworksFeed};
+pub use service::request::NetworkRequestError;
 pub use statement::{NetworkMembership, NetworkRemoval, NetworksError, NetworksStatement};
 
 use core::num::NonZeroU16;
@@ -110,6 +117,7 @@ use mesh_proto::limits::{MAX_STATED_TOMBSTONES, MAX_TOMBSTONES, TOMBSTONE};
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use origins::Origins;
+use service::directory::resolve;
 use view::NameTable;
 
 /// Networks of the mesh, as one router knows them. One input, then drain the outputs.
@@ -415,22 +423,13 @@ impl Networks {
         self.outputs.pop_front()
     }
 
-    /// Returns the network with this name or, in hexadecimal digits, this id.
+    /// Returns the network with this name or, in hexadecimal digits, this id or the start of it, at least four of them.
     ///
     /// # Errors
     /// [`UnknownNetwork`].
     pub fn resolve(&self, text: &str) -> Result<NetworkId, UnknownNetwork> {
-        if text == DEFAULT_NETWORK {
-            return Ok(NetworkId::DEFAULT);
-        }
-        let name = NetworkName::parse(text).ok();
-        let named = name.and_then(|name| self.names.get(&name));
-        let by_id = || {
-            let id = NetworkId::from_hex(text)?;
-            (id.is_default() || self.ledger.get(&id).is_some()).then_some(id)
-        };
-        let found = named.or_else(by_id);
-        found.ok_or_else(|| UnknownNetwork(text.to_owned()))
+        let named = |name: &NetworkName| self.names.get(name);
+        resolve(text, named, self.ledger.live().keys())
     }
 
     /// Returns the definition of a network; `None` for `default`, and for one that is not known.

@@ -88,10 +88,16 @@ pub enum JoinNetworkError {
     Resting(NetworkName),
 }
 
-/// Error: there is no network with this name or id.
+/// Reason why a text means no network. Carries the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no network '{}'; `mesh network ls` lists all", .0.escape_debug())]
-pub struct UnknownNetwork(pub String);
+pub enum UnknownNetwork {
+    /// No network has this name or id.
+    #[error("there is no network '{}'; `mesh network ls` lists all", .0.escape_debug())]
+    Missing(String),
+    /// The ids of several networks begin with it.
+    #[error("the ids of several networks begin with '{}'; give more digits", .0.escape_debug())]
+    Ambiguous(String),
+}
 
 impl From<NetworkNameError> for CreateNetworkError {
     fn from(error: NetworkNameError) -> Self {

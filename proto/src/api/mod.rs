@@ -28,6 +28,10 @@
 //! | `GET /waiting` | – | [`WaitingReport`] |
 //! | `POST /stop` | – | [`Done`] |
 //! | `/ipam…` | | see [`ipam`] |
+//! | `GET /networks` | – | `Vec<`[`NetworkReport`]`>`: all, `default` first |
+//! | `GET /networks/NAME` | – | [`NetworkReport`]; `NAME` is percent-encoded, and may be an id or the start of one |
+//! | `POST /networks/create` | [`CreateNetworkRequest`] | [`NetworkCreated`], once it is stored |
+//! | `POST /networks/remove` | [`RemoveNetworkRequest`] | [`NetworkRemoved`], once it is stored |
 //!
 //! An error is an HTTP status of 4xx (caused by the caller) or 5xx with an [`ErrorBody`]. Field names are in
 //! PascalCase as in Weave's report, so that `mesh report -f '{{.Router.Name}}'` works as it did there.
@@ -35,6 +39,7 @@
 mod dns;
 mod host;
 pub mod ipam;
+mod networks;
 mod router;
 mod waiting;
 
@@ -44,6 +49,10 @@ pub use dns::{DnsChange, DnsClient, DnsEntry, DnsQuestion, DnsReport, DnsSummary
 pub use host::{
     BridgeReport, BridgeRequest, EXPOSE, ExposeRequest, Exposed, ExposedAddress, Hidden,
     HideRequest, HostReport,
+};
+pub use networks::{
+    CreateNetworkRequest, NetworkCreated, NetworkHost, NetworkRemoved, NetworkReport,
+    NetworkSubnetReport, NetworksSummary, RemoveNetworkRequest,
 };
 pub use router::{ControlReport, DatapathReport};
 pub use waiting::{EngineWaiting, WaitingReport};
@@ -310,6 +319,9 @@ pub struct Report {
     /// State of DNS; absent in reports of earlier versions.
     #[serde(default, rename = "DNS", skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsSummary>,
+    /// Networks besides `default`; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<NetworksSummary>,
     /// State of the host in the mesh; absent in reports of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostReport>,

@@ -20,6 +20,8 @@ pub const ADDRESSES_SET_ASIDE: &str = "addresses.bad-";
 pub const ATTACHMENTS: &str = "attachments";
 /// Names changed by the operator.
 pub const NAMES: &str = "names";
+/// Networks of the mesh, and labels.
+pub const NETWORKS: &str = "networks";
 /// Lock of the directory.
 pub const LOCK: &str = "lock";
 /// Log file, created by `mesh launch`.
@@ -28,7 +30,7 @@ pub const LOG: &str = "router.log";
 pub const OLD_LOG: &str = "router.log.1";
 
 /// State files, except the journal of addresses.
-pub const FILES: [&str; 11] = [
+pub const FILES: [&str; 12] = [
     IDENTITY,
     TARGETS,
     GIVEN,
@@ -37,6 +39,7 @@ pub const FILES: [&str; 11] = [
     PINS,
     ATTACHMENTS,
     NAMES,
+    NETWORKS,
     LOCK,
     LOG,
     OLD_LOG,

@@ -8,6 +8,7 @@
 //! | [`peers`] | selection of peers and connections; the list of peers below its summary |
 //! | [`ipam`] | owners of address space, leases and loans |
 //! | [`dns`] | names, and remarks about them |
+//! | [`networks`] | networks of the mesh, as a table and in detail |
 //! | [`waiting`] | remarks on requests that wait for an address or an engine |
 //! | [`ps`] | attached containers |
 //! | [`topology`] | the mesh, drawn as text, DOT or SVG |
@@ -22,6 +23,7 @@
 pub mod connections;
 pub mod dns;
 pub mod ipam;
+pub mod networks;
 pub mod overview;
 pub mod peers;
 pub mod ps;

@@ -8,8 +8,8 @@ use mesh_proto::api::{
 };
 
 use crate::connections::{announced_state, counted};
-use crate::ipam;
 use crate::peers::named;
+use crate::{ipam, networks};
 
 /// Returns the overview of a report.
 pub fn text(report: &Report) -> String {
@@ -52,6 +52,9 @@ pub fn text(report: &Report) -> String {
         if report.off.is_empty() {
             key(&mut out, "DefaultSubnet", &report.default_subnet);
         }
+    }
+    if let Some(summary) = &report.networks {
+        key(&mut out, "Networks", &networks::summary(summary));
     }
     if let Some(dns) = &report.dns {
         key(&mut out, "Domain", &domain(dns));

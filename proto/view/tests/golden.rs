@@ -4,7 +4,8 @@
 // This crate contains only tests: a failed unwrap is a failed test.
 #![allow(clippy::unwrap_used)]
 
-use mesh_proto::api::{AttachedContainer, Report};
+use mesh_proto::api::{AttachedContainer, NetworkReport, NetworksSummary, Report};
+use mesh_view::networks;
 use mesh_view::ps::PsListing;
 use mesh_view::status::StatusSubject;
 use mesh_view::topology::{self, MeshGraph};
@@ -63,4 +64,33 @@ fn ps() {
     };
     assert_eq!(text(&[]), include_str!("golden/ps.txt"));
     assert_eq!(text(&["db", "0123"]), include_str!("golden/ps-named.txt"));
+}
+
+#[test]
+fn networks() {
+    let all: Vec<NetworkReport> = serde_json::from_str(include_str!("networks.json")).unwrap();
+    assert_eq!(networks::table(&all), include_str!("golden/networks.txt"));
+    let texts: Vec<String> = all[2..].iter().map(networks::details).collect();
+    assert_eq!(
+        texts.join("\n"),
+        include_str!("golden/networks-inspect.txt")
+    );
+}
+
+#[test]
+fn status_with_networks() {
+    let StatusSubject::Report(view) = StatusSubject::choose(None, &[], None, false).unwrap() else {
+        panic!("another view");
+    };
+    let mut report = report();
+    let without = view.text(&report);
+    report.networks = Some(NetworksSummary {
+        known: 2,
+        used: 1,
+        ..NetworksSummary::default()
+    });
+    let with = view.text(&report);
+    let line = "       Networks: 2 besides default, 1 with containers here\n";
+    assert_eq!(with.replacen(line, "", 1), without);
+    assert!(with.contains(line), "{with}");
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod dns;
 mod host;
+mod networks;
 pub mod targets;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::driver::{self, DriverBackend};
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
+use crate::networks::NetworksClient;
 use crate::plugin;
 
 /// State of the handlers.
@@ -42,6 +44,8 @@ pub struct Api {
     pub allocator: Allocator,
     /// Names of the mesh.
     pub naming: Naming,
+    /// Networks of the mesh.
+    pub networks: NetworksClient,
     /// Bridge, datapath, MAC table and counters.
     pub host: Arc<HostView>,
     /// Stops the router.
@@ -129,6 +133,7 @@ pub async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
         .merge(host::routes())
         .route("/stop", post(stop))
         .merge(addresses::routes())
+        .merge(networks::routes())
         .nest_service(
             plugin::ROUTER_PATH,
             driver::routes(DriverBackend::Router(api.attachments.clone())),
@@ -176,6 +181,8 @@ async fn report(State(api): State<Api>) -> ApiResult<Report> {
     let attachments = api.attachments.ps();
     let ipam = api.allocator.report().await;
     router.warnings.extend(ipam.advice.iter().cloned());
+    let (networks, losses) = api.networks.summary().await;
+    router.warnings.extend(losses);
     let problem = api.attachments.host_problem();
     let problem = problem.map(|p| format!("this host is not exposed as it should be: {p}"));
     router.warnings.extend(problem);
@@ -187,6 +194,7 @@ async fn report(State(api): State<Api>) -> ApiResult<Report> {
         attachments,
         ipam: Some(ipam),
         dns: Some(dns::summary(&api)),
+        networks,
         host: Some(api.attachments.host_report()),
     }))
 }

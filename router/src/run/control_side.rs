@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+use mesh_networks::NetworksConfig;
 use mesh_options::RouterSettings;
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::{Config, Control};
@@ -17,6 +19,7 @@ use crate::clock::{Clock, OsEntropy};
 use crate::crypto::cipher;
 use crate::ipam::{self, Allocator, IpamShell};
 use crate::names;
+use crate::networks::{self, NetworksClient, NetworksShell};
 use crate::process::start::StartMode;
 use crate::warnings::Warnings;
 
@@ -29,6 +32,8 @@ pub(super) struct ControlSide {
     /// `None` if this router allocates no addresses.
     pub(super) addresses: Option<IpamShell>,
     pub(super) allocator: Allocator,
+    pub(super) networks: NetworksShell,
+    pub(super) networks_client: NetworksClient,
     pub(super) range: watch::Range,
     pub(super) names: names::PreparedNames,
 }
@@ -48,8 +53,21 @@ impl ControlSide {
         let plan = settings.ipalloc.settle(manner.is_by_hand(), |range| {
             ipam::colliding(range, &settings.bridge)
         })?;
+        let mesh_tag = secret.mesh_tag();
         let control = build_control(settings, manner, secret, &opened, &forwarder, clock)?;
-        let pool = plan.as_ref().ok().map(|plan| plan.pool.range.into());
+        let pool: Option<IpNet> = plan.as_ref().ok().map(|plan| plan.pool.range.into());
+        let config = NetworksConfig {
+            mtu: settings.mtu,
+            default_subnets: pool.into_iter().collect(),
+        };
+        let (networks, networks_client) = networks::open(
+            &opened.store,
+            config,
+            &mesh_tag,
+            &control,
+            warnings,
+            clock.now(),
+        )?;
         let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
         let range = watch::Range::new(settings, allocator.clone(), warnings.clone());
         range.look();
@@ -68,6 +86,8 @@ impl ControlSide {
             control,
             addresses,
             allocator,
+            networks,
+            networks_client,
             range,
             names,
         })

@@ -123,7 +123,12 @@ async fn start(
         side.opened.store.clone(),
         command_sender.clone(),
     )?;
-    let api = (attachments.clone(), side.allocator, naming);
+    let api = (
+        attachments.clone(),
+        side.allocator,
+        naming,
+        side.networks_client,
+    );
     keep_plugin(&settings, offloads_off).await;
     serve_api(side.opened.api, host, api, command_sender);
     let shell = Shell {
@@ -144,6 +149,7 @@ async fn start(
         names: feed,
         state: write_state(&side.opened.store, &warnings)?,
         addresses: side.addresses,
+        networks: side.networks,
         unstored: Vec::new(),
     };
     ready(&settings, side.opened.name);

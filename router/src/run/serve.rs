@@ -11,6 +11,7 @@ use crate::command::ControlCommand;
 use crate::host::HostView;
 use crate::ipam::Allocator;
 use crate::names::Naming;
+use crate::networks::NetworksClient;
 use crate::plugin::keeper;
 use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 
@@ -18,7 +19,12 @@ use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 pub(super) fn serve_api(
     listener: UnixListener,
     host: HostView,
-    (attachments, allocator, naming): (Arc<Attachments>, Allocator, Naming),
+    (attachments, allocator, naming, networks): (
+        Arc<Attachments>,
+        Allocator,
+        Naming,
+        NetworksClient,
+    ),
     command_sender: mpsc::Sender<ControlCommand>,
 ) {
     let (stop_sender, stop) = mpsc::channel(1);
@@ -27,6 +33,7 @@ pub(super) fn serve_api(
         attachments,
         allocator,
         naming,
+        networks,
         host: Arc::new(host),
         stop: stop_sender,
     };

@@ -29,6 +29,7 @@ use crate::host_routes::HostRoutes;
 use crate::ipam::{IpamEvent, IpamShell};
 use crate::lanes::{ControlSender, Reported};
 use crate::names::NamesFeed;
+use crate::networks::NetworksShell;
 use crate::state::StateWriter;
 
 use self::accept::Accepted;
@@ -73,6 +74,8 @@ pub struct Shell {
     pub state: StateWriter,
     /// Addresses that routers allocate, where that is wanted.
     pub addresses: Option<IpamShell>,
+    /// Networks of the mesh.
+    pub networks: NetworksShell,
     /// Callers that wait until a change is stored.
     pub unstored: Vec<oneshot::Sender<Result<(), String>>>,
 }
@@ -114,6 +117,9 @@ impl Shell {
                         addresses.handle(event, &self.control, self.clock.now());
                     }
                 }
+                event = self.networks.event() => {
+                    self.networks.handle(event, &self.control, self.clock.now());
+                }
                 () = self.names.room(), if self.names.waits() => {}
                 () = sleep => {}
             }
@@ -131,21 +137,27 @@ impl Shell {
         if let Some(addresses) = self.addresses.as_mut().filter(|a| a.next_deadline() <= now) {
             addresses.handle_timeout(now);
         }
+        if self.networks.next_deadline() <= now {
+            self.networks.handle_timeout(&self.control, now);
+        }
     }
 
     fn next_deadline(&self) -> Instant {
         let (deadline, _why) = self.control.next_deadline();
+        let deadline = deadline.min(self.networks.next_deadline());
         let addresses = self.addresses.as_ref().map(IpamShell::next_deadline);
         addresses.map_or(deadline, |at| at.min(deadline))
     }
 
-    /// Carries out effects of control and of address allocation, until neither has any left.
+    /// Carries out effects of control, of address allocation and of networks, until none has any left.
     fn carry_out(&mut self, conns: &mut Conns) {
         loop {
             self.carry_out_control(conns);
             let now = self.clock.now();
             let addresses = self.addresses.as_mut();
-            if !addresses.is_some_and(|a| a.carry_out(&mut self.control, now)) {
+            let mut any = addresses.is_some_and(|a| a.carry_out(&mut self.control, now));
+            any |= self.networks.carry_out(&mut self.control, now);
+            if !any {
                 break;
             }
         }
@@ -156,6 +168,8 @@ impl Shell {
             if let Some(addresses) = &mut self.addresses {
                 addresses.on_control_output(&output, &self.control, self.clock.now());
             }
+            self.networks
+                .on_control_output(&output, &self.control, self.clock.now());
             match output {
                 Output::Dial { conn, to, others } => {
                     conns.dial(conn, to, others, self.ways.clone());

@@ -6,12 +6,33 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use mesh_state::files::temporary;
-use mesh_state::sealed::{MAX_FILE, seal, unseal};
+use mesh_state::sealed::{MAX_FILE, seal, unseal, unseal_bytes};
 
 use super::StateError;
 
-/// Reads the body of `path`; `None` if the file does not exist.
+/// Reads the text in `path`; `None` if the file does not exist.
 pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, StateError> {
+    let Some(bytes) = read_sealed(path)? else {
+        return Ok(None);
+    };
+    match unseal(&bytes) {
+        Ok(body) => Ok(Some(body.to_owned())),
+        Err(why) => Err(StateError::corrupt(path, why, remedy)),
+    }
+}
+
+/// Reads the bytes in `path`; `None` if the file does not exist.
+pub(super) fn read_bytes(path: &Path, remedy: &'static str) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(bytes) = read_sealed(path)? else {
+        return Ok(None);
+    };
+    match unseal_bytes(&bytes) {
+        Ok(body) => Ok(Some(body.to_owned())),
+        Err(why) => Err(StateError::corrupt(path, why, remedy)),
+    }
+}
+
+fn read_sealed(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -21,14 +42,11 @@ pub(super) fn read(path: &Path, remedy: &'static str) -> Result<Option<String>, 
     file.take(MAX_FILE)
         .read_to_end(&mut bytes)
         .map_err(|e| StateError::io("cannot read", path, e))?;
-    match unseal(&bytes) {
-        Ok(body) => Ok(Some(body.to_owned())),
-        Err(why) => Err(StateError::corrupt(path, why, remedy)),
-    }
+    Ok(Some(bytes))
 }
 
 /// Replaces `path` atomically: after a crash or with a full disk, the content is either old or new. Mode 0600.
-pub(super) fn write(path: &Path, body: &str) -> Result<(), StateError> {
+pub(super) fn write(path: &Path, body: &[u8]) -> Result<(), StateError> {
     match replace(path, &seal(body)) {
         Ok(_) => Ok(()),
         Err(e) => Err(StateError::io("cannot write", path, e)),

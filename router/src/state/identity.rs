@@ -62,7 +62,7 @@ impl Store {
 
     fn set_identity(&self, seeds: &IdentitySeeds) -> Result<(), StateError> {
         let mut body = seeds.to_text();
-        let written = file::write(&self.dir.join(IDENTITY), &body);
+        let written = file::write(&self.dir.join(IDENTITY), body.as_bytes());
         body.zeroize();
         written
     }

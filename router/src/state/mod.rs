@@ -1,4 +1,4 @@
-//! The router's state directory: identity and boot epoch, targets, neighbours, pinned names, attachments.
+//! The router's state directory: identity and boot epoch, targets, neighbours, pinned names, attachments, networks.
 //!
 //! Each is a small file, replaced as a whole (write, fsync, rename, fsync of the directory), with a checksum in the
 //! first line. A damaged or foreign file is an error that names the file and the remedy; it is never ignored and never
@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use mesh_names::ManualNames;
 use mesh_proto::control::{Forgotten, StoredNeighbour};
 use mesh_state::content::{GivenPeers, parse_pins, pins_text, to_json};
-use mesh_state::files::{ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, PINS, TARGETS};
+use mesh_state::files::{
+    ATTACHMENTS, FORGOTTEN, GIVEN, LOCK, NAMES, NEIGHBOURS, NETWORKS, PINS, TARGETS,
+};
 use mesh_sys::process::{LockFile, is_trusted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +32,9 @@ pub use self::erase::erase;
 pub use self::error::StateError;
 pub use self::writer::StateWriter;
 
+/// Remedy for a damaged file of networks.
+const NETWORKS_REMEDY: &str = "remove it; the other routers tell which networks there are, and those that only this \
+                               router knew are to be created again";
 /// Mode bit of a directory in which users may remove their own files only.
 const STICKY: u32 = 0o1000;
 
@@ -208,6 +213,27 @@ impl Store {
         self.save(NAMES, kept)
     }
 
+    /// Returns the networks and labels that the last run stored; `None` if none are stored.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], [`StateError::Io`].
+    pub fn networks(&self) -> Result<Option<Vec<u8>>, StateError> {
+        file::read_bytes(&self.dir.join(NETWORKS), NETWORKS_REMEDY)
+    }
+
+    /// Returns the error for networks that were read and make no sense.
+    pub(crate) fn refuse_networks(&self, why: impl Into<String>) -> StateError {
+        StateError::corrupt(&self.dir.join(NETWORKS), why, NETWORKS_REMEDY)
+    }
+
+    /// Replaces the networks and labels.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old content stays.
+    pub fn set_networks(&self, content: &[u8]) -> Result<(), StateError> {
+        file::write(&self.dir.join(NETWORKS), content)
+    }
+
     fn load<T: DeserializeOwned + Default>(
         &self,
         name: &str,
@@ -223,7 +249,7 @@ impl Store {
 
     fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.dir.join(name);
-        file::write(&path, &to_json(value))
+        file::write(&path, to_json(value).as_bytes())
     }
 }
 

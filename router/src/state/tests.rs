@@ -76,7 +76,7 @@ fn an_epoch_that_cannot_rise_is_refused() {
         u64::MAX
     );
     let path = dir.path().join(IDENTITY);
-    fs::write(&path, seal(&body)).unwrap();
+    fs::write(&path, seal(body.as_bytes())).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let message = store.boot(seeds).unwrap_err().to_string();
     assert!(
@@ -158,13 +158,13 @@ fn foreign_content_with_a_right_checksum_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     for body in ["", "{}", "[1]", "\"x\"", "null and more", "{\"a\": \"zz\"}"] {
-        fs::write(dir.path().join(TARGETS), seal(body)).unwrap();
+        fs::write(dir.path().join(TARGETS), seal(body.as_bytes())).unwrap();
         assert!(
             matches!(store.targets(), Err(StateError::Corrupt { .. })),
             "{body}"
         );
     }
-    fs::write(dir.path().join(PINS), seal("{\"a\": \"zz\"}")).unwrap();
+    fs::write(dir.path().join(PINS), seal(b"{\"a\": \"zz\"}")).unwrap();
     assert!(matches!(store.pins(), Err(StateError::Corrupt { .. })));
     fs::write(dir.path().join(TARGETS), "mesh-state 2 00\n[]").unwrap();
     let message = store.targets().unwrap_err().to_string();

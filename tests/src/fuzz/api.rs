@@ -3,9 +3,10 @@
 use mesh_proto::api::ipam::{IpamWaiting, Left, PrimeRequest, RemoveRequest, Removed};
 use mesh_proto::api::{
     AbandonRequest, Addresses, AdoptRequest, AttachRequest, AttachedContainer, BridgeReport,
-    BridgeRequest, ConnectRequest, ContainerAddresses, DetachRequest, DnsChange, DnsClient,
-    DnsQuestion, ErrorBody, ExposeRequest, Exposed, ForgetRequest, Hidden, HideRequest,
-    PrepareRequest, Prepared, Report,
+    BridgeRequest, ConnectRequest, ContainerAddresses, CreateNetworkRequest, DetachRequest,
+    DnsChange, DnsClient, DnsQuestion, ErrorBody, ExposeRequest, Exposed, ForgetRequest, Hidden,
+    HideRequest, NetworkCreated, NetworkRemoved, NetworkReport, PrepareRequest, Prepared,
+    RemoveNetworkRequest, Report,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +30,7 @@ pub(super) fn target(data: &[u8]) {
     names(data);
     host(data);
     allocation(data);
+    networks(data);
 }
 
 fn names(data: &[u8]) {
@@ -52,6 +54,14 @@ fn allocation(data: &[u8]) {
     survives::<RemoveRequest>(data);
     survives::<Removed>(data);
     survives::<Left>(data);
+}
+
+fn networks(data: &[u8]) {
+    survives::<CreateNetworkRequest>(data);
+    survives::<NetworkCreated>(data);
+    survives::<RemoveNetworkRequest>(data);
+    survives::<NetworkRemoved>(data);
+    survives::<Vec<NetworkReport>>(data);
 }
 
 fn survives<T: Serialize + DeserializeOwned>(data: &[u8]) {
@@ -107,6 +117,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         json!({"Servers": ["172.17.0.1"], "Inside": "127.0.0.1", "Search": "mesh.local."}),
         json!([{"CallerPid": 7, "Container": "web", "Want": "10.2.1.0/24", "Why": "nobody answers", "Left": 1.5}]),
         json!({"Peers": ["host3"], "Force": true, "Timeout": 30.0, "Lines": ["host3 is removed"]}),
+        json!({"Name": "web", "Subnets": ["10.40.0.0/16"], "Gateways": ["10.40.0.1"], "IpRanges": ["10.40.5.0/24"],
+            "Internal": true, "Mtu": 1300, "Labels": ["a=b"]}),
+        json!({"Id": "3f2a", "Name": "web", "IsNew": true, "Network": "web", "Force": true}),
+        json!([{"Id": "3f2a", "Name": "web", "Subnets": [{"Subnet": "10.40.0.0/16", "IPRange": "10.40.5.0/24"}],
+            "Labels": {"a": "b"}, "Hosts": [{"Peer": "7a::1", "IsSelf": true}]}]),
         connection,
     ];
     let mut seeds: Vec<Vec<u8>> = requests

@@ -59,6 +59,76 @@ fn addresses() -> Result<()> {
 }
 
 #[test]
+fn networks() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(1), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        host.mesh(&["network", "create", "--subnet", "10.40.0.0/16", "web"])?
+            .ok()?;
+        let (long, create) = ("n".repeat(64), ["network", "create"]);
+        let cases: [(&[&str], &str); 16] = [
+            (
+                &["--subnet", "10.41.0.0", "a"],
+                "'10.41.0.0' is not a subnet",
+            ),
+            (&["--subnet", "10.41.0.1/16", "a"], "10.41.0.0/16"),
+            (&["--subnet", "8.8.8.0/24", "a"], "8.8.8.0/24"),
+            (
+                &["--subnet", "10.41.0.0/16", "--subnet", "10.41.2.0/24", "a"],
+                "overlap",
+            ),
+            (
+                &["--subnet", "10.41.0.0/16", "--gateway", "10.42.0.1", "a"],
+                "10.42.0.1 is outside 10.41.0.0/16",
+            ),
+            (
+                &[
+                    "--subnet",
+                    "10.41.0.0/16",
+                    "--ip-range",
+                    "10.42.0.0/24",
+                    "a",
+                ],
+                "10.42.0.0/24 is outside 10.41.0.0/16",
+            ),
+            (&["--gateway", "10.42.0.1", "a"], "10.42.0.1"),
+            (&["--mtu", "9000", "a"], "9000 is more than"),
+            (&["--mtu", "100", "a"], "an MTU of 100"),
+            (&["--mtu", "70000", "a"], "70000"),
+            (&["--label", "=x", "a"], "'=x' cannot be a label"),
+            (&[&long], "63"),
+            (&["a b"], "'a b' cannot name a network"),
+            (&[""], "'' cannot name a network"),
+            (&["default"], "always exists"),
+            (&["--subnet", "10.41.0.0/16", "web"], "10.40.0.0/16"),
+        ];
+        let lines: Vec<(Vec<&str>, &str)> = cases
+            .iter()
+            .map(|(args, word)| ([&create, *args].concat(), *word))
+            .collect();
+        let mistakes: Vec<Mistake<'_>> = lines.iter().map(|(a, w)| (a.as_slice(), *w)).collect();
+        each_is_refused(host, &mistakes)?;
+        each_is_refused(
+            host,
+            &[
+                (&["network", "inspect", "nope"], "no network 'nope'"),
+                (&["network", "inspect", ""], "no network ''"),
+                (&["network", "inspect", "../ps"], "no network '../ps'"),
+                (&["network", "rm", "nope"], "no network 'nope'"),
+                (&["network", "rm", "default"], "'default' cannot be removed"),
+                (
+                    &["network", "rm", "--force", "default"],
+                    "'default' cannot be removed",
+                ),
+            ],
+        )?;
+        let all = host.mesh(&["network", "ls"])?.ok()?;
+        ensure!(all.lines().count() == 3, "nothing half-made: {all}");
+        Ok(())
+    })
+}
+
+#[test]
 fn an_address_in_use_on_another_host() -> Result<()> {
     with_testbed(&TestbedLayout::hosts(2), |bed| {
         crate::full_mesh(bed, &[])?;

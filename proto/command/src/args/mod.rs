@@ -4,6 +4,7 @@ mod containers;
 mod dns;
 mod host;
 mod launch;
+mod network;
 mod views;
 mod weave;
 
@@ -18,6 +19,9 @@ pub use containers::{
 pub use dns::{DnsArgsArgs, DnsChangeArgs, DnsLookupArgs};
 pub use host::{AttachBridgeArgs, BridgeArgs, ExposeArgs, HideArgs};
 pub use launch::LaunchArgs;
+pub use network::{
+    NetworkArgs, NetworkCreateArgs, NetworkInspectArgs, NetworkLsArgs, NetworkRmArgs, NetworkVerb,
+};
 pub use views::{PsArgs, ReportArgs, StatusArgs, TopologyArgs, VersionArgs};
 pub use weave::WeaveFlags;
 
@@ -105,6 +109,9 @@ pub enum Verb {
     /// Detach a bridge from the mesh
     #[command(after_help = "Example:\n  mesh detach-bridge virbr0")]
     DetachBridge(BridgeArgs),
+    /// Manage the networks of the mesh: create, ls, inspect, rm
+    #[command(after_help = network::NETWORK_HELP)]
+    Network(NetworkArgs),
     /// List attached containers: id, MAC address, addresses (with @NETWORK unless default); the host is mesh:expose
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db\n  mesh ps mesh:expose")]
     Ps(PsArgs),

@@ -342,6 +342,7 @@ pub(super) fn sample_report() -> api::Report {
         attachments: Vec::new(),
         ipam: Some(api::ipam::IpamReport::default()),
         dns: Some(api::DnsSummary::default()),
+        networks: Some(api::NetworksSummary::default()),
         host: Some(api::HostReport::default()),
     }
 }

@@ -1,0 +1,189 @@
+//! Networks of the mesh: [`NetworksDesk`] on the control thread, its file on a thread of its own.
+//!
+//! [`NetworksShell`] moves the effects of the desk: content to the disk, statements and memberships to the control plane,
+//! answers to the callers of a [`NetworksClient`]. It decides nothing.
+
+mod callers;
+mod client;
+mod disk;
+mod occupied;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mesh_networks::{JoinedNetwork, NetworkDirectory, NetworksDesk, NetworksEffect};
+use mesh_proto::control::{Control, Note, Output as ControlOutput};
+use mesh_proto::network::NetworkId;
+use mesh_proto::time::Instant;
+use mesh_proto::wire::topic::Topic;
+use tokio::sync::{mpsc, watch};
+
+pub use client::NetworksClient;
+pub(crate) use occupied::occupied;
+pub use open::open;
+
+use crate::clock::{OsEntropy, seconds_since_1970};
+use callers::NetworkCallers;
+use client::NetworksRequest;
+use disk::{DiskProgress, NetworksDisk};
+
+/// The desk, wired to disk, control plane and callers.
+#[derive(Debug)]
+pub struct NetworksShell {
+    desk: NetworksDesk,
+    disk: NetworksDisk,
+    progress: watch::Receiver<DiskProgress>,
+    requests: mpsc::Receiver<NetworksRequest>,
+    callers: NetworkCallers,
+    directory: watch::Sender<Arc<NetworkDirectory>>,
+    /// Networks that containers of this host use; `None` before anybody says so.
+    used: Option<watch::Receiver<BTreeSet<NetworkId>>>,
+}
+
+/// The reason for which [`NetworksShell::event`] returned.
+#[derive(Debug)]
+pub struct NetworksEvent(EventKind);
+
+#[derive(Debug)]
+enum EventKind {
+    Request(NetworksRequest),
+    /// The disk went on.
+    Written,
+    /// Containers use other networks than before.
+    Used(BTreeSet<NetworkId>),
+}
+
+impl NetworksShell {
+    /// Follows the networks that containers of this host use.
+    pub fn follow(&mut self, mut used: watch::Receiver<BTreeSet<NetworkId>>) {
+        used.mark_changed();
+        self.used = Some(used);
+    }
+
+    /// Waits until there is something to do that is not the control plane's.
+    pub async fn event(&mut self) -> NetworksEvent {
+        let kind = tokio::select! {
+            Some(request) = self.requests.recv() => EventKind::Request(request),
+            Ok(()) = self.progress.changed() => EventKind::Written,
+            Some(used) = changed(&mut self.used) => EventKind::Used(used),
+            else => std::future::pending().await,
+        };
+        NetworksEvent(kind)
+    }
+
+    /// Does what [`NetworksShell::event`] found.
+    pub fn handle(&mut self, event: NetworksEvent, control: &Control, now: Instant) {
+        match event.0 {
+            EventKind::Request(request) => self.handle_request(request, control, now),
+            EventKind::Written => self.handle_written(),
+            EventKind::Used(used) => self.desk.set_used(used, control, now),
+        }
+    }
+
+    /// Takes an effect of the control plane.
+    pub fn on_control_output(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
+        self.desk.on_control_output(output, control, now);
+    }
+
+    /// Returns when [`NetworksShell::handle_timeout`] is due.
+    pub fn next_deadline(&self) -> Instant {
+        self.desk.next_deadline()
+    }
+
+    /// Does what time demands.
+    pub fn handle_timeout(&mut self, control: &Control, now: Instant) {
+        self.desk.handle_time(control, now);
+    }
+
+    /// Carries out the effects of the desk. Returns whether there were any.
+    pub fn carry_out(&mut self, control: &mut Control, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.desk.poll_effect() {
+            any = true;
+            self.carry_out_one(effect, control, now);
+        }
+        any
+    }
+
+    fn carry_out_one(&mut self, effect: NetworksEffect, control: &mut Control, now: Instant) {
+        match effect {
+            NetworksEffect::Store { position, content } => self.disk.store(position, content),
+            NetworksEffect::Announce(bytes) => {
+                if let Err(error) = control.announce(Topic::NETWORKS, bytes, now) {
+                    tracing::error!(%error, "the statement of this router about networks is not told");
+                }
+            }
+            NetworksEffect::Memberships(joined) => set_networks(control, joined, now),
+            NetworksEffect::Directory(directory) => {
+                self.directory.send_replace(directory);
+            }
+            NetworksEffect::Answer(call, answer) => self.callers.answer(call, answer),
+            NetworksEffect::Note(Note::Info(text)) => tracing::info!("{text}"),
+            NetworksEffect::Note(Note::Warn(text)) => tracing::warn!("{text}"),
+        }
+    }
+
+    fn handle_written(&mut self) {
+        let progress = self.progress.borrow_and_update().clone();
+        self.desk.stored(progress.durable);
+        if let Some(error) = progress.error {
+            self.desk.store_failed(&error);
+        }
+    }
+
+    fn handle_request(&mut self, request: NetworksRequest, control: &Control, now: Instant) {
+        // A caller that hung up does not need its answer.
+        match request {
+            NetworksRequest::Create { new, answer } => {
+                let call = self.callers.add(answer);
+                let (stamp, entropy) = (seconds_since_1970(), &mut OsEntropy);
+                self.desk.create(call, &new, stamp, entropy, control, now);
+            }
+            NetworksRequest::Remove {
+                name,
+                force,
+                answer,
+            } => {
+                let call = self.callers.add(answer);
+                self.desk.remove(call, &name, force, control, now);
+            }
+            NetworksRequest::Join { network, answer } => {
+                let call = self.callers.add(answer);
+                self.desk.join(call, network, control, now);
+            }
+            NetworksRequest::List(answer) => drop(answer.send(self.desk.list(control))),
+            NetworksRequest::Inspect { name, answer } => {
+                let found = self.desk.inspect(&name, control);
+                drop(answer.send(found.map_err(|error| error.to_string())));
+            }
+            NetworksRequest::Summary(answer) => {
+                let (summary, warnings) = (self.desk.summary(), self.desk.warnings(control));
+                drop(answer.send((summary, warnings)));
+            }
+        }
+    }
+}
+
+/// Hands the memberships to the data plane (`Control::set_networks`).
+fn set_networks(_control: &mut Control, joined: Vec<JoinedNetwork>, _now: Instant) {
+    tracing::debug!("this host has containers in {} networks", joined.len());
+}
+
+/// Waits for other networks in use; for ever if nobody says which.
+async fn changed(
+    used: &mut Option<watch::Receiver<BTreeSet<NetworkId>>>,
+) -> Option<BTreeSet<NetworkId>> {
+    let Some(receiver) = used else {
+        return std::future::pending().await;
+    };
+    match receiver.changed().await {
+        Ok(()) => Some(receiver.borrow_and_update().clone()),
+        Err(_) => {
+            *used = None;
+            None
+        }
+    }
+}
