@@ -3,6 +3,7 @@
 //! All refusals come before the first kernel object is created, so that a failed start leaves nothing behind.
 
 mod control_side;
+mod networks;
 mod opened;
 mod serve;
 mod targets;
@@ -26,10 +27,11 @@ use mesh_sys::bridge::{BridgeConfig, PortKind};
 use tokio::sync::mpsc;
 
 use self::control_side::ControlSide;
+use self::networks::{LaneBridges, MeshNetworks};
 use self::opened::StartResources;
 use self::serve::{keep_plugin, serve_api};
 use crate::attach::kernel::KernelApi;
-use crate::attach::{Attachments, DefaultNetworkOnly, HostKernel, Surroundings};
+use crate::attach::{Attachments, HostKernel, Surroundings};
 use crate::command::ControlCommand;
 use crate::crypto::cipher;
 use crate::crypto::secret;
@@ -114,6 +116,7 @@ async fn start(
     let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(&settings, &side, kernel, held.clone())?;
+    side.networks.follow(attachments.used_networks());
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
     tokio::spawn(side.range.run());
     let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
@@ -220,6 +223,7 @@ fn build_host(
     make_room_for_neighbours();
     let halves = port::open(chosen, kernel.bridge.clone())?;
     let networks = NetworkPorts::new(kernel.bridge.clone(), settings.groups, halves.len())?;
+    kernel.networks = Arc::new(LaneBridges(networks.clone()));
     let opened = OpenedPort {
         halves,
         networks,
@@ -293,7 +297,7 @@ fn open_attachments(
             held.words(network, address)
         }),
         allocator: side.allocator.clone(),
-        networks: Arc::new(DefaultNetworkOnly),
+        networks: Arc::new(MeshNetworks(side.networks_client.clone())),
     };
     let attachments = Attachments::open(around, &settings.bridge)?;
     tokio::spawn(attachments.clone().run());

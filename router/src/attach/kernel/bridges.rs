@@ -3,14 +3,16 @@
 use std::fmt::Debug;
 
 use mesh_proto::network::NetworkId;
-use mesh_sys::bridge::{self, BridgeConfig};
+use mesh_sys::bridge::network::{NetworkMark, ensure_network_bridge, remove_network_bridge};
+use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::ifname;
 
 use super::{KernelError, KernelResult};
+use crate::lanes::networks::MendedNetworks;
 
 /// Makes the bridge of each network, with the router's port on it.
 pub trait NetworkBridges: Debug + Send + Sync {
-    /// Makes the bridge of a network and the port on it, or mends them. Idempotent; `alias` is for people.
+    /// Makes the bridge of a network and the port on it, unless they are there. Idempotent; `alias` is for people.
     ///
     /// # Errors
     /// The kernel's.
@@ -21,6 +23,12 @@ pub trait NetworkBridges: Debug + Send + Sync {
     /// # Errors
     /// The kernel's.
     fn close(&self, network: NetworkId) -> KernelResult<()>;
+
+    /// Repairs what other programs did to the bridges that are open, and to their ports.
+    ///
+    /// # Errors
+    /// The first failure, after the rest was tried.
+    fn mend(&self) -> KernelResult<MendedNetworks>;
 
     /// Returns the name of the bridge of a network; that of `default` is the main one.
     fn bridge(&self, network: NetworkId) -> String;
@@ -47,25 +55,30 @@ impl PlainBridges {
 }
 
 impl NetworkBridges for PlainBridges {
-    fn open(&self, network: NetworkId, mtu: u16, _: &str) -> KernelResult<()> {
+    fn open(&self, network: NetworkId, mtu: u16, alias: &str) -> KernelResult<()> {
+        let mark = NetworkMark::new(&self.0.name, network, alias);
         let config = BridgeConfig {
-            name: self.bridge(network),
+            name: mark.bridge(),
             mtu,
             // A port of this kind is made by the process that opens it.
-            port: bridge::PortKind::Tap,
+            port: PortKind::Tap,
             ..self.0.clone()
         };
-        bridge::ensure_bridge(&config).map(drop).map_err(error)
-    }
-
-    fn close(&self, network: NetworkId) -> KernelResult<()> {
-        bridge::remove_all(&self.bridge(network))
+        ensure_network_bridge(&config, &mark)
             .map(drop)
             .map_err(error)
     }
 
+    fn close(&self, network: NetworkId) -> KernelResult<()> {
+        self.remove_stray(&self.bridge(network))
+    }
+
+    fn mend(&self) -> KernelResult<MendedNetworks> {
+        Ok(MendedNetworks::default())
+    }
+
     fn bridge(&self, network: NetworkId) -> String {
-        network_bridge(&self.0.name, network)
+        ifname::network_bridge(&self.0.name, &network)
     }
 
     fn strays(&self) -> Vec<String> {
@@ -73,15 +86,7 @@ impl NetworkBridges for PlainBridges {
     }
 
     fn remove_stray(&self, bridge: &str) -> KernelResult<()> {
-        bridge::remove_all(bridge).map(drop).map_err(error)
-    }
-}
-
-/// Returns the name of the bridge of a network.
-fn network_bridge(base: &str, network: NetworkId) -> String {
-    match network.is_default() {
-        true => base.to_owned(),
-        false => ifname::hashed(&[base, "network", &network.to_string()]),
+        remove_network_bridge(bridge).map(drop).map_err(error)
     }
 }
 

@@ -56,8 +56,15 @@ pub struct HostKernel {
     pub networks: Arc<dyn NetworkBridges>,
     /// The firewall's part of exposing the host, by network.
     rules: Arc<Mutex<BTreeMap<NetworkId, Arc<Rules>>>>,
-    /// The networks that are open, besides `default`, with the MTU of each.
-    open: Arc<Mutex<BTreeMap<NetworkId, u16>>>,
+    /// The networks that are open, besides `default`.
+    open: Arc<Mutex<BTreeMap<NetworkId, OpenBridge>>>,
+}
+
+/// The bridge of a network, as it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OpenBridge {
+    mtu: u16,
+    alias: String,
 }
 
 impl HostKernel {
@@ -86,7 +93,7 @@ impl HostKernel {
         let open = lock(&self.open);
         BridgeConfig {
             name: self.bridge_name(network),
-            mtu: open.get(&network).copied().unwrap_or(self.bridge.mtu),
+            mtu: open.get(&network).map_or(self.bridge.mtu, |open| open.mtu),
             ..self.bridge.clone()
         }
     }
@@ -157,7 +164,9 @@ impl KernelApi for HostKernel {
             port: ensured.port == Outcome::Created,
             changed,
         };
-        // The bridges themselves are mended by `open_network`, which each look calls for what is used.
+        let mended = self.networks.mend()?;
+        repairs.anything |= mended.anything;
+        repairs.changed.extend(mended.changed);
         let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
         for network in open {
             let name = self.bridge_name(network);
@@ -169,8 +178,17 @@ impl KernelApi for HostKernel {
 
     fn open_network(&self, network: NetworkId, mtu: Option<u16>, alias: &str) -> KernelResult<()> {
         let mtu = mtu.unwrap_or(self.bridge.mtu).min(self.bridge.mtu);
-        self.networks.open(network, mtu, alias)?;
-        lock(&self.open).insert(network, mtu);
+        let wanted = OpenBridge {
+            mtu,
+            alias: alias.to_owned(),
+        };
+        // Each look asks for all that is used; what is open is mended with the main bridge.
+        if lock(&self.open).get(&network) == Some(&wanted) {
+            return Ok(());
+        }
+        self.networks
+            .open(network, mtu, &format!("mesh network {alias}"))?;
+        lock(&self.open).insert(network, wanted);
         Ok(())
     }
 

@@ -1,0 +1,69 @@
+//! Networks as the attachments of this host see them: names and memberships of the service, bridges with ports of the lanes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mesh_networks::NetworkDefinition;
+use mesh_proto::network::NetworkId;
+use mesh_sys::port::PortError;
+
+use crate::attach::kernel::{KernelError, KernelResult, NetworkBridges};
+use crate::attach::{JoinAnswer, NetworkAccess};
+use crate::lanes::networks::{MendedNetworks, NetworkPorts};
+use crate::networks::NetworksClient;
+
+/// Networks that the mesh has, and this router's membership in them.
+pub(super) struct MeshNetworks(pub(super) NetworksClient);
+
+/// Bridges of networks, with ports that the lanes serve.
+pub(super) struct LaneBridges(pub(super) NetworkPorts);
+
+impl NetworkAccess for MeshNetworks {
+    fn resolve(&self, name: &str) -> Result<NetworkId, String> {
+        self.0.resolve(name)
+    }
+
+    fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
+        Box::pin(self.0.join(network))
+    }
+
+    fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>> {
+        self.0.definition(network)
+    }
+}
+
+impl NetworkBridges for LaneBridges {
+    fn open(&self, network: NetworkId, mtu: u16, alias: &str) -> KernelResult<()> {
+        self.0.open(network, mtu, alias).map_err(error)
+    }
+
+    fn close(&self, network: NetworkId) -> KernelResult<()> {
+        self.0.close(network).map_err(error)
+    }
+
+    fn mend(&self) -> KernelResult<MendedNetworks> {
+        self.0.mend().map_err(error)
+    }
+
+    fn bridge(&self, network: NetworkId) -> String {
+        self.0.bridge(network)
+    }
+
+    fn strays(&self) -> Vec<String> {
+        self.0.strays()
+    }
+
+    fn remove_stray(&self, bridge: &str) -> KernelResult<()> {
+        self.0.remove_stray(bridge).map_err(error)
+    }
+}
+
+impl fmt::Debug for LaneBridges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LaneBridges")
+    }
+}
+
+fn error(error: PortError) -> KernelError {
+    KernelError(error.to_string())
+}
