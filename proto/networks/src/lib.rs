@@ -92,9 +92,10 @@ pub use output::NetworksOutput;
 pub use refusal::{CreateNetworkError, JoinNetworkError, RemoveNetworkError, UnknownNetwork};
 pub use report::{NetworkFigures, NetworkMember, ReportedNetwork};
 pub use service::answer::{NetworksAnswer, NetworksCall, NotRemoved};
-pub use service::desk::{NetworksConfig, NetworksDesk, NetworksEffect};
+pub use service::config::NetworksConfig;
+pub use service::desk::{NetworksDesk, NetworksEffect};
 pub use service::directory::{NetworkDirectory, SHORT_ID};
-pub use service::feed::{JoinedNetwork, NetworksFeed};
+pub use service::feed::NetworksFeed;
 pub use service::request::NetworkRequestError;
 pub use statement::{NetworkMembership, NetworkRemoval, NetworksError, NetworksStatement};
 

@@ -12,12 +12,14 @@ use tokio::sync::watch;
 use ipnet::IpNet;
 use mesh_host::docker::deferral::AddressSetting;
 use mesh_host::interface::ContainerInterface;
+use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, UnknownNetwork};
 use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 
 use super::kernel::{
     BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
 };
+use super::{JoinAnswer, NetworkAccess};
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -353,5 +355,27 @@ impl KernelApi for FakeKernel {
         world.open.clear();
         world.bridge = false;
         Ok(vec!["everything".into()])
+    }
+}
+
+/// Knows the network `default` and no other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DefaultNetworkOnly;
+
+impl NetworkAccess for DefaultNetworkOnly {
+    fn resolve(&self, name: &str) -> Result<NetworkId, String> {
+        match name {
+            DEFAULT_NETWORK => Ok(NetworkId::DEFAULT),
+            other => Err(UnknownNetwork(other.to_owned()).to_string()),
+        }
+    }
+
+    fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
+        let unknown = UnknownNetwork(network.to_string()).to_string();
+        Box::pin(std::future::ready(Err(unknown)))
+    }
+
+    fn definition(&self, _: &NetworkId) -> Option<Arc<NetworkDefinition>> {
+        None
     }
 }

@@ -80,7 +80,7 @@ use reconcile::{
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;
-pub use networks::{DefaultNetworkOnly, JoinAnswer, NetworkAccess};
+pub use networks::{JoinAnswer, NetworkAccess};
 
 /// All that attachments ask of the rest of the router, and of the host.
 pub struct Surroundings {

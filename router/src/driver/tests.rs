@@ -11,8 +11,9 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::attach::Surroundings;
+use crate::attach::fake::DefaultNetworkOnly;
 use crate::attach::fake::FakeKernel;
-use crate::attach::{DefaultNetworkOnly, Surroundings};
 use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;

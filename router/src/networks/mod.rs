@@ -14,7 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_networks::{JoinedNetwork, NetworkDirectory, NetworksDesk, NetworksEffect};
+use mesh_networks::{NetworkDirectory, NetworksDesk, NetworksEffect};
 use mesh_proto::control::{Control, Note, Output as ControlOutput};
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
@@ -45,10 +45,10 @@ pub struct NetworksShell {
 
 /// The reason for which [`NetworksShell::event`] returned.
 #[derive(Debug)]
-pub struct NetworksEvent(EventKind);
+pub struct NetworksEvent(NetworksEventKind);
 
 #[derive(Debug)]
-enum EventKind {
+enum NetworksEventKind {
     Request(NetworksRequest),
     /// The disk went on.
     Written,
@@ -66,9 +66,9 @@ impl NetworksShell {
     /// Waits until there is something to do that is not the control plane's.
     pub async fn event(&mut self) -> NetworksEvent {
         let kind = tokio::select! {
-            Some(request) = self.requests.recv() => EventKind::Request(request),
-            Ok(()) = self.progress.changed() => EventKind::Written,
-            Some(used) = changed(&mut self.used) => EventKind::Used(used),
+            Some(request) = self.requests.recv() => NetworksEventKind::Request(request),
+            Ok(()) = self.progress.changed() => NetworksEventKind::Written,
+            Some(used) = changed(&mut self.used) => NetworksEventKind::Used(used),
             else => std::future::pending().await,
         };
         NetworksEvent(kind)
@@ -77,15 +77,16 @@ impl NetworksShell {
     /// Does what [`NetworksShell::event`] found.
     pub fn handle(&mut self, event: NetworksEvent, control: &Control, now: Instant) {
         match event.0 {
-            EventKind::Request(request) => self.handle_request(request, control, now),
-            EventKind::Written => self.handle_written(),
-            EventKind::Used(used) => self.desk.set_used(used, control, now),
+            NetworksEventKind::Request(request) => self.handle_request(request, control, now),
+            NetworksEventKind::Written => self.handle_written(),
+            NetworksEventKind::Used(used) => self.desk.set_used(used, control, now),
         }
     }
 
     /// Takes an effect of the control plane.
     pub fn on_control_output(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
-        self.desk.on_control_output(output, control, now);
+        self.desk
+            .on_control_output(output, control, &mut OsEntropy, now);
     }
 
     /// Returns when [`NetworksShell::handle_timeout`] is due.
@@ -95,7 +96,7 @@ impl NetworksShell {
 
     /// Does what time demands.
     pub fn handle_timeout(&mut self, control: &Control, now: Instant) {
-        self.desk.handle_time(control, now);
+        self.desk.handle_time(control, &mut OsEntropy, now);
     }
 
     /// Carries out the effects of the desk. Returns whether there were any.
@@ -116,7 +117,12 @@ impl NetworksShell {
                     tracing::error!(%error, "the statement of this router about networks is not told");
                 }
             }
-            NetworksEffect::Memberships(joined) => set_networks(control, joined, now),
+            NetworksEffect::Memberships(joined) => control.set_networks(joined, now),
+            NetworksEffect::Send { to, body } => {
+                if let Err(error) = control.send_unicast(to, Topic::NETWORKS, &body, now) {
+                    tracing::error!(%error, "a message about the keys of networks is not sent");
+                }
+            }
             NetworksEffect::Directory(directory) => {
                 self.directory.send_replace(directory);
             }
@@ -165,11 +171,6 @@ impl NetworksShell {
             }
         }
     }
-}
-
-/// Hands the memberships to the data plane (`Control::set_networks`).
-fn set_networks(_control: &mut Control, joined: Vec<JoinedNetwork>, _now: Instant) {
-    tracing::debug!("this host has containers in {} networks", joined.len());
 }
 
 /// Waits for other networks in use; for ever if nobody says which.

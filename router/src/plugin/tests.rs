@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use super::forward::PluginConnection;
 use super::*;
+use crate::attach::fake::DefaultNetworkOnly;
 use crate::attach::fake::FakeKernel;
-use crate::attach::{Attachments, DefaultNetworkOnly, Surroundings};
+use crate::attach::{Attachments, Surroundings};
 use crate::engine::Engines;
 use crate::engine::fake::FakeEngine;
 use crate::ipam::Allocator;

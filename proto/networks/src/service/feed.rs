@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use mesh_proto::control::{Control, Output};
-use mesh_proto::forward::{NetworkKeys, PeerLabel};
+use mesh_proto::control::{Control, JoinedNetwork, Output};
+use mesh_proto::entropy::Entropy;
+use mesh_proto::forward::PeerLabel;
 use mesh_proto::ids::PeerId;
 use mesh_proto::network::{NetworkId, NetworkLabel};
 use mesh_proto::time::Instant;
@@ -16,19 +17,6 @@ const TOPIC: Topic = Topic::NETWORKS;
 /// Time in which a router that started again states its memberships. Until then those of its earlier run count, so that
 /// a network is not removed while its containers wait for the router.
 const RESTART: Duration = Duration::from_secs(30);
-
-/// Network in which this router has containers, with all that the data plane needs of it.
-#[derive(Clone, Debug)]
-pub struct JoinedNetwork {
-    /// The network.
-    pub network: NetworkId,
-    /// Label that this router assigned.
-    pub label: NetworkLabel,
-    /// The other routers with containers in it.
-    pub peers: BTreeMap<PeerId, PeerLabel>,
-    /// Keys of its broadcasts.
-    pub keys: NetworkKeys,
-}
 
 /// Statements of the other routers, on their way from the control plane to the networks.
 #[derive(Debug, Default)]
@@ -47,6 +35,7 @@ impl NetworksFeed {
         networks: &mut Networks,
         output: &Output,
         control: &Control,
+        entropy: &mut impl Entropy,
         now: Instant,
     ) -> bool {
         match output {
@@ -58,7 +47,9 @@ impl NetworksFeed {
                     networks.set_reachable(announcement.origin, announcement.reachable, now);
                 }
             }
-            // Messages about keys (`Output::Unicast` of this topic) go to `Networks::handle_message`.
+            Output::Unicast { from, topic, body } if *topic == TOPIC => {
+                networks.handle_message(*from, body, entropy, now);
+            }
             _ => {}
         }
         false
@@ -126,8 +117,7 @@ impl NetworksFeed {
                 network,
                 label: NetworkLabel(label.get()),
                 peers: peers.collect(),
-                // `Networks::keys`, once there are keys.
-                keys: NetworkKeys::default(),
+                keys: networks.keys(&network),
             }
         });
         joined.collect()

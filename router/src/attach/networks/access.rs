@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, UnknownNetwork};
+use mesh_networks::NetworkDefinition;
 use mesh_proto::network::NetworkId;
 
 /// The answer to [`NetworkAccess::join`].
@@ -26,26 +26,4 @@ pub trait NetworkAccess: Send + Sync {
 
     /// Returns a network; none if the mesh does not have it, and for `default`.
     fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>>;
-}
-
-/// Knows the network `default` and no other.
-#[derive(Clone, Copy, Debug)]
-pub struct DefaultNetworkOnly;
-
-impl NetworkAccess for DefaultNetworkOnly {
-    fn resolve(&self, name: &str) -> Result<NetworkId, String> {
-        match name {
-            DEFAULT_NETWORK => Ok(NetworkId::DEFAULT),
-            other => Err(UnknownNetwork(other.to_owned()).to_string()),
-        }
-    }
-
-    fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
-        let unknown = UnknownNetwork(network.to_string()).to_string();
-        Box::pin(std::future::ready(Err(unknown)))
-    }
-
-    fn definition(&self, _: &NetworkId) -> Option<Arc<NetworkDefinition>> {
-        None
-    }
 }

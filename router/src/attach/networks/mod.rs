@@ -26,7 +26,7 @@ use super::stored_table::StoredTable;
 use crate::clock::Clock;
 use notes::EvictionNotes;
 
-pub use access::{DefaultNetworkOnly, JoinAnswer, NetworkAccess};
+pub use access::{JoinAnswer, NetworkAccess};
 pub(crate) use notes::EvictedContainer;
 
 /// The network of a request.

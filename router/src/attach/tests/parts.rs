@@ -3,6 +3,7 @@
 use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
 
 use super::super::containers::Members;
+use super::super::fake::DefaultNetworkOnly;
 use super::super::host::Uplinks;
 use super::*;
 

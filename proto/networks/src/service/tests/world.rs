@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mesh_proto::api::NetworkReport;
-use mesh_proto::control::{Config, Control, Note, Output};
+use mesh_proto::control::{Config, Control, JoinedNetwork, Note, Output};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
@@ -19,8 +19,8 @@ use mesh_proto::wire::topic::Topic;
 
 use crate::create::CreatedNetwork;
 use crate::{
-    JoinedNetwork, NetworkDirectory, Networks, NetworksAnswer, NetworksCall, NetworksConfig,
-    NetworksDesk, NetworksEffect, NewNetwork, NotRemoved,
+    NetworkDirectory, Networks, NetworksAnswer, NetworksCall, NetworksConfig, NetworksDesk,
+    NetworksEffect, NewNetwork, NotRemoved,
 };
 
 pub(super) const MTU: u16 = 1376;
@@ -41,6 +41,7 @@ pub(super) struct DeskNode {
     pub(super) answers: BTreeMap<NetworksCall, NetworksAnswer>,
     pub(super) announced: Vec<Vec<u8>>,
     pub(super) joined: Vec<JoinedNetwork>,
+    entropy: SeededEntropy,
     pub(super) directory: NetworkDirectory,
     pub(super) notes: Vec<String>,
     calls: u64,
@@ -99,6 +100,7 @@ impl DeskNode {
             answers: BTreeMap::new(),
             announced: Vec::new(),
             joined: Vec::new(),
+            entropy,
             notes: Vec::new(),
             calls: 0,
             outputs: Vec::new(),
@@ -120,8 +122,9 @@ impl DeskNode {
             let mut any = self.carry_out();
             while let Some(output) = self.control.poll_output() {
                 any = true;
+                let (control, now) = (&self.control, self.now);
                 self.desk
-                    .on_control_output(&output, &self.control, self.now);
+                    .on_control_output(&output, control, &mut self.entropy, now);
                 self.outputs.push(output);
             }
             if !any {
@@ -157,7 +160,16 @@ impl DeskNode {
                     let announced = self.control.announce(Topic::NETWORKS, bytes, self.now);
                     announced.unwrap();
                 }
-                NetworksEffect::Memberships(joined) => self.joined = joined,
+                NetworksEffect::Memberships(joined) => {
+                    self.joined.clone_from(&joined);
+                    self.control.set_networks(joined, self.now);
+                }
+                NetworksEffect::Send { to, body } => {
+                    let sent = self
+                        .control
+                        .send_unicast(to, Topic::NETWORKS, &body, self.now);
+                    sent.unwrap();
+                }
                 NetworksEffect::Directory(directory) => self.directory = (*directory).clone(),
                 NetworksEffect::Answer(call, answer) => {
                     assert!(self.answers.insert(call, answer).is_none(), "once");
@@ -232,7 +244,8 @@ impl DeskNode {
             self.control.handle_timeout(self.now);
         }
         if self.desk.next_deadline() <= self.now {
-            self.desk.handle_time(&self.control, self.now);
+            self.desk
+                .handle_time(&self.control, &mut self.entropy, self.now);
         }
         self.settle();
         std::mem::take(&mut self.outputs)
