@@ -45,7 +45,7 @@ impl StartingContainers {
                 file: file.clone(),
             };
             self.0
-                .entry(key(&owner, address))
+                .entry(key(&owner, address.address))
                 .or_default()
                 .push(expected);
         }

@@ -7,7 +7,7 @@ use mesh_proto::control::{Control, JoinedNetwork, Output};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::forward::PeerLabel;
 use mesh_proto::ids::PeerId;
-use mesh_proto::network::{NetworkId, NetworkLabel};
+use mesh_proto::network::NetworkLabel;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::{RecordKey, Topic};
 
