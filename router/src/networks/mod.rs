@@ -45,10 +45,10 @@ pub struct NetworksShell {
 
 /// The reason for which [`NetworksShell::event`] returned.
 #[derive(Debug)]
-pub struct NetworksEvent(EventKind);
+pub struct NetworksEvent(NetworksEventKind);
 
 #[derive(Debug)]
-enum EventKind {
+enum NetworksEventKind {
     Request(NetworksRequest),
     /// The disk went on.
     Written,
@@ -66,9 +66,9 @@ impl NetworksShell {
     /// Waits until there is something to do that is not the control plane's.
     pub async fn event(&mut self) -> NetworksEvent {
         let kind = tokio::select! {
-            Some(request) = self.requests.recv() => EventKind::Request(request),
-            Ok(()) = self.progress.changed() => EventKind::Written,
-            Some(used) = changed(&mut self.used) => EventKind::Used(used),
+            Some(request) = self.requests.recv() => NetworksEventKind::Request(request),
+            Ok(()) = self.progress.changed() => NetworksEventKind::Written,
+            Some(used) = changed(&mut self.used) => NetworksEventKind::Used(used),
             else => std::future::pending().await,
         };
         NetworksEvent(kind)
@@ -77,9 +77,9 @@ impl NetworksShell {
     /// Does what [`NetworksShell::event`] found.
     pub fn handle(&mut self, event: NetworksEvent, control: &Control, now: Instant) {
         match event.0 {
-            EventKind::Request(request) => self.handle_request(request, control, now),
-            EventKind::Written => self.handle_written(),
-            EventKind::Used(used) => self.desk.set_used(used, control, now),
+            NetworksEventKind::Request(request) => self.handle_request(request, control, now),
+            NetworksEventKind::Written => self.handle_written(),
+            NetworksEventKind::Used(used) => self.desk.set_used(used, control, now),
         }
     }
 

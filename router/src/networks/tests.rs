@@ -41,14 +41,14 @@ fn control(clock: Clock) -> Control {
 }
 
 /// A router that serves until this is dropped.
-struct Router {
+struct ServedNetworks {
     client: NetworksClient,
     used: watch::Sender<BTreeSet<NetworkId>>,
     warnings: Warnings,
     serving: tokio::task::JoinHandle<()>,
 }
 
-impl Router {
+impl ServedNetworks {
     fn start(dir: &Path) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let mut control = control(clock);
@@ -103,7 +103,7 @@ impl Router {
 #[tokio::test]
 async fn what_is_answered_survives() {
     let dir = tempfile::tempdir().unwrap();
-    let router = Router::start(dir.path()).unwrap();
+    let router = ServedNetworks::start(dir.path()).unwrap();
     let web = router.create("web").await.unwrap();
     let db = router.create("db").await.unwrap();
     router.client.remove("db", false).await.unwrap();
@@ -112,7 +112,7 @@ async fn what_is_answered_survives() {
     let (summary, warnings) = router.client.summary().await;
     assert_eq!((summary.unwrap().used, warnings.len()), (1, 0));
     router.stop().await;
-    let router = Router::start(dir.path()).unwrap();
+    let router = ServedNetworks::start(dir.path()).unwrap();
     assert_eq!(router.client.resolve("web"), Ok(web));
     assert!(router.client.definition(&web).is_some());
     assert!(router.client.resolve("db").is_err());
@@ -138,7 +138,7 @@ async fn what_is_answered_survives() {
 async fn a_directory_that_is_gone_is_told_and_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let (inside, away) = (dir.path().join("state"), dir.path().join("away"));
-    let router = Router::start(&inside).unwrap();
+    let router = ServedNetworks::start(&inside).unwrap();
     let web = router.create("web").await.unwrap();
     fs::rename(&inside, &away).unwrap();
     let error = router.create("db").await.unwrap_err();
@@ -172,14 +172,17 @@ async fn a_directory_that_is_gone_is_told_and_tried_again() {
 #[tokio::test]
 async fn a_damaged_file_stops_the_start_and_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let router = Router::start(dir.path()).unwrap();
+    let router = ServedNetworks::start(dir.path()).unwrap();
     router.create("web").await.unwrap();
     router.stop().await;
     let path = dir.path().join(NETWORKS);
     let mut content = fs::read(&path).unwrap();
     *content.last_mut().unwrap() ^= 1;
     fs::write(&path, &content).unwrap();
-    let error = Router::start(dir.path()).map(drop).unwrap_err().to_string();
+    let error = ServedNetworks::start(dir.path())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
     for part in [
         path.to_str().unwrap(),
         "its checksum does not match",
@@ -190,8 +193,11 @@ async fn a_damaged_file_stops_the_start_and_is_kept() {
     assert_eq!(fs::read(&path).unwrap(), content);
     // With a right checksum, and a format that nobody knows.
     fs::write(&path, mesh_state::sealed::seal(&[9])).unwrap();
-    let error = Router::start(dir.path()).map(drop).unwrap_err().to_string();
+    let error = ServedNetworks::start(dir.path())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("format 9"), "{error}");
     fs::remove_file(&path).unwrap();
-    assert!(Router::start(dir.path()).is_ok());
+    assert!(ServedNetworks::start(dir.path()).is_ok());
 }

@@ -1,14 +1,11 @@
 //! The networks between control plane, disk and those who ask: the state machine that the router's shell drives.
 //!
-//! The order of effects keeps the promise that [`NetworksOutput::Persist`] demands: statements, memberships and answers wait
-//! until the content before them is on disk. While the disk is broken, what was stored goes on: networks are known, their
-//! containers talk. What changes elsewhere is learnt, and is in force here but for labels; nothing is created, removed or
-//! joined here.
+//! The order of effects keeps what [`NetworksOutput::Persist`] is for: statements and answers wait until the content
+//! before them is on disk. Memberships do not: a label that is not stored yet is known to nobody else. While the disk is
+//! broken, networks go on, and what changes elsewhere is in force here; nothing is created, removed or joined here.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 use mesh_proto::api::{NetworkReport, NetworksSummary};
 use mesh_proto::control::{Control, Note, Output};
@@ -17,6 +14,7 @@ use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use super::answer::{NetworksAnswer, NetworksCall, NotRemoved};
+use super::config::NetworksConfig;
 use super::directory::{NetworkDirectory, short};
 use super::feed::{JoinedNetwork, NetworksFeed};
 use super::gate::{HeldEffect, StoreGate};
@@ -27,15 +25,6 @@ use crate::Networks;
 use crate::create::NewNetwork;
 use crate::output::NetworksOutput;
 use crate::refusal::{RemoveNetworkError, UnknownNetwork};
-
-/// Facts about this router that do not change while it runs.
-#[derive(Clone, Debug, Default)]
-pub struct NetworksConfig {
-    /// MTU of the mesh.
-    pub mtu: u16,
-    /// Subnets of the network `default`: the range of addresses, if there is one.
-    pub default_subnets: Vec<IpNet>,
-}
 
 /// Effect that the shell carries out.
 #[derive(Debug)]
@@ -69,6 +58,8 @@ pub struct NetworksDesk {
     usage: NetworkUsage,
     gate: StoreGate,
     limit: NoteLimit,
+    /// True if the memberships may be others than those that were put out last.
+    has_members: bool,
     effects: VecDeque<NetworksEffect>,
 }
 
@@ -82,6 +73,7 @@ impl NetworksDesk {
             usage: NetworkUsage::default(),
             gate: StoreGate::default(),
             limit: NoteLimit::default(),
+            has_members: false,
             effects: VecDeque::new(),
         }
     }
@@ -92,7 +84,7 @@ impl NetworksDesk {
     pub fn on_control_output(&mut self, output: &Output, control: &Control, now: Instant) {
         let feed = &mut self.feed;
         if feed.on_control_output(&mut self.networks, output, control, now) {
-            self.gate.hold(HeldEffect::Memberships);
+            self.has_members = true;
         }
         self.settle(control, now);
     }
@@ -245,18 +237,19 @@ impl NetworksDesk {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
+        if core::mem::take(&mut self.has_members) {
+            let joined = self.feed.joined(&self.networks);
+            return Some(NetworksEffect::Memberships(joined));
+        }
         Some(match self.gate.release()? {
             HeldEffect::Announce(bytes) => NetworksEffect::Announce(bytes),
-            HeldEffect::Memberships => {
-                NetworksEffect::Memberships(self.feed.joined(&self.networks))
-            }
             HeldEffect::Answer(call, answer) => NetworksEffect::Answer(call, answer),
         })
     }
 
     /// Sorts the outputs of the networks: some are carried out at once, others after what was stored before them.
     fn settle(&mut self, control: &Control, now: Instant) {
-        let (mut has_members, mut has_names) = (false, false);
+        let mut has_names = false;
         let mut position = None;
         while let Some(output) = self.networks.poll_output() {
             match output {
@@ -264,13 +257,14 @@ impl NetworksDesk {
                     position.get_or_insert_with(|| self.gate.next_position());
                 }
                 NetworksOutput::State(bytes) => self.gate.hold(HeldEffect::Announce(bytes)),
-                NetworksOutput::Members(_) => has_members = true,
+                NetworksOutput::Members(_) => self.has_members = true,
                 NetworksOutput::Reread(origin) => {
-                    self.feed.read(&mut self.networks, origin, control, now);
+                    let feed = &mut self.feed;
+                    self.has_members |= feed.read(&mut self.networks, origin, control, now);
                 }
                 change => {
                     has_names = true;
-                    has_members |= matches!(change, NetworksOutput::Removed { .. });
+                    self.has_members |= matches!(change, NetworksOutput::Removed { .. });
                     self.note(&change, control, now);
                 }
             }
@@ -279,9 +273,6 @@ impl NetworksDesk {
             let content = self.networks.content(now);
             let store = NetworksEffect::Store { position, content };
             self.effects.push_back(store);
-        }
-        if has_members {
-            self.gate.hold(HeldEffect::Memberships);
         }
         if has_names {
             let directory = NetworksEffect::Directory(Arc::new(self.directory()));

@@ -1,6 +1,6 @@
 //! Effects that wait for the disk: what follows from a change is carried out once the change is stored.
 //!
-//! While nothing can be stored, few effects wait: of each kind that replaces itself, the first and the last.
+//! While nothing can be stored, few effects wait: of statements the first and the last.
 
 use std::collections::VecDeque;
 
@@ -11,8 +11,6 @@ use super::answer::{NetworksAnswer, NetworksCall};
 pub(crate) enum HeldEffect {
     /// Statement of this router; a newer one replaces it.
     Announce(Vec<u8>),
-    /// The memberships changed; present ones are read when it is carried out.
-    Memberships,
     /// Answer to a caller.
     Answer(NetworksCall, NetworksAnswer),
 }
@@ -32,10 +30,7 @@ pub(crate) struct StoreGate {
 impl HeldEffect {
     /// Returns true if only the newer of the two counts.
     fn is_replaced_by(&self, newer: &Self) -> bool {
-        matches!(
-            (self, newer),
-            (Self::Announce(_), Self::Announce(_)) | (Self::Memberships, Self::Memberships)
-        )
+        matches!((self, newer), (Self::Announce(_), Self::Announce(_)))
     }
 }
 
@@ -102,7 +97,6 @@ mod tests {
         let all = core::iter::from_fn(|| gate.release());
         all.map(|effect| match effect {
             HeldEffect::Announce(bytes) => bytes[0].to_string(),
-            HeldEffect::Memberships => "members".to_owned(),
             HeldEffect::Answer(call, _) => format!("call {}", call.0),
         })
         .collect()
@@ -120,12 +114,12 @@ mod tests {
             NetworksAnswer::Joined(Ok(())),
         ));
         let second = gate.next_position();
-        gate.hold(HeldEffect::Memberships);
+        gate.hold(announce(3));
         assert!(released(&mut gate).is_empty());
         gate.stored(first);
         assert_eq!(released(&mut gate), ["2", "call 7"]);
         gate.stored(second);
-        assert_eq!(released(&mut gate), ["members"]);
+        assert_eq!(released(&mut gate), ["3"]);
     }
 
     #[test]
@@ -136,13 +130,12 @@ mod tests {
             let position = gate.next_position();
             first = if n == 1 { position } else { first };
             gate.hold(announce(n));
-            gate.hold(HeldEffect::Memberships);
         }
-        assert_eq!(gate.held.len(), 4);
+        assert_eq!(gate.held.len(), 2);
         gate.stored(first);
-        assert_eq!(released(&mut gate), ["1", "members"]);
+        assert_eq!(released(&mut gate), ["1"]);
         gate.stored(100);
-        assert_eq!(released(&mut gate), ["100", "members"]);
+        assert_eq!(released(&mut gate), ["100"]);
     }
 
     #[test]

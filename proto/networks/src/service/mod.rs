@@ -10,9 +10,11 @@
 //! | [`request`] | requests as users type them |
 //! | [`notes`] | changes in words, for the log |
 //! | [`reports`] | networks as the API reports them |
+//! | [`config`] | facts about this router |
 //! | [`directory`] | names and definitions, for other parts of the router |
 
 pub(crate) mod answer;
+pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod directory;
 pub(crate) mod feed;

@@ -7,7 +7,7 @@ use mesh_proto::control::Control;
 use mesh_proto::ids::PeerId;
 use mesh_proto::network::NetworkId;
 
-use super::desk::NetworksConfig;
+use super::config::NetworksConfig;
 use super::directory::short;
 use crate::Networks;
 use crate::definition::NetworkDefinition;
