@@ -15,7 +15,7 @@ mod loops;
 mod mistakes;
 mod names;
 mod nat;
-mod networks;
+mod network_verbs;
 mod path_mtu;
 mod ports;
 mod queries;
