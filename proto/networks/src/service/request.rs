@@ -142,7 +142,7 @@ mod tests {
             r.mtu = Some(70_000)
         });
         says("an MTU of 1377 is more", |r| r.mtu = Some(1_377));
-        says("10.41.0.1 is outside 10.40.0.0/16", |r| {
+        says("10.41.0.1 is outside the subnet 10.40.0.0/16", |r| {
             r.subnets = vec!["10.40.0.0/16".into()];
             r.gateways = vec!["10.41.0.1".into()];
         });
