@@ -11,6 +11,7 @@ use mesh_proto::api::{
 
 use super::{Api, ApiResult, refused};
 use crate::networks::occupied;
+use mesh_proto::network::NetworkId;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -80,7 +81,8 @@ async fn remove(
     Ok(Json(NetworkRemoved { id: id.to_string() }))
 }
 
-/// Returns the names of this host's containers in a network: none, as long as attachments have no network.
-fn containers(_api: &Api, _network: &str) -> Vec<String> {
-    Vec::new()
+/// Returns the names of all that is in a network on this host, sorted.
+fn containers(api: &Api, network: &str) -> Vec<String> {
+    let network = NetworkId::from_hex(network);
+    network.map_or_else(Vec::new, |network| api.attachments.names_in(network))
 }

@@ -366,12 +366,12 @@ impl NetworkAccess for DefaultNetworkOnly {
     fn resolve(&self, name: &str) -> Result<NetworkId, String> {
         match name {
             DEFAULT_NETWORK => Ok(NetworkId::DEFAULT),
-            other => Err(UnknownNetwork(other.to_owned()).to_string()),
+            other => Err(UnknownNetwork::Missing(other.to_owned()).to_string()),
         }
     }
 
     fn join(&self, network: NetworkId) -> JoinAnswer<'_> {
-        let unknown = UnknownNetwork(network.to_string()).to_string();
+        let unknown = UnknownNetwork::Missing(network.to_string()).to_string();
         Box::pin(std::future::ready(Err(unknown)))
     }
 

@@ -381,6 +381,13 @@ impl Attachments {
         &self.base.engines
     }
 
+    /// Returns the names of all that is in a network on this host, running or not, sorted.
+    pub(crate) fn names_in(&self, network: NetworkId) -> Vec<String> {
+        let bindings = self.base.table.read(|table| table.bindings_in(network));
+        let names: BTreeSet<String> = bindings.into_iter().map(|binding| binding.name).collect();
+        names.into_iter().collect()
+    }
+
     /// Returns what is on the mesh on this host, by container.
     pub fn ps(&self) -> Vec<AttachedContainer> {
         let mut rows = self.rows();

@@ -30,6 +30,10 @@ impl NetworkAccess for MeshNetworks {
     fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>> {
         self.0.definition(network)
     }
+
+    fn is_removed(&self, network: &NetworkId) -> bool {
+        self.0.directory().borrow().is_removed(network)
+    }
 }
 
 impl NetworkBridges for LaneBridges {

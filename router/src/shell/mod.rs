@@ -15,7 +15,6 @@ use mesh_host::table::Announced;
 use mesh_proto::control::{Control, Note, Output, RemoteAddresses};
 use mesh_proto::forward::Snapshot;
 use mesh_proto::ids::PeerName;
-use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 use mesh_state::changes::StateChange;

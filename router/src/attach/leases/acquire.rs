@@ -154,7 +154,8 @@ impl LeaseSource {
                     }
                 }
                 Err(error) => {
-                    self.give_back(&request.owner, &acquired.fresh).await;
+                    self.give_back(&request.owner, network, &acquired.fresh)
+                        .await;
                     return Err(error);
                 }
             }

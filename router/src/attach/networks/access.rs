@@ -26,4 +26,9 @@ pub trait NetworkAccess: Send + Sync {
 
     /// Returns a network; none if the mesh does not have it, and for `default`.
     fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>>;
+
+    /// Returns true if a network was removed; false also for one that is not known yet.
+    fn is_removed(&self, network: &NetworkId) -> bool {
+        self.definition(network).is_none()
+    }
 }

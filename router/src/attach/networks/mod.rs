@@ -134,7 +134,7 @@ impl AttachedNetworks {
             });
         }
         let Some(definition) = self.access.definition(&id) else {
-            let unknown = UnknownNetwork(self.name(&id));
+            let unknown = UnknownNetwork::Missing(self.name(&id));
             return Err(AttachmentError::Network(unknown.to_string()));
         };
         let mut names = lock(&self.names);
@@ -222,7 +222,8 @@ impl AttachedNetworks {
     /// Opens what is used, closes what is not, and returns the networks that were removed under containers of this host.
     pub(super) async fn mend(&self) -> Vec<NetworkId> {
         let used = self.table.read(AttachmentTable::used_networks);
-        let is_defined = |network: &NetworkId| self.access.definition(network).is_some();
+        // One that is not known yet has a definition on its way.
+        let is_defined = |network: &NetworkId| !self.access.is_removed(network);
         let changes = self.lock_usage().look(&used, is_defined, self.clock.now());
         self.publish();
         for id in &used {

@@ -36,7 +36,7 @@ impl NetworkAccess for FakeNetworks {
     fn resolve(&self, name: &str) -> Result<NetworkId, String> {
         let defined = self.defined.lock().unwrap();
         let found = defined.values().find(|d| d.name.as_str() == name);
-        let unknown = || mesh_networks::UnknownNetwork(name.to_owned()).to_string();
+        let unknown = || mesh_networks::UnknownNetwork::Missing(name.to_owned()).to_string();
         found.map(|d| d.id).ok_or_else(unknown)
     }
 
