@@ -95,7 +95,7 @@ impl LaneHost {
             let halves = port::open(chosen, config.clone()).unwrap();
             let ports = NetworkPorts::new(config, limits, halves.len()).unwrap();
             let (shared, domains, events) = context(ports.clone());
-            let lanes = Lanes::start(&shared, halves, &[shared.udp.clone()]).unwrap();
+            let lanes = Lanes::start(&shared, halves, std::slice::from_ref(&shared.udp)).unwrap();
             (ports, shared, domains, lanes, events)
         });
         let (ports, shared, domains, lanes, _events) = made;
@@ -477,7 +477,7 @@ fn what_an_earlier_run_left_is_found_and_removed_or_used() {
         };
         let left = NetworkMark::new("mesh", B, "mesh network b");
         ensure_network_bridge(&config, &left).unwrap();
-        assert_eq!(host.ports.strays(), [b.clone()]);
+        assert_eq!(host.ports.strays(), std::slice::from_ref(&b));
         host.ports.open(B, 1_200, "mesh network b").unwrap();
         assert!(host.ports.strays().is_empty());
         assert!(host.ports.remove_stray(&a).is_err());

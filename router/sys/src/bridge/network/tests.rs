@@ -170,7 +170,10 @@ fn a_bridge_of_somebody_else_is_refused_and_a_half_made_one_replaced() {
             netlink.link().create_bridge(&spec).unwrap();
         };
         create();
-        assert_eq!(HostLinks::read().unwrap().half_made(), [name.clone()]);
+        assert_eq!(
+            HostLinks::read().unwrap().half_made(),
+            std::slice::from_ref(&name)
+        );
         ensure_one(WEB).unwrap();
         assert!(is_sound(WEB));
         remove_network_bridge(&name).unwrap();

@@ -92,7 +92,7 @@ impl TapPort {
         let storm = spec
             .storm
             .and_then(|limits| limit_storms(queues.first()?, &limits));
-        Self::finish(spec, queues, offloads, storm)
+        Self::finish(spec, queues, offloads, storm.as_ref())
     }
 
     /// Creates the device like [`TapPort::open`], with storm control that several devices share, instead of its own.
@@ -114,7 +114,7 @@ impl TapPort {
         spec: &TapSpec<'_>,
         queues: Vec<File>,
         offloads: Offloads,
-        storm: Option<Arc<StormControl>>,
+        storm: Option<&Arc<StormControl>>,
     ) -> Result<Vec<Self>, SysError> {
         if let Some(length) = spec.queue_len {
             let mut netlink = Netlink::open()?;
@@ -131,7 +131,7 @@ impl TapPort {
             let reader = TapReader {
                 queue: queue.clone(),
                 statistics: Netlink::open()?,
-                storm: storm.clone(),
+                storm: storm.cloned(),
             };
             let writer = TapWriter { queue };
             Ok(Self { reader, writer })
