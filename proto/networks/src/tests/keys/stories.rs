@@ -2,7 +2,7 @@
 
 use mesh_proto::limits::{NETWORK_KEY_HOLD, NETWORK_KEY_KEEPERS, NETWORK_KEY_LINGER};
 
-use super::world::{BAD, GOOD, World};
+use super::world::{BAD, GOOD, NET, World};
 use super::*;
 
 /// Seconds after which a departure has led to another key everywhere: hold, grace, settling, and messages.
