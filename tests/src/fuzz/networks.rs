@@ -170,8 +170,9 @@ fn check_key_message(bytes: &[u8]) {
     };
     let (mut networks, mut dice) = member(&announced.encode());
     let asked = drain(&mut networks);
-    let is_request = |output: &NetworksOutput| matches!(output, NetworksOutput::Send { .. });
-    assert_eq!(asked.iter().filter(|o| is_request(o)).count(), 1);
+    let requests = asked.iter();
+    let requests = requests.filter(|o| matches!(o, NetworksOutput::Send { .. }));
+    assert_eq!(requests.count(), 1);
     networks.handle_message(OTHER, bytes, &mut dice, START);
     assert!(drain(&mut networks).is_empty(), "there is no key yet");
     assert!(networks.keys(&NetworkId([1; 16])).sealing().is_none());
@@ -202,7 +203,7 @@ fn check_announcement(bytes: &[u8]) {
         _ => None,
     });
     let sent: Vec<_> = sent.collect();
-    let is_lacking = read.keys.first().is_some();
+    let is_lacking = !read.keys.is_empty();
     assert_eq!(sent.len(), usize::from(is_lacking));
     for (to, message) in sent {
         let Ok(KeyMessage::Request(request)) = message else {

@@ -36,7 +36,8 @@
 //! [`NETWORK_KEY_HOLD`]. So a member that comes and goes costs one key a minute. A key that was stale when it was erased
 //! is remembered by its fingerprint and never fresh again: when a part of the mesh returns that did not hear of the
 //! departure, its members' broadcasts are opened, and nobody seals with their key.
-//! A router out of reach has not left; one whose record was forgotten has.
+//! A router out of reach has not left; one whose record was forgotten has. A router that hears of a departure late, as after a
+//! partition, may have a key replaced that was made after it: it cannot tell, and errs on the safe side.
 //!
 //! **Halves that were apart.** Each member gets the sealing key of the other half to open with it, and all follow the
 //! member with the lowest id.

@@ -68,8 +68,11 @@ impl KeyRotation {
             true => NETWORK_KEY_STEP,
             false => Duration::ZERO,
         };
-        let held = self.changed.map_or(now, |at| at + NETWORK_KEY_HOLD);
-        now >= since + patience + turn(company) && now >= held
+        // All have to wait for the same change, and then take turns.
+        let since = self
+            .changed
+            .map_or(since, |at| since.max(at + NETWORK_KEY_HOLD));
+        now >= since + patience + turn(company)
     }
 
     /// Takes note that there is a key that need not be replaced.
