@@ -55,7 +55,7 @@ fn listed(host: &TestbedHost) -> Result<Vec<String>> {
     Ok(listed)
 }
 
-/// Counts the frames that a container hears while another one sends to everybody.
+/// Returns whether a container hears another one that sends to everybody.
 fn hears(container: &TestContainer, sender: &TestContainer, broadcast: &str) -> Result<bool> {
     let line = [
         "timeout",
@@ -73,7 +73,7 @@ fn hears(container: &TestContainer, sender: &TestContainer, broadcast: &str) -> 
         Ok(())
     })?;
     let _storm = sender.storm(broadcast, Duration::from_secs(2))?;
-    let ended = capture.finished()?;
+    let ended = wait_until(SOON, "tcpdump has ended", || capture.finished())?;
     Ok(ended.stdout.contains("UDP"))
 }
 
