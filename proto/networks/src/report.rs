@@ -1,13 +1,17 @@
-//! All that operators see of networks, apart from containers.
+//! All that is known of networks, for operators and for the rest of the router.
 
 use core::num::NonZeroU16;
 use std::sync::Arc;
 
+use mesh_proto::forward::NetworkKeys;
 use mesh_proto::ids::PeerId;
 use mesh_proto::network::NetworkId;
 
 use super::Networks;
 use super::definition::NetworkDefinition;
+use super::definition::name::NetworkName;
+use super::refusal::UnknownNetwork;
+use super::service::directory::resolve;
 
 /// Network, with its place in the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,50 @@ pub struct NetworkFigures {
 }
 
 impl Networks {
+    /// Returns the network with this name or, in hexadecimal digits, this id or the start of it, at least four of them.
+    ///
+    /// # Errors
+    /// [`UnknownNetwork`].
+    pub fn resolve(&self, text: &str) -> Result<NetworkId, UnknownNetwork> {
+        let named = |name: &NetworkName| self.names.get(name);
+        resolve(text, named, self.ledger.live().keys())
+    }
+
+    /// Returns the definition of a network; `None` for `default`, and for one that is not known.
+    pub fn get(&self, id: &NetworkId) -> Option<&Arc<NetworkDefinition>> {
+        self.ledger.get(id)
+    }
+
+    /// Returns the routers that have containers in a network, by id, with their labels. Those out of reach are kept until
+    /// [`Networks::forget`].
+    pub fn members(&self, id: &NetworkId) -> Vec<NetworkMember> {
+        let others = self.origins.members(id);
+        let others = others.map(|(router, label)| NetworkMember {
+            router: *router,
+            label: *label,
+            is_reachable: self.origins.is_reachable(router),
+        });
+        let me = self.labels.used().get(id).map(|label| NetworkMember {
+            router: self.me,
+            label: *label,
+            is_reachable: true,
+        });
+        let mut members: Vec<NetworkMember> = others.chain(me).collect();
+        members.sort();
+        members
+    }
+
+    /// Returns the networks in which this router has containers, with their labels.
+    pub fn memberships(&self) -> impl Iterator<Item = (NetworkId, NonZeroU16)> {
+        self.labels.used().iter().map(|(id, label)| (*id, *label))
+    }
+
+    /// Returns the keys of a network in which this router has containers: the first one seals broadcasts, all of them
+    /// open. None for a while after [`Networks::join`], and for other networks.
+    pub fn keys(&self, id: &NetworkId) -> NetworkKeys {
+        self.keys.keys(id)
+    }
+
     /// Returns all networks besides `default`, by name, shadowed ones after the one that has the name.
     pub fn report(&self) -> Vec<ReportedNetwork> {
         let networks = self.ledger.live().iter();

@@ -281,7 +281,7 @@ pub struct AttachedContainer {
     pub runtime: Runtime,
     /// Interfaces in the mesh.
     pub interfaces: Vec<AttachedInterface>,
-    /// What happened to it, one line each: networks that it was detached from because they were removed.
+    /// Events of late, one line each: networks that it was detached from because they were removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -31,6 +31,5 @@ pub mod report;
 pub mod router_log;
 pub mod status;
 pub mod template;
-mod template_text;
 pub mod topology;
 pub mod waiting;

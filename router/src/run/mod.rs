@@ -24,10 +24,11 @@ use mesh_proto::ids::PeerName;
 use mesh_proto::network::NetworkId;
 use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
+use mesh_sys::udp::Udp;
 use tokio::sync::mpsc;
 
 use self::control_side::ControlSide;
-use self::networks::{LaneBridges, MeshNetworks};
+use self::networks::{LaneBridges, NetworkService};
 use self::opened::StartResources;
 use self::serve::{keep_plugin, serve_api};
 use crate::attach::kernel::KernelApi;
@@ -107,10 +108,7 @@ async fn start(
     let (shared, lane_events) = share(&settings, &mut side, datapath.networks)?;
     let ways = HostRoutes::open(shared.inside.clone())?;
     side.control.set_route_lookup(Box::new(ways.clone()));
-    // If the port has fewer lanes, close the other sockets: datagrams to a socket that nobody reads are lost.
-    side.opened.udp.truncate(datapath.halves.len());
-    let lanes = Lanes::start(&shared, datapath.halves, &side.opened.udp)
-        .context("cannot start a thread")?;
+    let lanes = start_lanes(&shared, datapath.halves, &mut side.opened.udp)?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
     let held = Arc::new(Mutex::new(RemoteAddresses::default()));
@@ -160,6 +158,17 @@ async fn start(
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts the lanes. If the port has fewer of them, the other sockets are closed: datagrams to a socket that nobody reads
+/// are lost.
+fn start_lanes(
+    shared: &LaneContext,
+    halves: port::Halves,
+    sockets: &mut Vec<Udp>,
+) -> anyhow::Result<Lanes> {
+    sockets.truncate(halves.len());
+    Lanes::start(shared, halves, sockets).context("cannot start a thread")
 }
 
 /// Notifies the log, and a service manager that waits for readiness.
@@ -297,7 +306,7 @@ fn open_attachments(
             held.words(network, address)
         }),
         allocator: side.allocator.clone(),
-        networks: Arc::new(MeshNetworks(side.networks_client.clone())),
+        networks: Arc::new(NetworkService(side.networks_client.clone())),
     };
     let attachments = Attachments::open(around, &settings.bridge)?;
     tokio::spawn(attachments.clone().run());

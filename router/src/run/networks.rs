@@ -13,12 +13,12 @@ use crate::lanes::networks::{MendedNetworks, NetworkPorts};
 use crate::networks::NetworksClient;
 
 /// Networks that the mesh has, and this router's membership in them.
-pub(super) struct MeshNetworks(pub(super) NetworksClient);
+pub(super) struct NetworkService(pub(super) NetworksClient);
 
 /// Bridges of networks, with ports that the lanes serve.
 pub(super) struct LaneBridges(pub(super) NetworkPorts);
 
-impl NetworkAccess for MeshNetworks {
+impl NetworkAccess for NetworkService {
     fn resolve(&self, name: &str) -> Result<NetworkId, String> {
         self.0.resolve(name)
     }

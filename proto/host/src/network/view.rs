@@ -1,9 +1,9 @@
-//! What users see of networks.
+//! Networks as users see them.
 
 use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 
-/// What is known of networks beside the table.
+/// Facts about networks that are not in the table.
 #[derive(Clone, Copy)]
 pub struct NetworkView<'a> {
     /// Returns the name of a network other than `default`.

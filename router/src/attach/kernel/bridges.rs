@@ -7,7 +7,7 @@ use mesh_sys::bridge::network::{NetworkMark, ensure_network_bridge, remove_netwo
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::ifname;
 
-use super::{KernelError, KernelResult};
+use super::{KernelResult, error};
 use crate::lanes::networks::MendedNetworks;
 
 /// Makes the bridge of each network, with the router's port on it.
@@ -88,8 +88,4 @@ impl NetworkBridges for PlainBridges {
     fn remove_stray(&self, bridge: &str) -> KernelResult<()> {
         remove_network_bridge(bridge).map(drop).map_err(error)
     }
-}
-
-fn error(e: impl std::fmt::Display) -> KernelError {
-    KernelError(e.to_string())
 }

@@ -28,9 +28,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::warnings::Warnings;
 
+use super::late_address::give_address;
 use super::{
     BridgeRepairs, ExposureOutcome, ExposurePlan, KernelApi, KernelError, KernelResult, NetnsRef,
-    NetworkBridges, PlainBridges,
+    NetworkBridges, PlainBridges, error, exposing,
 };
 
 /// Subjects of warnings.
@@ -345,58 +346,13 @@ impl KernelApi for HostKernel {
         addresses: &[IpNet],
         masquerade: bool,
     ) -> KernelResult<()> {
-        self.rules(network).check(masquerade).map_err(error)?;
-        sysctl::check_forwarding().map_err(|e| {
-            KernelError(format!(
-                "{e}; have the host set net.ipv4.ip_forward to 1, which exposing needs"
-            ))
-        })?;
         let bridge = self.bridge_name(network);
-        let mut addresses = addresses.iter();
-        addresses
-            .try_for_each(|address| bridge::host::check_address(&bridge, *address))
-            .map_err(error)
+        exposing::check(&self.rules(network), &bridge, addresses, masquerade)
     }
 
     fn expose(&self, plan: &ExposurePlan) -> KernelResult<ExposureOutcome> {
-        // Rules first: nothing leaves with an address that nobody outside knows.
-        let wanted = self.exposure(plan)?;
-        let firewall = self.rules(plan.network);
-        let rules = firewall.ensure(&wanted).map_err(error)?;
-        let addresses: Vec<IpNet> = plan.addresses.keys().copied().collect();
-        let rules = rules == Changed::Yes;
-        if addresses.is_empty() {
-            // Also without the bridge: then there is nothing to be hidden.
-            return Ok(ExposureOutcome {
-                rules,
-                ..ExposureOutcome::default()
-            });
-        }
-        let bridge = &self.bridge_name(plan.network);
-        let added = bridge::host::add_addresses(bridge, &addresses).map_err(error)?;
-        let mut notes = forward(&addresses)?;
-        if !added.new.is_empty() {
-            if !firewall.keeps_apart() {
-                notes.push(
-                    "neither nft nor iptables works here, so containers on other bridges of this host (docker0, …) get into \
-                     the mesh through it; install one of them"
-                        .to_owned(),
-                );
-            }
-            let obstacles = firewall.obstacles().into_iter();
-            notes.extend(obstacles.map(|chain| {
-                format!(
-                    "the nft chain {chain} drops what this host forwards and it does not accept; unless it does: nft insert \
-                     rule {chain} iifname {bridge} accept, and the same with oifname"
-                )
-            }));
-        }
-        Ok(ExposureOutcome {
-            mac: Some(added.mac),
-            new: added.new,
-            rules,
-            notes,
-        })
+        let bridge = self.bridge_name(plan.network);
+        exposing::expose(&self.rules(plan.network), &bridge, plan)
     }
 
     fn hide(&self, network: NetworkId, addresses: &[IpNet]) -> KernelResult<()> {
@@ -483,59 +439,6 @@ impl HostKernel {
         }
         Ok(removed)
     }
-
-    /// Returns the rules that the firewall needs for the host's addresses.
-    fn exposure(&self, plan: &ExposurePlan) -> KernelResult<Exposure> {
-        if plan.addresses.is_empty() {
-            return Ok(Exposure::default());
-        }
-        let all = plan.addresses.iter();
-        let bridge = self.bridge_name(plan.network);
-        Ok(Exposure {
-            subnets: all.clone().map(|(address, _)| address.trunc()).collect(),
-            masqueraded: all
-                .filter(|(_, masquerade)| **masquerade)
-                .map(|(address, _)| address.trunc())
-                .collect(),
-            inside: plan.inside.clone(),
-            open: plan.open.iter().map(IpNet::trunc).collect(),
-            unjoined: match plan.internal {
-                true => other_interfaces(&bridge)?,
-                false => bridge::others::of_containers(&bridge).map_err(error)?,
-            },
-            mac: bridge::host::mac(&bridge).map_err(error)?,
-        })
-    }
-}
-
-/// Returns the interfaces from and to which a host may forward, except `bridge`.
-fn other_interfaces(bridge: &str) -> KernelResult<BTreeSet<String>> {
-    let mut netlink = Netlink::open().map_err(error)?;
-    let links = netlink.link().list().map_err(error)?.into_iter();
-    // Ports of a bridge carry frames, and no packets of the host's own.
-    let others = links.filter(|link| link.master.is_none() && link.name != bridge);
-    Ok(others.map(|link| link.name).collect())
-}
-
-/// Has the host forward what these addresses are exposed for; returns what is to be said of it.
-fn forward(addresses: &[IpNet]) -> KernelResult<Vec<String>> {
-    let mut notes = Vec::new();
-    let is_v4 = |address: &IpNet| address.addr().is_ipv4();
-    if addresses.iter().any(is_v4) && sysctl::set_forwarding().map_err(error)? {
-        notes.push(
-            "this host did not forward IPv4 and does now (net.ipv4.ip_forward = 1), between all of its interfaces"
-                .to_owned(),
-        );
-    }
-    // Not switched on here: the host would stop heeding router advertisements, and may lose its own way out.
-    if !addresses.iter().all(is_v4) && sysctl::forwards(true).is_ok_and(|on| !on) {
-        notes.push(
-            "this host does not forward IPv6: it reaches the mesh itself, others do not through it; set \
-             net.ipv6.conf.all.forwarding to 1 for that"
-                .to_owned(),
-        );
-    }
-    Ok(notes)
 }
 
 #[expect(
@@ -544,56 +447,6 @@ fn forward(addresses: &[IpNet]) -> KernelResult<Vec<String>> {
 )]
 fn readable(watch: ProcessWatch) -> io::Result<AsyncFd<ProcessWatch>> {
     AsyncFd::with_interest(watch, Interest::READABLE)
-}
-
-/// For the second address of a subnet in one container, which Docker refuses to set with its subnet: sets it so once the
-/// first is there. Before that it would be the reason why Docker refuses the first. Returns whether it was time to.
-fn give_address(
-    sandbox: &Path,
-    interface: &ContainerInterface,
-    needs_cover: bool,
-) -> KernelResult<bool> {
-    let Ok(netns) = Netns::open(sandbox) else {
-        return Ok(false);
-    };
-    netns
-        .run_in(|| add_if_up(interface.mac, interface.address, needs_cover))
-        .map_err(error)?
-}
-
-/// Sets the address, inside the container's namespace; returns whether it was time to.
-fn add_if_up(mac: Mac, address: IpNet, needs_cover: bool) -> KernelResult<bool> {
-    let mut netlink = Netlink::open().map_err(error)?;
-    let links = netlink.link().list().map_err(error)?;
-    let Some(link) = links.iter().find(|l| l.up && l.mac == Some(mac)) else {
-        return Ok(false);
-    };
-    let is_cover = |other: &AddressEntry| {
-        let is_up = links.iter().any(|l| l.index == other.link && l.up);
-        is_up && other.link != link.index && other.address.contains(&address.addr())
-    };
-    if needs_cover
-        && !netlink
-            .address()
-            .list()
-            .map_err(error)?
-            .iter()
-            .any(is_cover)
-    {
-        return Ok(false);
-    }
-    if address.addr().is_ipv6() {
-        // Docker disables IPv6 on an interface that it gives no such address.
-        sysctl::set_if_present(SysctlGroup::Ipv6Conf, &link.name, "disable_ipv6", "0")
-            .map_err(error)?;
-    }
-    netlink.address().add(link.index, address).map_err(error)?;
-    let alone = IpNet::from(address.addr());
-    if alone != address {
-        // Docker may have set it without its subnet; now it has both.
-        netlink.address().delete(link.index, alone).map_err(error)?;
-    }
-    Ok(true)
 }
 
 fn netns_of(target: &NetnsRef) -> KernelResult<Netns> {
@@ -610,8 +463,4 @@ fn signed(pid: u32) -> KernelResult<i32> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn error(e: impl std::fmt::Display) -> KernelError {
-    KernelError(e.to_string())
 }

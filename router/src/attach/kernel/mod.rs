@@ -1,8 +1,10 @@
 //! The kernel's part of attachments, and nothing more: the seam at which tests put a fake.
 
 mod bridges;
+mod exposing;
 mod handle;
 mod host;
+mod late_address;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -240,4 +242,8 @@ pub trait KernelApi: Send + Sync {
     /// # Errors
     /// The first failure, after the rest was tried.
     fn remove_all(&self) -> KernelResult<Vec<String>>;
+}
+
+fn error(e: impl std::fmt::Display) -> KernelError {
+    KernelError(e.to_string())
 }

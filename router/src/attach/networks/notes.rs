@@ -1,4 +1,4 @@
-//! What `ps` says of containers whose network was removed from the mesh under them.
+//! Notes of `ps` about containers whose network was removed from the mesh under them.
 
 use std::collections::VecDeque;
 use std::time::Duration;

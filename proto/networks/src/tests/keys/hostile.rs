@@ -121,6 +121,10 @@ impl Victim {
 
 /// Returns a reply of `giver` to a request with these keys.
 fn reply(giver: PeerId, request: &KeyRequest, keys: &[u8]) -> KeyMessage {
+    flagged_reply(giver, request, keys, false)
+}
+
+fn flagged_reply(giver: PeerId, request: &KeyRequest, keys: &[u8], stale: bool) -> KeyMessage {
     let secret = DhSecret::from_bytes([77; 32]);
     let transfer = KeyTransfer {
         network: &NET,
@@ -130,7 +134,7 @@ fn reply(giver: PeerId, request: &KeyRequest, keys: &[u8]) -> KeyMessage {
         giver_public: &secret.public(),
     };
     let keys: Vec<NetworkKey> = keys.iter().map(|key| NetworkKey::new([*key; 32])).collect();
-    let sealed = transfer.seal(&secret, keys.iter().map(|key| (key, false)));
+    let sealed = transfer.seal(&secret, keys.iter().map(|key| (key, stale)));
     KeyMessage::Reply(KeyReply {
         network: NET,
         asker_public: request.public,
@@ -234,6 +238,26 @@ fn only_what_was_asked_for_is_taken_and_only_once() {
     let refused = victim.networks.figures().refused_messages;
     victim.receive(B, &reply(B, &first, &[1]));
     assert_eq!(victim.networks.figures().refused_messages, refused + 1);
+}
+
+#[test]
+fn a_key_that_is_on_its_way_when_a_member_leaves_is_replaced() {
+    for (leaves, stale) in [(false, false), (true, false), (false, true)] {
+        let mut victim = Victim::new(&[announced(print(1))], &[]);
+        victim.pass(0);
+        let first = victim.requests().next().map(|(_, r)| r.clone()).unwrap();
+        victim.now += Duration::from_millis(100);
+        if leaves {
+            let now = victim.now;
+            victim.networks.handle_statement(C, &[], now).unwrap();
+        }
+        victim.now += Duration::from_millis(100);
+        victim.receive(B, &flagged_reply(B, &first, &[1], stale));
+        victim.pass(1);
+        assert_eq!(victim.sealing(), Some(print(1)));
+        victim.pass(60);
+        assert_eq!(victim.sealing() != Some(print(1)), leaves || stale);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use mesh_proto::crypto::network_key::NetworkKey;
 use mesh_proto::forward::NetworkKeys;
 use mesh_proto::network::{BroadcastStream, NetworkKeyId};
 
@@ -171,7 +172,7 @@ impl World {
                 let now = self.now;
                 self.hosts[a].networks.set_reachable(peer, is_near, now);
                 if is_near && a != b {
-                    self.fly(peer, self.hosts[a].me, Flight::Record(record.0, record.1));
+                    self.fly(peer, self.hosts[a].me, &Flight::Record(record.0, record.1));
                 }
             }
         }
@@ -221,7 +222,7 @@ impl World {
         self.hosts.iter().position(|host| host.me == peer)
     }
 
-    fn fly(&mut self, from: PeerId, to: PeerId, flight: Flight) {
+    fn fly(&mut self, from: PeerId, to: PeerId, flight: &Flight) {
         let times = match flight {
             Flight::Record(..) => 1,
             Flight::Message(_) if self.dice.u64() % 100 < self.links.loss => 0,
@@ -249,7 +250,7 @@ impl World {
                 NetworksOutput::Send { to, body } => {
                     self.messages += 1;
                     self.said.push(body.clone());
-                    self.fly(from, to, Flight::Message(body));
+                    self.fly(from, to, &Flight::Message(body));
                 }
                 NetworksOutput::Persist => {
                     let content = self.hosts[at].networks.content(self.now);
@@ -276,7 +277,7 @@ impl World {
         let others = self.hosts.iter().filter(|h| h.group == group && h.me != me);
         let others: Vec<PeerId> = others.map(|h| h.me).collect();
         for to in others {
-            self.fly(me, to, Flight::Record(record.0, record.1.clone()));
+            self.fly(me, to, &Flight::Record(record.0, record.1.clone()));
         }
     }
 
@@ -348,7 +349,7 @@ impl World {
     }
 
     pub(super) fn sealing(&self, at: usize) -> Option<NetworkKeyId> {
-        self.keys(at).sealing().map(|key| key.id())
+        self.keys(at).sealing().map(NetworkKey::id)
     }
 
     /// Returns true if `keys` open what `at` seals now.

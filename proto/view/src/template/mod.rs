@@ -1,12 +1,12 @@
 //! Go templates over JSON.
 
+mod text;
+
 use std::collections::{BTreeMap, HashMap};
 
 use gtmpl::error::ExecError;
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
-
-use crate::template_text;
 
 /// Objects that are maps rather than structs: a missing key is not an error.
 const MAPS: [&str; 2] = ["Drops", "Counters"];
@@ -39,7 +39,7 @@ pub enum TemplateError {
 /// # Errors
 /// Fails if the template is malformed, or does not fit the data.
 pub fn render(format: &str, data: &Json) -> Result<String, TemplateError> {
-    let format = template_text::rewrite(format).ok_or(TemplateError::Open)?;
+    let format = text::rewrite(format).ok_or(TemplateError::Open)?;
     let mut template = Template::default();
     template.add_func("json", json);
     template.add_func("keys", keys);
