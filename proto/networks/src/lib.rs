@@ -101,7 +101,6 @@ pub use statement::{NetworkMembership, NetworkRemoval, NetworksError, NetworksSt
 
 use core::num::NonZeroU16;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
@@ -110,7 +109,6 @@ use keys::KeyRings;
 use labels::{LabelError, LabelTable};
 use ledger::{Buried, Learnt, NetworkLedger};
 use mesh_proto::entropy::Entropy;
-use mesh_proto::forward::NetworkKeys;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{MAX_NETWORKS, NETWORKS_TICK, TOMBSTONE_REPEAT, TOMBSTONE_TICK};
 #[cfg(doc)]
@@ -118,7 +116,6 @@ use mesh_proto::limits::{MAX_STATED_TOMBSTONES, MAX_TOMBSTONES, TOMBSTONE};
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use origins::Origins;
-use service::directory::resolve;
 use view::NameTable;
 
 /// Networks of the mesh, as one router knows them. One input, then drain the outputs.

@@ -38,15 +38,15 @@ impl NetworkAccess for NetworkService {
 
 impl NetworkBridges for LaneBridges {
     fn open(&self, network: NetworkId, mtu: u16, alias: &str) -> KernelResult<()> {
-        self.0.open(network, mtu, alias).map_err(error)
+        self.0.open(network, mtu, alias).map_err(|e| failed(&e))
     }
 
     fn close(&self, network: NetworkId) -> KernelResult<()> {
-        self.0.close(network).map_err(error)
+        self.0.close(network).map_err(|e| failed(&e))
     }
 
     fn mend(&self) -> KernelResult<MendedNetworks> {
-        self.0.mend().map_err(error)
+        self.0.mend().map_err(|e| failed(&e))
     }
 
     fn bridge(&self, network: NetworkId) -> String {
@@ -58,7 +58,7 @@ impl NetworkBridges for LaneBridges {
     }
 
     fn remove_stray(&self, bridge: &str) -> KernelResult<()> {
-        self.0.remove_stray(bridge).map_err(error)
+        self.0.remove_stray(bridge).map_err(|e| failed(&e))
     }
 }
 
@@ -68,6 +68,6 @@ impl fmt::Debug for LaneBridges {
     }
 }
 
-fn error(error: PortError) -> KernelError {
+fn failed(error: &PortError) -> KernelError {
     KernelError(error.to_string())
 }

@@ -133,13 +133,13 @@ mod tests {
             r.subnets = vec!["10.40.0.0".into()];
         });
         says("'x\\ny' is not a gateway", |r| {
-            r.gateways = vec!["x\ny".into()]
+            r.gateways = vec!["x\ny".into()];
         });
         says("'10.40' is not a range", |r| {
-            r.ip_ranges = vec!["10.40".into()]
+            r.ip_ranges = vec!["10.40".into()];
         });
         says("an MTU of 70000 is more than the 1376", |r| {
-            r.mtu = Some(70_000)
+            r.mtu = Some(70_000);
         });
         says("an MTU of 1377 is more", |r| r.mtu = Some(1_377));
         says("10.41.0.1 is outside the subnet 10.40.0.0/16", |r| {

@@ -10,6 +10,8 @@ mod requests;
 mod statements;
 mod tombstones;
 
+use std::sync::Arc;
+
 use core::time::Duration;
 
 use super::*;
