@@ -11,7 +11,7 @@ use super::Networks;
 use super::definition::NetworkDefinition;
 use super::definition::name::NetworkName;
 use super::refusal::UnknownNetwork;
-use super::service::directory::resolve;
+use super::view::resolve;
 
 /// Network, with its place in the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]

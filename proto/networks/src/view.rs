@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 
 use mesh_proto::network::NetworkId;
 
-use super::definition::name::NetworkName;
+use super::definition::name::{DEFAULT_NETWORK, NetworkName};
 use super::ledger::NetworkLedger;
+use super::refusal::UnknownNetwork;
+
+/// Digits of an id that users give at least; with fewer, a name with a typo might mean some network.
+pub(crate) const MIN_ID_DIGITS: usize = 4;
 
 /// Names, and networks that lost theirs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,5 +53,31 @@ impl NameTable {
     /// Returns the shadowed networks, each with the one that has its name.
     pub(crate) fn shadowed(&self) -> &BTreeMap<NetworkId, NetworkId> {
         &self.shadowed
+    }
+}
+
+/// Finds the network that a user typed: by its name, or by its id or the start of it.
+pub(crate) fn resolve<'a>(
+    text: &str,
+    named: impl Fn(&NetworkName) -> Option<NetworkId>,
+    ids: impl Iterator<Item = &'a NetworkId>,
+) -> Result<NetworkId, UnknownNetwork> {
+    if text == DEFAULT_NETWORK {
+        return Ok(NetworkId::DEFAULT);
+    }
+    if let Some(id) = NetworkName::parse(text).ok().and_then(|name| named(&name)) {
+        return Ok(id);
+    }
+    let missing = || UnknownNetwork::Missing(text.to_owned());
+    if text.len() < MIN_ID_DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(missing());
+    }
+    let digits = text.to_ascii_lowercase();
+    let all = ids.copied().chain([NetworkId::DEFAULT]);
+    let mut found = all.filter(|id| id.to_string().starts_with(&digits));
+    let first = found.next().ok_or_else(missing)?;
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(UnknownNetwork::Ambiguous(text.to_owned())),
     }
 }

@@ -106,15 +106,13 @@ async fn start(
     let mut side = ControlSide::open(&settings, manner, secret, &warnings).await?;
     let (kernel, datapath) = build_host(&settings, &warnings)?;
     let (shared, lane_events) = share(&settings, &mut side, datapath.networks)?;
-    let ways = HostRoutes::open(shared.inside.clone())?;
-    side.control.set_route_lookup(Box::new(ways.clone()));
+    let ways = look_up_routes(&mut side.control, &shared)?;
     let lanes = start_lanes(&shared, datapath.halves, &mut side.opened.udp)?;
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
     let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
-    let attachments = open_attachments(&settings, &side, kernel, held.clone())?;
-    side.networks.follow(attachments.used_networks());
+    let attachments = open_attachments(&settings, &mut side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
     tokio::spawn(side.range.run());
     let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
@@ -158,6 +156,13 @@ async fn start(
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Has the control plane look up routes of this host.
+fn look_up_routes(control: &mut Control, shared: &LaneContext) -> anyhow::Result<HostRoutes> {
+    let ways = HostRoutes::open(shared.inside.clone())?;
+    control.set_route_lookup(Box::new(ways.clone()));
+    Ok(ways)
 }
 
 /// Starts the lanes. If the port has fewer of them, the other sockets are closed: datagrams to a socket that nobody reads
@@ -293,7 +298,7 @@ fn begin_fast_path(
 /// Opens the table of attachments, and starts the tasks that keep the host in agreement with it.
 fn open_attachments(
     settings: &RouterSettings,
-    side: &ControlSide,
+    side: &mut ControlSide,
     kernel: HostKernel,
     held: Arc<Mutex<RemoteAddresses>>,
 ) -> anyhow::Result<Arc<Attachments>> {
@@ -309,6 +314,7 @@ fn open_attachments(
         networks: Arc::new(NetworkService(side.networks_client.clone())),
     };
     let attachments = Attachments::open(around, &settings.bridge)?;
+    side.networks.follow(attachments.used_networks());
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
     Ok(attachments)

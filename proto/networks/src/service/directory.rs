@@ -9,11 +9,10 @@ use crate::Networks;
 use crate::definition::NetworkDefinition;
 use crate::definition::name::{DEFAULT_NETWORK, NetworkName};
 use crate::refusal::UnknownNetwork;
+use crate::view::resolve;
 
 /// Digits of an id that are shown where it is cut.
 pub const SHORT_ID: usize = 12;
-/// Digits of an id that users give at least; with fewer, a name with a typo might mean some network.
-pub(crate) const MIN_ID_DIGITS: usize = 4;
 
 /// All networks, as they were when this was made.
 #[derive(Clone, Debug, Default)]
@@ -80,30 +79,4 @@ pub(crate) fn short(id: &NetworkId) -> String {
     let mut digits = id.to_string();
     digits.truncate(SHORT_ID);
     digits
-}
-
-/// Finds the network that a user typed: by its name, or by its id or the start of it.
-pub(crate) fn resolve<'a>(
-    text: &str,
-    named: impl Fn(&NetworkName) -> Option<NetworkId>,
-    ids: impl Iterator<Item = &'a NetworkId>,
-) -> Result<NetworkId, UnknownNetwork> {
-    if text == DEFAULT_NETWORK {
-        return Ok(NetworkId::DEFAULT);
-    }
-    if let Some(id) = NetworkName::parse(text).ok().and_then(|name| named(&name)) {
-        return Ok(id);
-    }
-    let missing = || UnknownNetwork::Missing(text.to_owned());
-    if text.len() < MIN_ID_DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(missing());
-    }
-    let digits = text.to_ascii_lowercase();
-    let all = ids.copied().chain([NetworkId::DEFAULT]);
-    let mut found = all.filter(|id| id.to_string().starts_with(&digits));
-    let first = found.next().ok_or_else(missing)?;
-    match found.next() {
-        None => Ok(first),
-        Some(_) => Err(UnknownNetwork::Ambiguous(text.to_owned())),
-    }
 }
