@@ -7,6 +7,7 @@ mod engines;
 mod ipam;
 mod lifecycle;
 mod names;
+mod networks;
 mod podman;
 mod run;
 mod sixty;
