@@ -230,7 +230,13 @@ impl HostNames {
                     effects.inspect.push(id);
                 }
             }
-            EngineEvent::Renamed(id, name) => effects.renamed = Some((id, name)),
+            EngineEvent::Renamed(id, name) => {
+                // An answer that is on its way may have the old name.
+                if let Some(is_outdated) = self.asked.get_mut(&id) {
+                    *is_outdated = true;
+                }
+                effects.renamed = Some((id, name));
+            }
             EngineEvent::Removed(id) => {
                 effects.is_changed = self.local.retain(|container| container != id);
                 effects.removed = Some(id);
@@ -553,8 +559,15 @@ mod tests {
         );
         let other = names.handle_event(EngineEvent::Changed("other".into()));
         assert!(other.inspect.is_empty());
-        let renamed = names.handle_event(EngineEvent::Renamed(id, "new".into()));
-        assert!(renamed.renamed.is_some());
+        let renamed = || EngineEvent::Renamed(id.clone(), "new".into());
+        assert!(names.handle_event(renamed()).renamed.is_some());
+        assert!(names.inspected(&id, None), "the old name may be in it");
+        assert!(!names.inspected(&id, None));
+        assert!(names.handle_event(renamed()).renamed.is_some());
+        assert!(
+            names.handle_event(changed()).inspect == [id.clone()],
+            "nothing was asked"
+        );
     }
 
     #[test]

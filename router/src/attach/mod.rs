@@ -468,6 +468,11 @@ impl Attachments {
         self.base.table.rename(container, name);
     }
 
+    /// Notes that events of Docker may have been missed until now.
+    pub(crate) fn docker_connected(&self) {
+        self.base.leases.forget_promises();
+    }
+
     /// Asks podman soon: something about a container of it is not as it was.
     pub(crate) fn look_at_podman(&self) {
         self.base.wakeups.wake_for_podman();

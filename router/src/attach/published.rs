@@ -30,6 +30,8 @@ struct BesideTable {
     host_macs: BTreeMap<NetworkId, Mac>,
     /// Containers that Docker keeps, by the ids in the owners of their leases.
     keepers: BTreeMap<String, ContainerRef>,
+    /// Number of renames of containers so far.
+    renames: u64,
 }
 
 impl PublishedTable {
@@ -74,14 +76,30 @@ impl PublishedTable {
         self.beside().host_macs.remove(&network);
     }
 
-    /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
-    pub(super) fn set_keepers(&self, keepers: BTreeMap<String, ContainerRef>) {
-        self.beside().keepers = keepers;
+    /// Returns the number of renames so far.
+    pub(super) fn renames(&self) -> u64 {
+        self.beside().renames
+    }
+
+    /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases. Returns false,
+    /// and changes nothing, if a container was renamed since there were `renames`: its name may be the old one.
+    pub(super) fn set_keepers(
+        &self,
+        keepers: BTreeMap<String, ContainerRef>,
+        renames: u64,
+    ) -> bool {
+        let mut beside = self.beside();
+        let is_current = beside.renames == renames;
+        if is_current {
+            beside.keepers = keepers;
+        }
+        is_current
     }
 
     /// Notes another name of a container that Docker keeps.
     pub(super) fn rename_keeper(&self, container: &str, name: &str) {
         let mut beside = self.beside();
+        beside.renames += 1;
         let keepers = beside.keepers.values_mut();
         keepers
             .filter(|keeper| keeper.id == container)

@@ -100,10 +100,21 @@ impl StoredTable {
         self.published.forget_host_mac(network);
     }
 
-    /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases.
-    pub(super) fn set_keepers(&self, keepers: BTreeMap<String, ContainerRef>) {
-        self.published.set_keepers(keepers);
+    /// Returns the number of renames of containers so far.
+    pub(super) fn renames(&self) -> u64 {
+        self.published.renames()
+    }
+
+    /// Notes the containers that Docker keeps, running or not, by the ids in the owners of their leases. Returns false,
+    /// and changes nothing, if a container was renamed since there were `renames`: its name may be the old one.
+    pub(super) fn set_keepers(
+        &self,
+        keepers: BTreeMap<String, ContainerRef>,
+        renames: u64,
+    ) -> bool {
+        let is_current = self.published.set_keepers(keepers, renames);
         self.published.publish_names(&self.lock());
+        is_current
     }
 
     /// Notes another name of a container.

@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) endpoints: BTreeMap<String, Vec<NetworkEndpoint>>,
     /// Modifying requests, in order.
     pub(crate) log: Vec<String>,
+    /// Done once, right after the next answer about a container was made.
+    pub(crate) after_inspect: Option<Box<dyn FnOnce() + Send>>,
     down: bool,
     /// True for current engines; false for those that connect networks in the order of their names.
     pub(crate) modern: bool,
@@ -103,7 +105,12 @@ impl Engine for FakeEngine {
     }
 
     fn inspect<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, EngineContainer> {
-        self.answer(|w| find(w, name).cloned())
+        let answer = self.answer(|w| find(w, name).cloned());
+        let after = self.world().after_inspect.take();
+        if let Some(after) = after {
+            after();
+        }
+        answer
     }
 
     fn start<'a>(&'a self, name: &'a str) -> EngineAnswer<'a, ()> {

@@ -127,7 +127,10 @@ impl NamesTask {
             EngineMessage::Event(runtime, event) => {
                 match (runtime, &event) {
                     (Runtime::Podman, _) => self.attachments.look_at_podman(),
-                    (Runtime::Docker, EngineEvent::Connected) => self.learn_of_all(),
+                    (Runtime::Docker, EngineEvent::Connected) => {
+                        self.attachments.docker_connected();
+                        self.learn_of_all();
+                    }
                     _ => {}
                 }
                 self.handle_event(event).await;
@@ -136,12 +139,12 @@ impl NamesTask {
                 let answer = answer.map(|answer| *answer);
                 if let Some(answer) = &answer {
                     self.starting.learn(&answer.container);
-                    if !answer.name.is_empty() {
-                        self.attachments.rename(&id, &answer.name);
-                    }
                 }
+                let name = answer.as_ref().map(|answer| answer.name.clone());
                 if self.names.inspected(&id, answer) {
                     self.inspect(&id);
+                } else if let Some(name) = name.filter(|name| !name.is_empty()) {
+                    self.attachments.rename(&id, &name);
                 }
             }
         }

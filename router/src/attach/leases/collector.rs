@@ -203,6 +203,7 @@ impl LeaseCollector {
         if self.promises().is_moot(&open) {
             return Some(LeaseOwners::new());
         }
+        let renames = self.table.renames();
         let containers = docker.on_mesh().await.ok()?;
         if let Some(known) = self.promises().known(&containers, &open) {
             return Some(known.clone());
@@ -213,9 +214,15 @@ impl LeaseCollector {
             found.push(docker.inspect(container).await.ok()?);
         }
         let (promised, keepers) = self.promises_of(&found);
-        self.table.set_keepers(keepers);
-        self.promises().learn(containers, open, promised.clone());
+        if self.table.set_keepers(keepers, renames) {
+            self.promises().learn(containers, open, promised.clone());
+        }
         Some(promised)
+    }
+
+    /// Has Docker asked again at the next look: its events were missed until now.
+    pub(crate) fn forget_promises(&self) {
+        *self.promises() = DockerPromises::default();
     }
 
     /// Returns what these containers are promised, and whose promises they are by the ids in the owners of the leases.

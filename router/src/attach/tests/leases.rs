@@ -239,6 +239,32 @@ async fn a_container_of_docker_keeps_its_address_until_it_is_destroyed() {
 }
 
 #[tokio::test]
+async fn a_stopped_container_has_the_name_of_now_whenever_it_is_renamed() {
+    let (allocator, _) = pool();
+    let s = setup_with(allocator);
+    let prepared = s.prepare(Runtime::Docker, &[]).await.unwrap();
+    s.kernel.end_process(1000);
+    stop_in_docker(&s, "shop", &prepared.networks);
+    // It is renamed after Docker's answer and before that is taken.
+    let attachments = s.attachments.clone();
+    let rename = move || attachments.rename("id-shop", "store");
+    s.docker.world().after_inspect = Some(Box::new(rename));
+    s.reconcile().await;
+    s.docker.update("shop", |c| c.name = "store".into());
+    let owner = s.allocator.leases().await.remove(0).owner;
+    let name = || s.allocator.container_names().display_name(&owner);
+    s.reconcile().await;
+    assert_eq!(name(), "store");
+    // Its events are missed.
+    s.docker.update("shop", |c| c.name = "depot".into());
+    s.reconcile().await;
+    assert_eq!(name(), "store", "Docker is not asked for nothing");
+    s.attachments.docker_connected();
+    s.reconcile().await;
+    assert_eq!(name(), "depot");
+}
+
+#[tokio::test]
 async fn after_a_restart_and_a_lost_journal_all_is_claimed_again() {
     let (allocator, book) = pool();
     let s = setup_with(allocator);
