@@ -127,7 +127,7 @@ const MIN_PURE_PERCENT: usize = 70;
 /// Fields, lines and files of the largest types.
 const MAX_LARGEST: [(&str, usize, usize, usize); 3] = [
     ("Control", 2, 660, 2),
-    ("Attachments", 9, 219, 1),
+    ("Attachments", 9, 222, 1),
     ("Ipam", 9, 409, 2),
 ];
 /// Lines of the impls of any type.
