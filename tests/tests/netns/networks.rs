@@ -8,6 +8,8 @@ use mesh_tests::{TestContainer, Testbed, TestbedHost, TestbedLayout, wait_until,
 use crate::full_mesh;
 
 const SOON: Duration = Duration::from_secs(15);
+/// Time in which the members of a new network agree on its key.
+const KEY: Duration = Duration::from_secs(30);
 
 fn mesh(host: &TestbedHost, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -111,7 +113,11 @@ fn equal_subnets_are_apart_and_each_network_is_one() -> Result<()> {
             "{text}"
         );
         // Broadcasts of one network are not heard in the other.
-        ensure!(hears(&a1, &a2, "10.40.255.255")?, "a does not hear a");
+        // Broadcasts of a new network begin once its members have agreed on a key.
+        wait_until(KEY, "a hears a", || {
+            ensure!(hears(&a1, &a2, "10.40.255.255")?, "nothing");
+            Ok(())
+        })?;
         ensure!(!hears(&only_b, &a2, "10.40.255.255")?, "b hears a");
         ensure!(!hears(&plain, &a2, "10.40.255.255")?, "default hears a");
         Ok(())
