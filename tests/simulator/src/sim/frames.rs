@@ -17,7 +17,7 @@ const ETHERNET: usize = 14;
 const ARP: usize = 28;
 /// IEEE 802 local experimental EtherType.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(crate) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 
 /// Source of frames: the interface of a container.
