@@ -74,7 +74,8 @@ fn hears(container: &TestContainer, sender: &TestContainer, broadcast: &str) -> 
         ensure!(capture.errors()?.contains("listening on"), "not yet");
         Ok(())
     })?;
-    let _storm = sender.storm(broadcast, Duration::from_secs(2))?;
+    let mut storm = sender.storm(broadcast, Duration::from_secs(2))?;
+    wait_until(SOON, "the sender is done", || storm.finished()?.ok())?;
     let ended = wait_until(SOON, "tcpdump has ended", || capture.finished())?;
     Ok(ended.stdout.contains("UDP"))
 }
@@ -115,11 +116,11 @@ fn equal_subnets_are_apart_and_each_network_is_one() -> Result<()> {
         // Broadcasts of one network are not heard in the other.
         // Broadcasts of a new network begin once its members have agreed on a key.
         wait_until(KEY, "a hears a", || {
-            ensure!(hears(&a1, &a2, "10.40.255.255")?, "nothing");
+            ensure!(hears(&a1, &a2, "10.40.255.255:4000")?, "nothing");
             Ok(())
         })?;
-        ensure!(!hears(&only_b, &a2, "10.40.255.255")?, "b hears a");
-        ensure!(!hears(&plain, &a2, "10.40.255.255")?, "default hears a");
+        ensure!(!hears(&only_b, &a2, "10.40.255.255:4000")?, "b hears a");
+        ensure!(!hears(&plain, &a2, "10.40.255.255:4000")?, "default hears a");
         Ok(())
     })
 }
