@@ -120,7 +120,10 @@ fn equal_subnets_are_apart_and_each_network_is_one() -> Result<()> {
             Ok(())
         })?;
         ensure!(!hears(&only_b, &a2, "10.40.255.255:4000")?, "b hears a");
-        ensure!(!hears(&plain, &a2, "10.40.255.255:4000")?, "default hears a");
+        ensure!(
+            !hears(&plain, &a2, "10.40.255.255:4000")?,
+            "default hears a"
+        );
         Ok(())
     })
 }
