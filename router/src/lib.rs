@@ -39,4 +39,6 @@ pub mod reset;
 pub mod run;
 pub mod shell;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod warnings;

@@ -1,6 +1,5 @@
 //! One router's addresses over a real journal: what is granted survives, whatever happens to the file.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,38 +9,11 @@ use ipnet::Ipv4Net;
 use mesh_allocator::call::Acquire;
 use mesh_ipam::AddressRequest;
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
-use mesh_proto::control::Config as ControlConfig;
-use mesh_proto::crypto::aead::Suites;
-use mesh_proto::crypto::identity::Identity;
-use mesh_proto::crypto::secret::MeshSecret;
-use mesh_proto::forward::Forwarder;
-use mesh_proto::ids::PeerName;
-use mesh_proto::topology::record::Ed25519;
 
 use super::*;
-use crate::clock::{Clock, OsEntropy};
+use crate::clock::Clock;
+use crate::testing::control;
 use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
-
-fn control(clock: Clock) -> Control {
-    let config = ControlConfig {
-        identity: Arc::new(Identity::from_seeds([1; 32], [2; 32])),
-        secret: Arc::new(MeshSecret::open()),
-        epoch: 1,
-        name: PeerName([2; 6]),
-        nickname: "host1".into(),
-        port: 6783,
-        endpoints: Vec::new(),
-        discovery: false,
-        mtu: 1376,
-        suites: Suites::AES_FIRST,
-        stored_neighbours: Vec::new(),
-        forgotten: Vec::new(),
-        pins: BTreeMap::new(),
-    };
-    let forwarder = Arc::new(Forwarder::new(&mut OsEntropy));
-    let (verifier, entropy) = (Arc::new(Ed25519), Box::new(OsEntropy));
-    Control::new(config, forwarder, verifier, entropy, clock.now()).unwrap()
-}
 
 fn plan(range: &str) -> IpallocPlan {
     match Ipalloc::new(Some(range), None, None).unwrap() {
