@@ -161,9 +161,13 @@ impl Upstream {
         address: &str,
         answer: fn(&[u8], bool) -> Option<Vec<u8>>,
     ) -> Option<Self> {
-        let udp = UdpSocket::bind(address).ok()?;
+        // A port that is free for UDP can be in use for TCP by another test.
+        let (udp, tcp) = (0..32).find_map(|_| {
+            let udp = UdpSocket::bind(address).ok()?;
+            let tcp = TcpListener::bind(udp.local_addr().unwrap()).ok()?;
+            Some((udp, tcp))
+        })?;
         let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).unwrap();
         let asked = std::sync::Arc::<std::sync::Mutex<Vec<Vec<u8>>>>::default();
         let log = asked.clone();
         std::thread::spawn(move || {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver::Resolver;
+use mesh_sys::socket::bind_both;
 use tokio::task::AbortHandle;
 
 /// Key of a listener.
@@ -68,11 +69,8 @@ impl ListenerState {
 
 /// Opens both sockets on an address of this host; returns them with the actual address.
 pub(super) fn open(wanted: SocketAddr) -> io::Result<(ListenerSockets, SocketAddr)> {
-    let udp = UdpSocket::bind(wanted)?;
+    let (udp, tcp) = bind_both(wanted)?;
     let truth = udp.local_addr()?;
-    let tcp = TcpListener::bind(truth)?;
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
     let key = ListenerKey::Host(wanted);
     Ok((ListenerSockets { key, udp, tcp }, truth))
 }

@@ -1,11 +1,11 @@
 //! Sockets at a loopback address of another network namespace, which can be reached only from inside it.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::SysError;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
+use crate::socket::bind_both;
 
 /// Index of the loopback interface, in every namespace.
 const LOOPBACK: u32 = 1;
@@ -18,19 +18,11 @@ const LOOPBACK: u32 = 1;
 pub fn listen_in(netns: &Netns, address: SocketAddr) -> Result<(UdpSocket, TcpListener), SysError> {
     netns.run_in(|| {
         Netlink::open()?.link().set_up(LOOPBACK)?;
-        bind(address).map_err(|e| {
+        bind_both(address).map_err(|e| {
             let path = netns.path().display();
             SysError::new(format!("listen on {address} in {path}"), e)
         })
     })?
-}
-
-fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let udp = UdpSocket::bind(address)?;
-    let tcp = TcpListener::bind(udp.local_addr()?)?;
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
-    Ok((udp, tcp))
 }
 
 #[cfg(test)]
