@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use mesh_proto::ids::PeerId;
+use mesh_proto::limits::MAX_ADDRESS_SPACES;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// Makes a router's name for people, one that commands take.
@@ -42,6 +44,16 @@ pub enum AddressRefusal {
     Timeout(Wait),
     /// The request was cancelled, or its container was released.
     Cancelled,
+    /// The network is not known here.
+    UnknownNetwork(NetworkId),
+    /// The network has no IPv4 subnet.
+    NoSubnet(NetworkId),
+    /// The subnet or address is in none of the network's subnets, which these are.
+    OutsideSubnets(Ipv4Net, Vec<Ipv4Net>),
+    /// This router takes part in the allocation of [`mesh_proto::limits::MAX_ADDRESS_SPACES`] subnets.
+    TooManySpaces,
+    /// The network was removed while the request waited.
+    NetworkRemoved(NetworkId),
 }
 
 /// The thing that a request waits for.
@@ -117,8 +129,29 @@ impl AddressRefusal {
             }
             Self::Timeout(why) => format!("no address in time: {}", why.text(name)),
             Self::Cancelled => "the request was cancelled".to_owned(),
+            Self::UnknownNetwork(network) => format!(
+                "the network {network} is not known on this host; `mesh network ls` lists those that are"
+            ),
+            Self::NoSubnet(network) => format!(
+                "the network {network} has no IPv4 subnet; give an address, or create one with --subnet"
+            ),
+            Self::OutsideSubnets(net, subnets) => format!(
+                "{net} is in none of the network's subnets; take one of {}",
+                listed(subnets)
+            ),
+            Self::TooManySpaces => format!(
+                "this router allocates in {MAX_ADDRESS_SPACES} subnets already; remove networks that are not needed: mesh network rm"
+            ),
+            Self::NetworkRemoved(network) => {
+                format!("the network {network} was removed; take another one")
+            }
         }
     }
+}
+
+fn listed(subnets: &[Ipv4Net]) -> String {
+    let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 impl Wait {
