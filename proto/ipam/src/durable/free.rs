@@ -15,7 +15,11 @@ impl DurableState {
     /// network or a broadcast address.
     pub(crate) fn find_free(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
         let slices = self.state.slicing().slices_of(subnet);
-        let first = first_slice(&self.state.me(), &slices);
+        // In a network besides `default` nobody allocates before it met the owner.
+        let first = match self.state.slicing().is_subnet() {
+            true => slices.start,
+            false => first_slice(&self.state.me(), &slices),
+        };
         let slices = (first..slices.end).chain(slices.start..first);
         for slice in slices.filter(|s| self.may_use(*s)) {
             if self.free_in(slice) == 0 && !self.has_fault(Fault::NoPins) {
