@@ -67,7 +67,7 @@ pub use durable::JournalError;
 pub use effect::RequestId;
 pub use leaving::removal::{Removal, RemoveError};
 pub use output::IpamOutput;
-pub use refusal::{AddressRefusal, Namer, Wait};
+pub use refusal::{AddressRefusal, Namer, NetworkRefusal, Wait};
 pub use report::{Allocation, Space, SpaceOwner};
 pub use requester::WaitingRequest;
 pub use slices::{RangeError, SliceRun, Slicing};

@@ -44,16 +44,23 @@ pub enum AddressRefusal {
     Timeout(Wait),
     /// The request was cancelled, or its container was released.
     Cancelled,
+    /// The network stands against it.
+    Network(NetworkRefusal),
+}
+
+/// The reason there is no address in a network besides `default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkRefusal {
     /// The network is not known here.
-    UnknownNetwork(NetworkId),
+    Unknown(NetworkId),
     /// The network has no IPv4 subnet.
     NoSubnet(NetworkId),
     /// The subnet or address is in none of the network's subnets, which these are.
-    OutsideSubnets(Ipv4Net, Vec<Ipv4Net>),
+    Outside(Ipv4Net, Vec<Ipv4Net>),
     /// This router takes part in the allocation of [`mesh_proto::limits::MAX_ADDRESS_SPACES`] subnets.
-    TooManySpaces,
+    TooMany,
     /// The network was removed while the request waited.
-    NetworkRemoved(NetworkId),
+    Removed(NetworkId),
 }
 
 /// The thing that a request waits for.
@@ -129,21 +136,33 @@ impl AddressRefusal {
             }
             Self::Timeout(why) => format!("no address in time: {}", why.text(name)),
             Self::Cancelled => "the request was cancelled".to_owned(),
-            Self::UnknownNetwork(network) => format!(
+            Self::Network(why) => why.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for NetworkRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(network) => write!(
+                f,
                 "the network {network} is not known on this host; `mesh network ls` lists those that are"
             ),
-            Self::NoSubnet(network) => format!(
+            Self::NoSubnet(network) => write!(
+                f,
                 "the network {network} has no IPv4 subnet; give an address, or create one with --subnet"
             ),
-            Self::OutsideSubnets(net, subnets) => format!(
+            Self::Outside(net, subnets) => write!(
+                f,
                 "{net} is in none of the network's subnets; take one of {}",
                 listed(subnets)
             ),
-            Self::TooManySpaces => format!(
+            Self::TooMany => write!(
+                f,
                 "this router allocates in {MAX_ADDRESS_SPACES} subnets already; remove networks that are not needed: mesh network rm"
             ),
-            Self::NetworkRemoved(network) => {
-                format!("the network {network} was removed; take another one")
+            Self::Removed(network) => {
+                write!(f, "the network {network} was removed; take another one")
             }
         }
     }

@@ -68,7 +68,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::durable::JournalError;
 use crate::effect::RequestId;
 use crate::leaving::removal::{Removal, RemoveError};
-use crate::refusal::AddressRefusal;
+use crate::refusal::{AddressRefusal, NetworkRefusal};
 use crate::{Ipam, IpamConfig};
 use journal::SpaceJournal;
 use mesh_proto::ids::PeerId;
@@ -233,7 +233,7 @@ impl IpamSet {
         let waiting: Vec<RequestId> = waiting.map(|(id, _)| *id).collect();
         for request in waiting {
             self.requests.remove(&request);
-            let why = AddressRefusal::NetworkRemoved(*network);
+            let why = AddressRefusal::Network(NetworkRefusal::Removed(*network));
             self.outputs.push_back(SetOutput::Failed { request, why });
         }
         let before = self.spaces.len();
@@ -261,9 +261,9 @@ impl IpamSet {
 
     fn known(&self, network: &NetworkId) -> Result<&NetworkPlan, AddressRefusal> {
         let plan = self.plans.get(network);
-        let plan = plan.ok_or(AddressRefusal::UnknownNetwork(*network))?;
+        let plan = plan.ok_or(AddressRefusal::Network(NetworkRefusal::Unknown(*network)))?;
         match plan.subnets.is_empty() {
-            true => Err(AddressRefusal::NoSubnet(*network)),
+            true => Err(AddressRefusal::Network(NetworkRefusal::NoSubnet(*network))),
             false => Ok(plan),
         }
     }
@@ -277,7 +277,7 @@ impl IpamSet {
             return Err(AddressRefusal::Leaving);
         }
         if self.spaces.len() >= MAX_ADDRESS_SPACES {
-            return Err(AddressRefusal::TooManySpaces);
+            return Err(AddressRefusal::Network(NetworkRefusal::TooMany));
         }
         let plan = self.known(&id.network)?;
         let founder = plan.founder;
@@ -285,7 +285,9 @@ impl IpamSet {
         let config = space::config(self.me, self.epoch, &id);
         let opened = config.map(|config| space::open(config, Some(founder), [], now));
         let Some(Ok(ipam)) = opened else {
-            return Err(AddressRefusal::NoSubnet(id.network));
+            return Err(AddressRefusal::Network(NetworkRefusal::NoSubnet(
+                id.network,
+            )));
         };
         let mut space = AddressSpace::new(ipam);
         space.plan(founder, gateway, now);

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::plan::SpaceId;
 use super::{IpamSet, SetOutput};
 use crate::effect::RequestId;
-use crate::refusal::AddressRefusal;
+use crate::refusal::{AddressRefusal, NetworkRefusal};
 use crate::report::Allocation;
 use crate::wire::AddressRequest;
 use mesh_proto::ids::PeerId;
@@ -59,13 +59,14 @@ impl IpamSet {
         match request {
             AddressRequest::Subnet(asked) => {
                 let parts = plan.parts(asked);
-                let none = AddressRefusal::OutsideSubnets(asked, plan.all());
+                let none = AddressRefusal::Network(NetworkRefusal::Outside(asked, plan.all()));
                 let mut parts = self.earlier_first(container, parts);
                 let first = parts.pop_front().ok_or(none)?;
                 self.ask(id, container, first, parts, deadline, now)
             }
             AddressRequest::Address(addr) => {
-                let outside = || AddressRefusal::OutsideSubnets(addr.into(), plan.all());
+                let outside =
+                    || AddressRefusal::Network(NetworkRefusal::Outside(addr.into(), plan.all()));
                 let space = plan.space_of(addr).ok_or_else(outside)?;
                 let net = Ipv4Net::new(addr, space.subnet.prefix_len());
                 let net = net.map_err(|_| AddressRefusal::NotAHost(addr))?;
