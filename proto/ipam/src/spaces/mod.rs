@@ -9,8 +9,8 @@
 //! **Who has the space at first.** In `default` a router without a map takes the whole range if it meets nobody who
 //! should. Two that are asked in the same second, before they hear of one another, both do, and what they allocated is
 //! reported as held twice. In other networks that would happen at each `docker compose up` on two hosts. So nobody takes
-//! anything there: a network has a *founder*, the router that created it, and each router begins with the claim (founder,
-//! 1) of all slices. A router that comes late and has heard nothing therefore owns nothing; it asks the founder, or
+//! anything there: a network has a *founder*, the router that created it, and each router begins with the claim
+//! of the founder to all slices, in version 1. A router that comes late and has heard nothing therefore owns nothing; it asks the founder, or
 //! the router that a higher claim names. Only the founder itself may own by that first claim: at the moment of the creation
 //! ([`IpamSet::found`]), because nobody else can know the network's random id; and later (its journal was lost, or it
 //! crashed in between) after a claim round like every router that finds itself owner, before which it waits for the

@@ -399,7 +399,7 @@ impl SetWorld {
             return Ok(());
         };
         self.act(id, |set, now| {
-            set.release_address(&network, &name, addr, now)
+            set.release_address(&network, &name, addr, now);
         })
     }
 
@@ -433,10 +433,11 @@ impl SetWorld {
 
     fn happen(&mut self, event: SetEvent) -> Result<(), String> {
         match event {
-            SetEvent::Message(from, to, bytes) if self.connected(from, to) => self
-                .act(to, |set, now| {
-                    set.handle_message(from, &bytes, now).unwrap()
-                }),
+            SetEvent::Message(from, to, bytes) if self.connected(from, to) => {
+                self.act(to, |set, now| {
+                    set.handle_message(from, &bytes, now).unwrap();
+                })
+            }
             SetEvent::Record(origin, to) => self.pass_on(origin, to, origin),
             SetEvent::Reach(id) => {
                 let known: Vec<PeerId> = match self.hosts.get(&id) {
