@@ -649,6 +649,10 @@ pub const IPAM_DEAD_AFTER: Duration = Duration::from_secs(600);
 pub const IPAM_RECLAIM_TICK: Duration = Duration::from_secs(10);
 /// Time for others to take over the space of a router that leaves.
 pub const IPAM_LEAVE_WAIT: Duration = Duration::from_secs(10);
+/// Subnets of networks besides `default` in whose allocation one router takes part; requests in further ones are refused.
+/// Those without room in the record ([`MAX_IPAM_BYTES`], the network `default` first) are not stated: the router gets
+/// nothing from others there, and gives nothing to them, until there is room.
+pub const MAX_ADDRESS_SPACES: usize = 1_024;
 /// Networks of the mesh that one router knows, `default` not counted; a further one is refused, whether it was created
 /// here or elsewhere, until one is removed. None that is known is given up for it.
 pub const MAX_NETWORKS: usize = 1_000;

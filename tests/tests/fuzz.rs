@@ -84,7 +84,7 @@ macro_rules! tests {
 
 tests! {
     datagram frame resolution fit fragment offload ingress egress session link_hello link link_message record unicast topology
-    probe names networks text config state journal ipam api control
+    probe names networks text config state journal ipam spaces api control
 }
 
 #[test]

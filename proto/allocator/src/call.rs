@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use mesh_ipam::AddressRequest;
 use mesh_proto::api::ipam::Left;
+use mesh_proto::network::NetworkId;
 
 /// Number of a call that is answered later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +15,13 @@ pub struct CallId(pub u64);
 /// An address for a container: any of a subnet, or this very one.
 #[derive(Clone, Debug)]
 pub struct Acquire {
+    /// The network that it is in.
+    pub network: NetworkId,
     /// The lease owner that it is for.
     pub owner: String,
-    /// The subnet or the address.
+    /// The subnet or the address. In a network besides `default`, [`mesh_ipam::ANY_SUBNET`] is any of its subnets.
     pub request: AddressRequest,
-    /// Prefix length of the subnet.
+    /// Prefix length of the subnet; counts for `default` only.
     pub prefix: u8,
     /// The time it may take.
     pub patience: Duration,
@@ -29,6 +32,8 @@ pub struct Acquire {
 /// An address of this host, with its lease owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerLease {
+    /// The network.
+    pub network: NetworkId,
     /// The address.
     pub addr: Ipv4Addr,
     /// The lease owner.
@@ -58,6 +63,8 @@ impl From<String> for NotGiven {
 pub enum CallAnswer {
     /// An address with its prefix length; this owner has it until it is released.
     Acquired {
+        /// The network that it is in.
+        network: NetworkId,
         /// The lease owner that asked.
         owner: String,
         /// The address, or the reason there is none.

@@ -1,4 +1,4 @@
-//! The desk between the state machine [`Ipam`] and the callers that want addresses: it keeps who waits for what, and says
+//! The desk between the state machines [`IpamSet`] and the callers that want addresses: it keeps who waits for what, and says
 //! in words why something is not given.
 
 use core::time::Duration;
@@ -8,7 +8,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use mesh_host::leases::container_names::ContainerNames;
 use mesh_ipam::feed;
-use mesh_ipam::{AddressPool, AddressRefusal, AddressRequest, Ipam, IpamOutput, RequestId};
+use mesh_ipam::{
+    AddressPool, AddressRefusal, IpamSet, JournalError, NetworkPlan, RequestId, SetOutput,
+};
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::IPAM_LEAVE_WAIT;
@@ -35,6 +37,13 @@ pub enum DeskOutput {
         /// Its bytes.
         entry: Vec<u8>,
     },
+    /// An entry for the journal of the networks besides `default`.
+    PersistSpace {
+        /// Its number.
+        position: u64,
+        /// Its bytes.
+        entry: Vec<u8>,
+    },
     /// The statement of this router.
     Statement(Vec<u8>),
     /// A message to another router.
@@ -48,10 +57,10 @@ pub enum DeskOutput {
     Answer(CallId, CallAnswer),
 }
 
-/// The state machine, and its callers. One input, then drain the outputs.
+/// The state machines, and their callers. One input, then drain the outputs.
 #[derive(Debug)]
 pub struct AddressDesk {
-    pub(crate) ipam: Ipam,
+    pub(crate) ipam: IpamSet,
     pub(crate) pool: AddressPool,
     pub(crate) pending: PendingCalls,
     pub(crate) routers: RouterNames,
@@ -65,7 +74,7 @@ pub struct AddressDesk {
 impl AddressDesk {
     /// Returns a desk without callers; `notice` is a fact about this start that operators should know.
     pub fn new(
-        ipam: Ipam,
+        ipam: IpamSet,
         pool: AddressPool,
         containers: ContainerNames,
         notice: Option<String>,
@@ -93,26 +102,68 @@ impl AddressDesk {
 
     /// Returns the leases of this host's containers.
     pub fn leases(&self) -> Vec<ContainerLease> {
-        let leases = self.ipam.allocations().map(|a| ContainerLease {
+        let leases = self.ipam.allocations().map(|(network, a)| ContainerLease {
+            network,
             addr: a.addr,
             owner: a.container.to_owned(),
         });
         leases.collect()
     }
 
+    /// Takes up the journal of the networks besides `default`, before any other input.
+    ///
+    /// # Errors
+    /// [`JournalError`]; there are no addresses in other networks then.
+    pub fn restore_spaces<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a [u8]>,
+        now: Instant,
+    ) -> Result<(), JournalError> {
+        self.ipam.restore(entries, now)
+    }
+
+    /// Notes whether the operator named other routers of which none was met yet.
+    pub fn set_expecting(&mut self, expecting: bool, now: Instant) {
+        self.ipam.set_expecting(expecting, now);
+    }
+
+    /// Adds a fact about this start that operators should know.
+    pub fn add_notice(&mut self, notice: String) {
+        let all = self.notice.take().into_iter().chain([notice]);
+        self.notice = Some(all.collect::<Vec<_>>().join("; "));
+    }
+
+    /// Takes the subnets of a network, new or changed; `is_created` if this router has created it just now.
+    pub fn define(&mut self, plan: NetworkPlan, is_created: bool, control: &Control, now: Instant) {
+        let network = plan.network;
+        self.ipam.define(plan, now);
+        if is_created {
+            // Without room for it, or without subnets, there is nothing to found.
+            let _ = self.ipam.found(&network, now);
+        }
+        feed::catch_up(&mut self.ipam, control, now);
+    }
+
+    /// Drops all addresses of a network that was removed for good.
+    pub fn remove_network(&mut self, network: &NetworkId, now: Instant) {
+        self.ipam.remove_network(network, now);
+    }
+
     /// Leases an address to a container; answered by [`CallAnswer::Acquired`].
-    pub fn acquire(&mut self, call: CallId, acquire: Acquire, now: Instant) {
+    pub fn acquire(&mut self, call: CallId, acquire: Acquire, control: &Control, now: Instant) {
         let id = request_of(call);
         let until = now + acquire.patience;
-        let (owner, ipam) = (&acquire.owner, &mut self.ipam);
-        let opened = match acquire.request {
-            AddressRequest::Subnet(subnet) => ipam.allocate(id, owner, subnet, until, now),
-            AddressRequest::Address(addr) => match Ipv4Net::new(addr, acquire.prefix) {
-                Ok(net) => ipam.claim(id, owner, net, until, now),
-                Err(_) => Err(AddressRefusal::NotAHost(addr)),
-            },
-        };
+        let (network, owner) = (acquire.network, &acquire.owner);
+        if !network.is_default() {
+            // What others stated of the network is known before the first request; a refusal is that of the request.
+            let _ = self.ipam.open(&network, now);
+            feed::catch_up(&mut self.ipam, control, now);
+        }
+        let wanted = (acquire.request, acquire.prefix);
+        let ipam = &mut self.ipam;
+        let opened = ipam.request(&network, id, owner, wanted, until, now);
         let pending = PendingAcquire {
+            network,
             caller: acquire.caller,
             owner: acquire.owner,
         };
@@ -120,14 +171,14 @@ impl AddressDesk {
             Ok(()) => self.pending.add(id, pending),
             Err(why) => {
                 let result = Err(self.not_given(&why, None));
-                self.answer_acquire(call, pending.owner, result);
+                self.answer_acquire(call, pending, result);
             }
         }
     }
 
     /// Frees an address, if this lease owner has it.
-    pub fn release(&mut self, owner: &str, addr: Ipv4Addr, now: Instant) {
-        self.ipam.release_address(owner, addr, now);
+    pub fn release(&mut self, network: &NetworkId, owner: &str, addr: Ipv4Addr, now: Instant) {
+        self.ipam.release_address(network, owner, addr, now);
     }
 
     /// Ends the request of a caller that hung up.
@@ -150,7 +201,9 @@ impl AddressDesk {
     /// # Errors
     /// One line.
     pub fn remove(&mut self, typed: &str, force: bool, now: Instant) -> Result<String, String> {
-        let owners = self.ipam.owners().into_iter().map(|owner| owner.peer);
+        let spaces = self.ipam.spaces().map(|(_, ipam)| ipam);
+        let all = core::iter::once(self.ipam.default()).chain(spaces);
+        let owners = all.flat_map(|ipam| ipam.owners().into_iter().map(|owner| owner.peer));
         let peer = self.routers.find(typed, owners)?;
         let names = |id: &PeerId| self.routers.of(id);
         match self.ipam.remove(peer, force, now) {
@@ -166,15 +219,16 @@ impl AddressDesk {
     /// Frees all that containers of this host lease, and hands the space over; answered by [`CallAnswer::Left`].
     pub fn leave(&mut self, call: CallId, now: Instant) {
         let allocations = self.ipam.allocations();
-        let leased: Vec<String> = allocations.map(|a| a.container.to_owned()).collect();
+        let leased: Vec<String> = allocations.map(|(_, a)| a.container.to_owned()).collect();
         for owner in leased {
             self.ipam.release(&owner, now);
         }
-        let owners = self.ipam.owners();
+        let default = self.ipam.default();
+        let owners = default.owners();
         let others = owners.iter().filter(|owner| owner.reachable).count();
         self.pending.set_leave(PendingLeave {
             call,
-            others: others.saturating_sub(1).max(self.ipam.space().reachable),
+            others: others.saturating_sub(1).max(default.space().reachable),
             orphaned: None,
             until: now + IPAM_LEAVE_WAIT + TICK * 2,
         });
@@ -198,16 +252,23 @@ impl AddressDesk {
 
     /// Settles addresses that several routers announce, in favour of the one that has the lease.
     pub fn settle_contests(&self, control: &mut Control, now: Instant) {
-        let rightful = |network: NetworkId, address| {
-            let owner = self.ipam.rightful(address);
-            owner.filter(|_| network.is_default())
-        };
+        let rightful = |network: NetworkId, address| self.ipam.rightful(&network, address);
         control.settle_contests(&rightful, now);
     }
 
     /// Notes that all entries up to this one are on disk.
     pub fn persisted(&mut self, position: u64, now: Instant) {
         self.ipam.persisted(position, now);
+    }
+
+    /// Notes that all entries of the journal of the networks besides `default` up to this one are on disk.
+    pub fn spaces_persisted(&mut self, position: u64, now: Instant) {
+        self.ipam.spaces_persisted(position, now);
+    }
+
+    /// Returns the router that may have an address in a network, as far as is known here.
+    pub fn rightful(&self, network: &NetworkId, addr: Ipv4Addr) -> Option<PeerId> {
+        self.ipam.rightful(network, addr)
     }
 
     /// Notes that the disk failed: [`AddressDesk::tick`] tries again.
@@ -217,7 +278,13 @@ impl AddressDesk {
 
     /// Returns the number of the last entry, and a snapshot that says all that entries up to it said.
     pub fn snapshot(&self) -> (u64, Vec<Vec<u8>>) {
-        (self.ipam.position(), self.ipam.snapshot())
+        let default = self.ipam.default();
+        (default.position(), default.snapshot())
+    }
+
+    /// Returns the same of the journal of the networks besides `default`.
+    pub fn spaces_snapshot(&self) -> (u64, Vec<Vec<u8>>) {
+        self.ipam.spaces_snapshot()
     }
 
     /// Returns when [`AddressDesk::handle_timeout`] is due; `is_broken` if the journal cannot be written.
@@ -248,7 +315,7 @@ impl AddressDesk {
     /// Looks at callers that wait for the range to have an owner.
     pub fn tick(&mut self, now: Instant) {
         for prime in self.pending.take_primes() {
-            let result = match self.ipam.prime(prime.since, now) {
+            let result = match self.ipam.default_mut().prime(prime.since, now) {
                 None => Ok(()),
                 Some(why) if now >= prime.until => {
                     let why = why.text(&|id| self.routers.of(id));
@@ -273,8 +340,8 @@ impl AddressDesk {
     /// Answers the caller that waits for the space to be handed over, once the last statement is out: it says that nothing is
     /// leased any more. `told` is the statement that the control plane has now.
     pub fn finish_leave(&mut self, told: Option<&[u8]>, now: Instant) {
-        let last = self.ipam.statement();
-        let is_told = told.is_some_and(|told| Some(told) == last.as_deref());
+        let last = self.ipam.record();
+        let is_told = told.is_some_and(|told| Some(told) == last);
         let is_quiet = self.ipam.next_deadline() > now;
         if let Some((call, left)) = self.pending.finish_leave(is_told && is_quiet, now) {
             self.answer(call, CallAnswer::Left(left));
@@ -288,12 +355,15 @@ impl AddressDesk {
                 return Some(output);
             }
             match self.ipam.poll_output()? {
-                IpamOutput::Persist { position, entry } => {
+                SetOutput::Persist { position, entry } => {
                     return Some(DeskOutput::Persist { position, entry });
                 }
-                IpamOutput::Statement(bytes) => return Some(DeskOutput::Statement(bytes)),
-                IpamOutput::Send { to, bytes } => return Some(DeskOutput::Send { to, bytes }),
-                IpamOutput::Allocated {
+                SetOutput::PersistSpace { position, entry } => {
+                    return Some(DeskOutput::PersistSpace { position, entry });
+                }
+                SetOutput::Record(bytes) => return Some(DeskOutput::Statement(bytes)),
+                SetOutput::Send { to, bytes } => return Some(DeskOutput::Send { to, bytes }),
+                SetOutput::Allocated {
                     request,
                     addr,
                     prefix,
@@ -301,23 +371,34 @@ impl AddressDesk {
                     let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string().into());
                     self.finish_acquire(request, net);
                 }
-                IpamOutput::Failed { request, why } => {
+                SetOutput::Failed { request, why } => {
                     let result = Err(self.not_given(&why, error));
                     self.finish_acquire(request, result);
                 }
-                IpamOutput::Left { orphaned } => self.pending.note_left(orphaned),
+                SetOutput::Left { orphaned } => self.pending.note_left(orphaned),
             }
         }
     }
 
     fn finish_acquire(&mut self, request: RequestId, result: Result<Ipv4Net, NotGiven>) {
         if let Some(acquire) = self.pending.take(request) {
-            self.answer_acquire(CallId(request.0), acquire.owner, result);
+            self.answer_acquire(CallId(request.0), acquire, result);
         }
     }
 
-    fn answer_acquire(&mut self, call: CallId, owner: String, result: Result<Ipv4Net, NotGiven>) {
-        self.answer(call, CallAnswer::Acquired { owner, result });
+    fn answer_acquire(
+        &mut self,
+        call: CallId,
+        acquire: PendingAcquire,
+        result: Result<Ipv4Net, NotGiven>,
+    ) {
+        let PendingAcquire { network, owner, .. } = acquire;
+        let answer = CallAnswer::Acquired {
+            network,
+            owner,
+            result,
+        };
+        self.answer(call, answer);
     }
 
     fn answer(&mut self, call: CallId, answer: CallAnswer) {

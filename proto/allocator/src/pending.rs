@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mesh_ipam::RequestId;
 use mesh_proto::api::ipam::Left;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use crate::call::CallId;
@@ -11,6 +12,7 @@ use crate::call::CallId;
 /// A caller that waits for an address.
 #[derive(Debug)]
 pub(crate) struct PendingAcquire {
+    pub(crate) network: NetworkId,
     /// The process that asked; 0 if it is not known.
     pub(crate) caller: u32,
     pub(crate) owner: String,

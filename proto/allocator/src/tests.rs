@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use core::time::Duration;
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_ipam::{AddressPool, AddressRequest, Ipam, IpamConfig, Slicing};
+use mesh_ipam::{
+    ANY_SUBNET, AddressPool, AddressRequest, Ipam, IpamConfig, IpamSet, NetworkPlan, Slicing,
+    SubnetPlan,
+};
 use mesh_proto::control::{Config, Control};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
@@ -13,6 +16,7 @@ use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::forward::Forwarder;
 use mesh_proto::ids::PeerName;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::topology::record::Ed25519;
 
@@ -58,7 +62,8 @@ impl DeskWorld {
             slicing: Slicing::new(range).unwrap(),
             auto_reclaim: None,
         };
-        let mut ipam = Ipam::new(config, std::iter::empty(), now).unwrap();
+        let ipam = Ipam::new(config, std::iter::empty(), now).unwrap();
+        let mut ipam = IpamSet::new(&config, ipam, now);
         ipam.set_expecting(false, now);
         let pool = AddressPool {
             range,
@@ -79,15 +84,20 @@ impl DeskWorld {
     }
 
     fn acquire(&mut self, owner: &str, request: AddressRequest) -> CallId {
+        self.acquire_in(NetworkId::DEFAULT, owner, request)
+    }
+
+    fn acquire_in(&mut self, network: NetworkId, owner: &str, request: AddressRequest) -> CallId {
         let call = self.call();
         let acquire = Acquire {
+            network,
             owner: owner.to_owned(),
             request,
             prefix: 24,
             patience: Duration::from_secs(10),
             caller: 7,
         };
-        self.desk.acquire(call, acquire, self.now);
+        self.desk.acquire(call, acquire, &self.control, self.now);
         call
     }
 
@@ -99,6 +109,9 @@ impl DeskWorld {
                     DeskOutput::Answer(answered, answer) if answered == call => return answer,
                     DeskOutput::Persist { position, .. } => {
                         self.desk.persisted(position, self.now);
+                    }
+                    DeskOutput::PersistSpace { position, .. } => {
+                        self.desk.spaces_persisted(position, self.now);
                     }
                     DeskOutput::Statement(bytes) => {
                         let topic = crate::desk::TOPIC;
@@ -125,6 +138,29 @@ impl DeskWorld {
 
     fn acquired(&mut self, owner: &str, request: AddressRequest) -> Result<String, String> {
         let call = self.acquire(owner, request);
+        self.result(call)
+    }
+
+    fn acquired_in(&mut self, n: u8, owner: &str, want: AddressRequest) -> Result<String, String> {
+        let call = self.acquire_in(NetworkId([n; 16]), owner, want);
+        self.result(call)
+    }
+
+    fn define(&mut self, n: u8) {
+        let subnet = "10.1.0.0/24".parse().unwrap();
+        let plan = NetworkPlan {
+            network: NetworkId([n; 16]),
+            founder: self.control.me(),
+            subnets: vec![SubnetPlan {
+                subnet,
+                range: subnet,
+                gateway: Some([10, 1, 0, 1].into()),
+            }],
+        };
+        self.desk.define(plan, true, &self.control, self.now);
+    }
+
+    fn result(&mut self, call: CallId) -> Result<String, String> {
         match self.answer(call) {
             CallAnswer::Acquired { result, .. } => match result {
                 Ok(net) => Ok(net.to_string()),
@@ -160,9 +196,8 @@ fn an_address_is_leased_once_and_its_owner_is_named() {
     assert_eq!(report.owners[0].peer, "host1");
     assert_eq!(report.allocations[0].container, "web");
     let now = world.now;
-    world
-        .desk
-        .release("docker:web:1", [10, 32, 5, 1].into(), now);
+    let (network, addr) = (NetworkId::DEFAULT, [10, 32, 5, 1].into());
+    world.desk.release(&network, "docker:web:1", addr, now);
     let db = world.acquired("docker:db:2", subnet());
     assert_eq!(db.as_deref(), Ok("10.32.5.1/24"));
 }
@@ -199,4 +234,50 @@ fn the_range_is_primed_and_the_space_is_handed_over() {
         panic!("another answer");
     };
     assert_eq!((left.others, left.orphaned), (0, 256));
+}
+
+#[test]
+fn networks_have_addresses_of_their_own() {
+    let mut world = DeskWorld::new();
+    let any = AddressRequest::Subnet(ANY_SUBNET);
+    let unknown = world.acquired_in(7, "docker:web:1", any).unwrap_err();
+    assert!(unknown.contains("is not known on this host"), "{unknown}");
+    for n in [7, 8] {
+        world.define(n);
+        // Not the gateway, and the same in both.
+        let web = world.acquired_in(n, "docker:web:1", any);
+        assert_eq!(web.as_deref(), Ok("10.1.0.2/24"));
+    }
+    let refused = world.acquired_in(7, "docker:db:2", address("10.1.0.2"));
+    let text = "10.1.0.2 is already used by container web on this host";
+    assert_eq!(refused, Err(text.to_owned()));
+    let outside = world.acquired_in(7, "docker:db:2", address("10.2.0.2"));
+    assert!(outside.unwrap_err().contains("take one of 10.1.0.0/24"));
+    assert!(world.acquired("docker:db:2", address("10.32.0.9")).is_ok());
+    let networks: Vec<NetworkId> = world.desk.leases().iter().map(|l| l.network).collect();
+    let [seven, eight] = [7, 8].map(|n| NetworkId([n; 16]));
+    assert_eq!(networks, [NetworkId::DEFAULT, seven, eight]);
+    let me = world.control.me();
+    let report = world.desk.report(me, None, world.now);
+    assert_eq!((report.network.as_str(), report.networks.len()), ("", 2));
+    let network = &report.networks[0];
+    assert_eq!(network.network, seven.to_string());
+    assert_eq!(network.range, "10.1.0.0/24");
+    assert_eq!((network.owners[0].addresses, network.free), (256, 252));
+    assert_eq!(network.allocations[0].container, "web");
+    assert_eq!(world.desk.rightful(&eight, [10, 1, 0, 2].into()), Some(me));
+    world.desk.remove_network(&seven, world.now);
+    let addr = [10, 1, 0, 2].into();
+    world.desk.release(&eight, "docker:web:1", addr, world.now);
+    assert_eq!(world.desk.leases().len(), 1);
+    let gone = world.acquired_in(7, "docker:web:1", any).unwrap_err();
+    assert!(gone.contains("is not known on this host"), "{gone}");
+    let (position, snapshot) = world.desk.spaces_snapshot();
+    assert!(position > 0 && !snapshot.is_empty());
+    let call = world.call();
+    world.desk.leave(call, world.now);
+    let CallAnswer::Left(left) = world.answer(call) else {
+        panic!("another answer");
+    };
+    assert_eq!((left.others, left.orphaned), (0, 256 + 16));
 }

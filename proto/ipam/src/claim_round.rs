@@ -1,13 +1,14 @@
 //! The claim vote: this router asks all others whether it may take slices that the map calls its own and that nobody
 //! granted it. It owns them when all agreed.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use super::registry::Registry;
 use super::slices::SliceRun;
 use super::wire::{ForeignClaim, IpamMessage, Pin};
 use mesh_proto::ids::PeerId;
-use mesh_proto::limits::{IPAM_RESEND, IPAM_TAKE_DELAY};
+use mesh_proto::limits::{IPAM_BOOTSTRAP_WAIT, IPAM_RESEND, IPAM_TAKE_DELAY};
 use mesh_proto::time::Instant;
 
 /// One question to all reachable routers.
@@ -16,8 +17,8 @@ struct ClaimRound {
     number: u64,
     runs: Vec<SliceRun>,
     agreed: BTreeSet<PeerId>,
-    /// The moment from which it is asked: until then a grant may come.
-    from: Instant,
+    /// The moment of its beginning; it is asked a while later.
+    began: Instant,
     /// The moment when it was asked last.
     asked: Option<Instant>,
 }
@@ -105,20 +106,31 @@ impl ClaimVote {
     }
 }
 
+/// Returns the time before others are asked: a grant may come, and the routers that the operator named may be met. In a
+/// network other than `default` nobody takes the range, so this is where one that lost its journal waits for the others.
+fn delay(registry: &Registry) -> Duration {
+    let peers = registry.peers();
+    let is_lonely = peers.is_expecting() && peers.members().next().is_none();
+    match is_lonely && registry.slicing().is_subnet() {
+        true => IPAM_BOOTSTRAP_WAIT,
+        false => IPAM_TAKE_DELAY,
+    }
+}
+
 impl ClaimRound {
-    fn new(number: u64, runs: Vec<SliceRun>, now: Instant) -> Self {
+    fn new(number: u64, runs: Vec<SliceRun>, began: Instant) -> Self {
         Self {
             number,
             runs,
             agreed: BTreeSet::new(),
-            from: now + IPAM_TAKE_DELAY,
+            began,
             asked: None,
         }
     }
 
     /// Asks the routers that have not agreed. Without any, takes the slices, and the round is over.
     fn advance(mut self, registry: &mut Registry, is_waiting: bool, now: Instant) -> Option<Self> {
-        if now < self.from {
+        if now < self.began + delay(registry) {
             return Some(self);
         }
         let missing = registry.peers().members().map(|(id, _)| *id);
@@ -140,7 +152,8 @@ impl ClaimRound {
 
 #[cfg(test)]
 mod tests {
-    use super::super::durable::JournalEntry;
+    use super::super::durable::{DurableState, JournalEntry};
+    use super::super::slices::Slicing;
     use super::super::tests::parts::{LARGER, ME, NOW, SMALLER, meet, messages, registry, run};
     use super::*;
 
@@ -251,5 +264,24 @@ mod tests {
             "of equal versions the smaller owner's is higher"
         );
         assert_eq!(registry.state().claims().owner(0), Some(SMALLER));
+    }
+    #[test]
+    fn a_founder_without_journal_waits_for_the_routers_that_were_named() {
+        for (is_expecting, wait) in [(true, IPAM_BOOTSTRAP_WAIT), (false, IPAM_TAKE_DELAY)] {
+            let slicing = Slicing::of_subnet("10.32.0.0/24".parse().unwrap()).unwrap();
+            let mut registry = Registry::new(DurableState::open(ME, slicing, []).unwrap(), 1);
+            registry.record(&JournalEntry::Claim {
+                owner: ME,
+                run: run(0, 16),
+            });
+            registry.set_expecting(is_expecting);
+            let mut vote = ClaimVote::new(1);
+            vote.advance(&mut registry, false, NOW);
+            let before = NOW + (wait - Duration::from_millis(1));
+            vote.advance(&mut registry, false, before);
+            assert_eq!(registry.state().claims().owned(), 0);
+            vote.advance(&mut registry, false, NOW + wait);
+            assert_eq!(registry.state().claims().owned(), 16);
+        }
     }
 }

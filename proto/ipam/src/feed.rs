@@ -1,7 +1,7 @@
-//! Effects of the control plane, as they concern the state machine of addresses: the way in that the router and the
+//! Effects of the control plane, as they concern the state machines of addresses: the way in that the router and the
 //! simulator share. This module is above both, so that neither knows the other.
 
-use crate::Ipam;
+use crate::IpamSet;
 use mesh_proto::control::{Control, Output};
 use mesh_proto::ids::PeerId;
 use mesh_proto::time::Instant;
@@ -9,33 +9,45 @@ use mesh_proto::wire::topic::Topic;
 
 const TOPIC: Topic = Topic::ADDRESSES;
 
-/// Hands an effect of the control plane to `ipam`. Malformed statements and messages are counted, and change nothing.
-pub fn addresses(ipam: &mut Ipam, output: &Output, control: &Control, now: Instant) {
+/// Hands an effect of the control plane to `set`. Malformed statements and messages are counted, and change nothing.
+pub fn addresses(set: &mut IpamSet, output: &Output, control: &Control, now: Instant) {
     match output {
         Output::Announcement(key) if key.topic == TOPIC => {
-            statement(ipam, key.origin, control, now);
+            statement(set, key.origin, control, now);
         }
         Output::Reach => {
-            for announcement in control.announcements(TOPIC) {
-                ipam.set_reachable(announcement.origin, announcement.reachable, now);
-            }
+            let all = control.announcements(TOPIC);
+            set.set_reachable(all.map(|a| (a.origin, a.reachable)), now);
         }
         Output::Unicast { from, topic, body } if *topic == TOPIC => {
-            let _ = ipam.handle_message(*from, body, now);
+            let _ = set.handle_message(*from, body, now);
         }
-        Output::Targets(targets) => ipam.set_expecting(!targets.is_empty(), now),
-        Output::Epoch(epoch) => ipam.raise_epoch(*epoch, now),
+        Output::Targets(targets) => set.set_expecting(!targets.is_empty(), now),
+        Output::Epoch(epoch) => set.raise_epoch(*epoch, now),
         _ => {}
+    }
+    catch_up(set, control, now);
+}
+
+/// Hands in what all routers stated of spaces that are new here.
+pub fn catch_up(set: &mut IpamSet, control: &Control, now: Instant) {
+    while set.take_reread() {
+        for announcement in control.announcements(TOPIC) {
+            if !announcement.body.is_empty() {
+                let (origin, reachable) = (announcement.origin, announcement.reachable);
+                set.reread(origin, announcement.body, reachable, now);
+            }
+        }
     }
 }
 
-fn statement(ipam: &mut Ipam, origin: PeerId, control: &Control, now: Instant) {
+fn statement(set: &mut IpamSet, origin: PeerId, control: &Control, now: Instant) {
     let announcement = control.announcement(origin, TOPIC);
     match announcement.filter(|a| !a.body.is_empty()) {
         Some(a) => {
-            let _ = ipam.handle_statement(origin, a.body, a.reachable, now);
+            let _ = set.handle_record(origin, a.body, a.reachable, now);
         }
         // It has started again and has stated nothing yet, or takes no part any more.
-        None => ipam.set_reachable(origin, false, now),
+        None => set.withdraw(origin, now),
     }
 }

@@ -155,6 +155,10 @@ fn decide_subnet(
     }
     let is_empty = |s: &u16| claims.is_usable(*s) && leases.in_slice(*s) == 0;
     let mut empty: Vec<u16> = slices.clone().filter(is_empty).collect();
+    // In a network other than `default` the space follows the containers: a router without any keeps nothing back.
+    if slicing.is_subnet() && !leases.has_local() && !empty.is_empty() {
+        return GrantDecision::Grant(empty);
+    }
     if empty.len() >= 2 {
         let count = usize::from(welcome.clamp(1, MAX_GRANT)).min(empty.len() / 2);
         return GrantDecision::Grant(empty.split_off(empty.len() - count));

@@ -37,6 +37,7 @@
 //! | `leaving` | routers that are gone; the handover before this one goes |
 //! | `publisher` | this router's own statement |
 //! | `report` | all that operators see |
+//! | `spaces` | the same for each subnet of the networks besides `default`, all in one record and one journal |
 //! | [`feed`] | the way of statements and messages from the control plane |
 
 #![forbid(unsafe_code)]
@@ -54,6 +55,7 @@ mod registry;
 mod report;
 mod requester;
 mod slices;
+mod spaces;
 mod wire;
 
 use core::time::Duration;
@@ -65,10 +67,13 @@ pub use durable::JournalError;
 pub use effect::RequestId;
 pub use leaving::removal::{Removal, RemoveError};
 pub use output::IpamOutput;
-pub use refusal::{AddressRefusal, Namer, Wait};
+pub use refusal::{AddressRefusal, Namer, NetworkRefusal, Wait};
 pub use report::{Allocation, Space, SpaceOwner};
 pub use requester::WaitingRequest;
 pub use slices::{RangeError, SliceRun, Slicing};
+pub use spaces::plan::{ANY_SUBNET, NetworkPlan, SpaceId, SubnetPlan};
+pub use spaces::record::{AddressRecord, SpaceMessage, SpaceStatement};
+pub use spaces::{IpamSet, SetOutput};
 pub use wire::{
     AddressRequest, Conflict, Denial, ForeignClaim, IpamMessage, IpamStatement, Pin, WireError,
 };
@@ -133,6 +138,11 @@ impl Ipam {
         now: Instant,
     ) -> Result<Self, JournalError> {
         let durable = DurableState::open(config.me, config.slicing, entries)?;
+        Ok(Self::of(config, durable, now))
+    }
+
+    /// Makes a router that has this state.
+    fn of(config: IpamConfig, durable: DurableState, now: Instant) -> Self {
         let mut ipam = Self {
             registry: Registry::new(durable, config.epoch),
             requester: Requester::default(),
@@ -145,7 +155,7 @@ impl Ipam {
             refused: 0,
         };
         ipam.flush(now);
-        Ok(ipam)
+        ipam
     }
 
     /// Takes note whether the operator named other routers of which none was met yet: a router without a map then waits for
@@ -167,18 +177,28 @@ impl Ipam {
         now: Instant,
     ) -> Result<(), WireError> {
         let statement = IpamStatement::decode(bytes).inspect_err(|_| self.refused += 1)?;
+        self.take_statement(origin, &statement, reachable, now);
+        Ok(())
+    }
+
+    fn take_statement(
+        &mut self,
+        origin: PeerId,
+        statement: &IpamStatement,
+        reachable: bool,
+        now: Instant,
+    ) {
         if origin == self.registry.me() {
-            return Ok(());
+            return;
         }
         let is_waiting = self.requester.is_waiting();
         let registry = &mut self.registry;
-        let removed = registry.merge(origin, &statement, reachable, is_waiting, now);
+        let removed = registry.merge(origin, statement, reachable, is_waiting, now);
         if let Some(version) = removed {
             // So that all others see that this router lives.
             self.publisher.outdo(version);
         }
         self.advance(now);
-        Ok(())
     }
 
     /// Goes over to a later epoch: this router was started from old state, and others know a later start of it. Its
@@ -278,7 +298,7 @@ impl Ipam {
         deadline: Instant,
         now: Instant,
     ) -> Result<(), AddressRefusal> {
-        let (request, prefix) = requester::any_of(self.registry.range(), subnet)?;
+        let (request, prefix) = requester::any_of(self.registry.slicing(), subnet)?;
         let new = NewRequest {
             id,
             container,

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use mesh_proto::ids::PeerId;
+use mesh_proto::limits::MAX_ADDRESS_SPACES;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// Makes a router's name for people, one that commands take.
@@ -42,6 +44,23 @@ pub enum AddressRefusal {
     Timeout(Wait),
     /// The request was cancelled, or its container was released.
     Cancelled,
+    /// The network stands against it.
+    Network(NetworkRefusal),
+}
+
+/// The reason there is no address in a network besides `default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkRefusal {
+    /// The network is not known here.
+    Unknown(NetworkId),
+    /// The network has no IPv4 subnet.
+    NoSubnet(NetworkId),
+    /// The subnet or address is in none of the network's subnets, which these are.
+    Outside(Ipv4Net, Vec<Ipv4Net>),
+    /// This router takes part in the allocation of [`mesh_proto::limits::MAX_ADDRESS_SPACES`] subnets.
+    TooMany,
+    /// The network was removed while the request waited.
+    Removed(NetworkId),
 }
 
 /// The thing that a request waits for.
@@ -117,8 +136,41 @@ impl AddressRefusal {
             }
             Self::Timeout(why) => format!("no address in time: {}", why.text(name)),
             Self::Cancelled => "the request was cancelled".to_owned(),
+            Self::Network(why) => why.to_string(),
         }
     }
+}
+
+impl fmt::Display for NetworkRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(network) => write!(
+                f,
+                "the network {network} is not known on this host; `mesh network ls` lists those that are"
+            ),
+            Self::NoSubnet(network) => write!(
+                f,
+                "the network {network} has no IPv4 subnet; give an address, or create one with --subnet"
+            ),
+            Self::Outside(net, subnets) => write!(
+                f,
+                "{net} is in none of the network's subnets; take one of {}",
+                listed(subnets)
+            ),
+            Self::TooMany => write!(
+                f,
+                "this router allocates in {MAX_ADDRESS_SPACES} subnets already; remove networks that are not needed: mesh network rm"
+            ),
+            Self::Removed(network) => {
+                write!(f, "the network {network} was removed; take another one")
+            }
+        }
+    }
+}
+
+fn listed(subnets: &[Ipv4Net]) -> String {
+    let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 impl Wait {

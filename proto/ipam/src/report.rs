@@ -168,45 +168,7 @@ impl Ipam {
         name: Namer<'_>,
         release: &dyn Fn(&str, Ipv4Net) -> String,
     ) -> Vec<String> {
-        let mut lines = Vec::new();
-        for conflict in self.conflicts() {
-            let (first, second) = (name(&conflict.first), name(&conflict.second));
-            let addr = conflict.addr;
-            lines.push(match self.registry.state().leases().local(&addr) {
-                Some(lease) => format!(
-                    "{addr} is held on {first} and on {second}; to end that here: {}",
-                    release(
-                        &lease.container,
-                        Ipv4Net::new(addr, lease.prefix).unwrap_or_else(|_| addr.into())
-                    )
-                ),
-                None => format!(
-                    "{addr} is held on {first} and on {second}; to end that, on one of them: mesh detach, as mesh status ipam says there"
-                ),
-            });
-        }
-        let mut rivals: BTreeMap<PeerId, usize> = BTreeMap::new();
-        for (_, rival) in self.contested() {
-            *rivals.entry(rival).or_default() += 1;
-        }
-        for (rival, slices) in rivals {
-            let who = name(&rival);
-            lines.push(match self.registry.peers().is_member(&rival) {
-                true => format!(
-                    "{slices} slices are claimed by {who} too; nothing to do, it is told to give way"
-                ),
-                false => format!(
-                    "{slices} slices are claimed by {who} too, which cannot be reached; if it is gone for good: mesh rmpeer {who}"
-                ),
-            });
-        }
-        for (peer, theirs) in self.other_ranges() {
-            let (who, ours) = (name(&peer), self.registry.range());
-            lines.push(format!(
-                "{who} allocates from {theirs}, not {ours}; to share addresses, there: mesh reset, and mesh launch --ipalloc-range {ours}"
-            ));
-        }
-        lines
+        advice_of(self, name, release)
     }
 
     /// Returns a hash of all claims; equal on all routers that can reach one another, when nothing changes.
@@ -224,4 +186,50 @@ impl Ipam {
         }
         hash.finalize().into()
     }
+}
+
+fn advice_of(
+    ipam: &Ipam,
+    name: Namer<'_>,
+    release: &dyn Fn(&str, Ipv4Net) -> String,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for conflict in ipam.conflicts() {
+        let (first, second) = (name(&conflict.first), name(&conflict.second));
+        let addr = conflict.addr;
+        lines.push(match ipam.registry.state().leases().local(&addr) {
+            Some(lease) => format!(
+                "{addr} is held on {first} and on {second}; to end that here: {}",
+                release(
+                    &lease.container,
+                    Ipv4Net::new(addr, lease.prefix).unwrap_or_else(|_| addr.into())
+                )
+            ),
+            None => format!(
+                "{addr} is held on {first} and on {second}; to end that, on one of them: mesh detach, as mesh status ipam says there"
+            ),
+        });
+    }
+    let mut rivals: BTreeMap<PeerId, usize> = BTreeMap::new();
+    for (_, rival) in ipam.contested() {
+        *rivals.entry(rival).or_default() += 1;
+    }
+    for (rival, slices) in rivals {
+        let who = name(&rival);
+        lines.push(match ipam.registry.peers().is_member(&rival) {
+            true => format!(
+                "{slices} slices are claimed by {who} too; nothing to do, it is told to give way"
+            ),
+            false => format!(
+                "{slices} slices are claimed by {who} too, which cannot be reached; if it is gone for good: mesh rmpeer {who}"
+            ),
+        });
+    }
+    for (peer, theirs) in ipam.other_ranges() {
+        let (who, ours) = (name(&peer), ipam.registry.range());
+        lines.push(format!(
+            "{who} allocates from {theirs}, not {ours}; to share addresses, there: mesh reset, and mesh launch --ipalloc-range {ours}"
+        ));
+    }
+    lines
 }

@@ -33,6 +33,8 @@ pub enum RangeError {
 pub struct Slicing {
     range: Ipv4Net,
     slice_bits: u8,
+    /// The range is one subnet: only its own first and last addresses are no hosts.
+    is_subnet: bool,
 }
 
 /// Slices that follow one another, with equal versions.
@@ -58,13 +60,43 @@ impl Slicing {
         if !(8..=28).contains(&range.prefix_len()) {
             return Err(RangeError::Size(range));
         }
-        let bits = 32 - range.prefix_len();
-        let largest_count = bits.saturating_sub(12);
-        let small_range = (bits - 4).clamp(2, 8);
         Ok(Self {
             range,
-            slice_bits: largest_count.max(small_range),
+            slice_bits: slice_bits(range),
+            is_subnet: false,
         })
+    }
+
+    /// Cuts the subnet of a network: into two slices for a /29, and into one for a /30.
+    ///
+    /// # Errors
+    /// [`RangeError`] for a prefix shorter than 8 or longer than 30 bits, or with host bits.
+    pub fn of_subnet(subnet: Ipv4Net) -> Result<Self, RangeError> {
+        if subnet.trunc() != subnet {
+            return Err(RangeError::HostBits(subnet, subnet.trunc()));
+        }
+        if !(8..=30).contains(&subnet.prefix_len()) {
+            return Err(RangeError::Size(subnet));
+        }
+        Ok(Self {
+            range: subnet,
+            slice_bits: slice_bits(subnet),
+            is_subnet: true,
+        })
+    }
+
+    /// Returns whether the range is the subnet of a network other than `default`.
+    pub fn is_subnet(&self) -> bool {
+        self.is_subnet
+    }
+
+    /// Returns the subnet, of which only the first and the last address are no hosts, to which a part of the range
+    /// belongs.
+    pub fn subnet_of(&self, part: Ipv4Net) -> Ipv4Net {
+        match self.is_subnet {
+            true => self.range,
+            false => part,
+        }
     }
 
     /// Returns the whole range.
@@ -72,7 +104,7 @@ impl Slicing {
         self.range
     }
 
-    /// Returns the number of slices: 4 to [`MAX_SLICES`].
+    /// Returns the number of slices: 1 to [`MAX_SLICES`].
     pub fn count(&self) -> u16 {
         let bits = 32 - self.range.prefix_len() - self.slice_bits;
         1u16.checked_shl(u32::from(bits))
@@ -125,6 +157,14 @@ impl Slicing {
             ver,
         }
     }
+}
+
+/// Returns the number of bits of an address within a slice.
+fn slice_bits(range: Ipv4Net) -> u8 {
+    let bits = 32 - range.prefix_len();
+    let largest_count = bits.saturating_sub(12);
+    let small_range = bits.saturating_sub(4).clamp(2, 8);
+    largest_count.max(small_range)
 }
 
 impl SliceRun {

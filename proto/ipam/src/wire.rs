@@ -11,7 +11,8 @@ use mesh_proto::limits::{
     MAX_ADDRESS_CONFLICTS, MAX_CONTAINER_ID, MAX_FENCES, MAX_IPAM_BYTES, MAX_IPAM_PINS,
     MAX_IPAM_RUNS,
 };
-use mesh_proto::wire::{bounded, codec};
+use mesh_proto::wire::bounded;
+use mesh_proto::wire::codec::{self, CodecError};
 
 /// Format of statements and messages of this version.
 const FORMAT: u8 = 1;
@@ -188,6 +189,35 @@ impl IpamStatement {
     /// [`WireError`], for anything that [`IpamStatement::encode`] does not make.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes)
+    }
+
+    /// Reads a statement that other bytes may follow. Returns it with its length.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub(crate) fn decode_first(bytes: &[u8]) -> Result<(Self, usize), WireError> {
+        let whole = match bytes.split_first() {
+            Some((&FORMAT, rest)) => codec::decode::<Self>(rest),
+            _ => return decode(bytes).map(|statement| (statement, bytes.len())),
+        };
+        let used = match whole {
+            Ok(statement) => return Ok((statement, bytes.len())),
+            Err(CodecError::Trailing(rest)) => bytes.len() - rest,
+            Err(_) => return Err(WireError::Malformed),
+        };
+        decode(&bytes[..used]).map(|statement| (statement, used))
+    }
+
+    /// Returns the version of a statement, without reading the rest.
+    pub(crate) fn peek_version(bytes: &[u8]) -> Option<Version> {
+        // Two numbers of at most nine bytes.
+        let rest = bytes.strip_prefix(&[FORMAT])?;
+        let head = &rest[..rest.len().min(18)];
+        match codec::decode::<Version>(head) {
+            Ok(version) => Some(version),
+            Err(CodecError::Trailing(rest)) => codec::decode(&head[..head.len() - rest]).ok(),
+            Err(_) => None,
+        }
     }
 }
 

@@ -17,7 +17,10 @@ pub struct IpamReport {
     /// valid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub off: String,
-    /// Address range that the routers share.
+    /// Id of the network; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
+    /// Address range that the routers share; the subnet in another network.
     pub range: String,
     /// Subnet of `net:default`.
     pub default_subnet: String,
@@ -34,6 +37,9 @@ pub struct IpamReport {
     pub waiting: Vec<IpamWaiting>,
     /// Advice for the operator, one line each.
     pub advice: Vec<String>,
+    /// The same for each subnet of other networks in whose allocation this router takes part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<IpamReport>,
 }
 
 /// Share of one router in the range.

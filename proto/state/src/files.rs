@@ -16,6 +16,10 @@ pub const PINS: &str = "pins";
 pub const ADDRESSES: &str = "addresses";
 /// Journal that could not be used, from then on; the boot epoch follows.
 pub const ADDRESSES_SET_ASIDE: &str = "addresses.bad-";
+/// Journal of addresses in networks besides `default`; there is none before the first of them is used.
+pub const NETWORK_ADDRESSES: &str = "network-addresses";
+/// Such a journal that could not be used, from then on; the boot epoch follows.
+pub const NETWORK_ADDRESSES_SET_ASIDE: &str = "network-addresses.bad-";
 /// The table of attachments.
 pub const ATTACHMENTS: &str = "attachments";
 /// Names changed by the operator.
@@ -29,7 +33,7 @@ pub const LOG: &str = "router.log";
 /// Previous log file after rotation.
 pub const OLD_LOG: &str = "router.log.1";
 
-/// State files, except the journal of addresses.
+/// State files, except the journals of addresses.
 pub const FILES: [&str; 12] = [
     IDENTITY,
     TARGETS,
@@ -50,9 +54,15 @@ pub fn temporary(name: &str) -> String {
     format!(".{name}.tmp")
 }
 
-/// Returns true if a file of this name is the journal of addresses, or an earlier one that was set aside.
+/// Returns true if a file of this name is a journal of addresses, or an earlier one that was set aside.
 pub fn is_journal(name: &str) -> bool {
-    name == ADDRESSES || name == temporary(ADDRESSES) || name.starts_with(ADDRESSES_SET_ASIDE)
+    let journals = [
+        (ADDRESSES, ADDRESSES_SET_ASIDE),
+        (NETWORK_ADDRESSES, NETWORK_ADDRESSES_SET_ASIDE),
+    ];
+    journals.iter().any(|(journal, set_aside)| {
+        name == *journal || name == temporary(journal) || name.starts_with(set_aside)
+    })
 }
 
 /// Returns true if a file of this name is a router's.
@@ -74,6 +84,9 @@ mod tests {
             "addresses",
             ".addresses.tmp",
             "addresses.bad-7",
+            "network-addresses",
+            ".network-addresses.tmp",
+            "network-addresses.bad-7",
         ] {
             assert!(is_state(name), "{name}");
         }

@@ -1,10 +1,9 @@
 //! Callers that wait for an answer of the desk, each with the channel that it listens on.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use mesh_allocator::call::{CallAnswer, CallId, NotGiven};
+use mesh_allocator::call::{CallAnswer, CallId, ContainerLease, NotGiven};
 use mesh_proto::api::ipam::Left;
 use tokio::sync::oneshot;
 
@@ -42,13 +41,25 @@ impl Callers {
         self.waiting.iter().filter_map(hung_up).collect()
     }
 
-    /// Answers a caller. Returns the owner and the address that nobody waits for any more.
-    pub(super) fn answer(&mut self, id: CallId, answer: CallAnswer) -> Option<(String, Ipv4Addr)> {
+    /// Answers a caller. Returns the lease that nobody waits for any more.
+    pub(super) fn answer(&mut self, id: CallId, answer: CallAnswer) -> Option<ContainerLease> {
         // A caller that hung up does not need its answer.
         match (self.waiting.remove(&id)?, answer) {
-            (CallerAnswer::Acquire(to), CallAnswer::Acquired { owner, result }) => {
+            (
+                CallerAnswer::Acquire(to),
+                CallAnswer::Acquired {
+                    network,
+                    owner,
+                    result,
+                },
+            ) => {
                 let given = result.as_ref().ok().map(Ipv4Net::addr);
-                return to.send(result).err().and(given).map(|addr| (owner, addr));
+                let left = to.send(result).err().and(given);
+                return left.map(|addr| ContainerLease {
+                    network,
+                    addr,
+                    owner,
+                });
             }
             (CallerAnswer::Prime(to), CallAnswer::Primed(result)) => drop(to.send(result)),
             (CallerAnswer::Leave(to), CallAnswer::Left(left)) => drop(to.send(left)),
@@ -61,6 +72,7 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mesh_proto::network::NetworkId;
 
     #[test]
     fn an_address_for_a_caller_that_hung_up_is_returned() {
@@ -71,11 +83,17 @@ mod tests {
         drop(waiting);
         assert_eq!(callers.abandoned(), [id]);
         let acquired = CallAnswer::Acquired {
+            network: NetworkId::DEFAULT,
             owner: "docker:web:1".into(),
             result: Ok("10.32.5.1/24".parse().unwrap()),
         };
         let left = callers.answer(id, acquired.clone());
-        assert_eq!(left, Some(("docker:web:1".into(), [10, 32, 5, 1].into())));
+        let lease = ContainerLease {
+            network: NetworkId::DEFAULT,
+            addr: [10, 32, 5, 1].into(),
+            owner: "docker:web:1".into(),
+        };
+        assert_eq!(left, Some(lease));
         assert_eq!(callers.answer(id, acquired), None);
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease, NotGiven};
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_ipam::{AddressPool, AddressRequest};
+use mesh_ipam::{AddressPool, AddressRequest, NetworkPlan};
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
+use mesh_proto::network::NetworkId;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the control thread.
@@ -26,11 +27,22 @@ pub(crate) enum AllocatorRequest {
     },
     /// Frees an address, if this lease owner has it.
     Release {
+        /// The network that it is in.
+        network: NetworkId,
         /// The address.
         addr: Ipv4Addr,
         /// The lease owner.
         owner: String,
     },
+    /// Takes the subnets of a network besides `default`, before addresses are asked for in it.
+    Define {
+        /// The subnets, and who founded the network.
+        plan: NetworkPlan,
+        /// This router has created the network at this moment.
+        is_created: bool,
+    },
+    /// Drops all addresses of a network that was removed for good.
+    RemoveNetwork(NetworkId),
     /// Returns the leases of this host's containers.
     Leases(oneshot::Sender<Vec<ContainerLease>>),
     /// Returns the report for `status ipam`.
@@ -134,7 +146,9 @@ impl Allocator {
     /// # Errors
     /// It is not free, or none is; nothing is allocated; the router is stopping.
     pub(crate) async fn acquire(&self, acquire: Acquire) -> Result<IpNet, NotGiven> {
-        if matches!(acquire.request, AddressRequest::Subnet(_)) {
+        // What hinders is about the range of `default`.
+        let is_default = acquire.network.is_default();
+        if is_default && matches!(acquire.request, AddressRequest::Subnet(_)) {
             self.pool()?;
         }
         let answered = self.ask(|answer| AllocatorRequest::Acquire { acquire, answer });
@@ -142,10 +156,28 @@ impl Allocator {
     }
 
     /// Frees an address, if this lease owner has it.
-    pub(crate) async fn release(&self, addr: Ipv4Addr, owner: &str) {
+    pub(crate) async fn release(&self, network: NetworkId, addr: Ipv4Addr, owner: &str) {
         let owner = owner.to_owned();
-        let request = AllocatorRequest::Release { addr, owner };
+        let request = AllocatorRequest::Release {
+            network,
+            addr,
+            owner,
+        };
         // A router that stops frees nothing: that is for the next start.
+        let _ = self.requests.send(request).await;
+    }
+
+    /// Tells the subnets of a network, new or changed; `is_created` if this router has created it at this moment, so that
+    /// nobody else can know of it. Requests that follow may be about it.
+    pub async fn define(&self, plan: NetworkPlan, is_created: bool) {
+        let request = AllocatorRequest::Define { plan, is_created };
+        // A router that stops is told again at the next start.
+        let _ = self.requests.send(request).await;
+    }
+
+    /// Drops all addresses of a network that was removed for good.
+    pub async fn remove_network(&self, network: NetworkId) {
+        let request = AllocatorRequest::RemoveNetwork(network);
         let _ = self.requests.send(request).await;
     }
 

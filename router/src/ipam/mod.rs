@@ -8,6 +8,7 @@ mod client;
 mod collision;
 mod journal;
 mod open;
+mod spaces;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +24,14 @@ pub use open::open;
 
 use callers::{CallerAnswer, Callers};
 use journal::JournalKeeper;
+use spaces::SpaceJournals;
 
 /// The desk, wired to disk, control plane and callers.
 #[derive(Debug)]
 pub struct IpamShell {
     desk: AddressDesk,
     journal: JournalKeeper,
+    spaces: SpaceJournals,
     requests: mpsc::Receiver<AllocatorRequest>,
     callers: Callers,
 }
@@ -42,6 +45,8 @@ enum EventKind {
     Request(Box<AllocatorRequest>),
     /// The disk went on.
     Written,
+    /// The disk went on with the journal of the networks besides `default`.
+    SpacesWritten,
 }
 
 impl IpamShell {
@@ -50,6 +55,7 @@ impl IpamShell {
         let kind = tokio::select! {
             Some(request) = self.requests.recv() => EventKind::Request(Box::new(request)),
             Ok(()) = self.journal.changed() => EventKind::Written,
+            Ok(()) = self.spaces.changed() => EventKind::SpacesWritten,
             else => std::future::pending().await,
         };
         IpamEvent(kind)
@@ -60,6 +66,7 @@ impl IpamShell {
         match event.0 {
             EventKind::Request(request) => self.handle_request(*request, control, now),
             EventKind::Written => self.handle_written(now),
+            EventKind::SpacesWritten => self.handle_spaces_written(now),
         }
     }
 
@@ -70,7 +77,8 @@ impl IpamShell {
 
     /// Returns when [`IpamShell::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Instant {
-        self.desk.next_deadline(self.journal.is_broken())
+        let is_broken = self.journal.is_broken() || self.spaces.is_broken();
+        self.desk.next_deadline(is_broken)
     }
 
     /// Does what time demands.
@@ -82,6 +90,7 @@ impl IpamShell {
             }
             self.desk.tick(now);
             self.journal.retry();
+            self.spaces.retry();
         }
     }
 
@@ -94,6 +103,7 @@ impl IpamShell {
             let (position, snapshot) = self.desk.snapshot();
             self.journal.compact(position, snapshot);
         }
+        self.spaces.compact(&self.desk);
         if self.desk.is_leaving() {
             let told = control.announcement(control.me(), TOPIC);
             self.desk.finish_leave(told.map(|told| told.body), now);
@@ -102,9 +112,14 @@ impl IpamShell {
         any
     }
 
+    /// Returns the reason a journal cannot be written, if so.
+    fn error(&self) -> Option<String> {
+        self.journal.error().or_else(|| self.spaces.error())
+    }
+
     fn drain(&mut self, control: &mut Control, now: Instant) -> bool {
         let mut any = false;
-        let error = self.journal.error();
+        let error = self.error();
         while let Some(output) = self.desk.poll_output(error.as_deref()) {
             any = true;
             self.carry_out_one(output, control, now);
@@ -115,6 +130,7 @@ impl IpamShell {
     fn carry_out_one(&mut self, output: DeskOutput, control: &mut Control, now: Instant) {
         match output {
             DeskOutput::Persist { position, entry } => self.journal.push(position, entry),
+            DeskOutput::PersistSpace { position, entry } => self.spaces.push(position, entry),
             DeskOutput::Statement(bytes) => {
                 if let Err(error) = control.announce(TOPIC, bytes, now) {
                     tracing::error!(%error, "the statement of this router about addresses is not told");
@@ -126,8 +142,9 @@ impl IpamShell {
                 }
             }
             DeskOutput::Answer(call, answer) => {
-                if let Some((owner, addr)) = self.callers.answer(call, answer) {
-                    self.desk.release(&owner, addr, now);
+                if let Some(lease) = self.callers.answer(call, answer) {
+                    let (network, owner) = (&lease.network, &lease.owner);
+                    self.desk.release(network, owner, lease.addr, now);
                 }
             }
         }
@@ -145,16 +162,37 @@ impl IpamShell {
         }
     }
 
+    fn handle_spaces_written(&mut self, now: Instant) {
+        match self.spaces.durable() {
+            Some(Ok(position)) => self.desk.spaces_persisted(position, now),
+            Some(Err(error)) => {
+                tracing::error!(
+                    "the journal of addresses in networks cannot be written, trying again: {error}"
+                );
+                self.desk.delay_tick(now);
+            }
+            None => {}
+        }
+    }
+
     /// Does what a caller wants, or begins to.
     fn handle_request(&mut self, request: AllocatorRequest, control: &Control, now: Instant) {
-        let error = self.journal.error();
+        let error = self.error();
         // A caller that hung up does not need its answer.
         match request {
             AllocatorRequest::Acquire { acquire, answer } => {
                 let call = self.callers.add(CallerAnswer::Acquire(answer));
-                self.desk.acquire(call, acquire, now);
+                self.desk.acquire(call, acquire, control, now);
             }
-            AllocatorRequest::Release { addr, owner } => self.desk.release(&owner, addr, now),
+            AllocatorRequest::Release {
+                network,
+                addr,
+                owner,
+            } => self.desk.release(&network, &owner, addr, now),
+            AllocatorRequest::Define { plan, is_created } => {
+                self.desk.define(plan, is_created, control, now);
+            }
+            AllocatorRequest::RemoveNetwork(network) => self.desk.remove_network(&network, now),
             AllocatorRequest::Leases(answer) => drop(answer.send(self.desk.leases())),
             AllocatorRequest::Report(answer) => {
                 let report = self.desk.report(control.me(), error.as_deref(), now);

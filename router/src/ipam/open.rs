@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use mesh_allocator::desk::AddressDesk;
 use mesh_allocator::journal::file::Journal;
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_ipam::{Ipam, IpamConfig, JournalError, Slicing};
+use mesh_ipam::{Ipam, IpamConfig, IpamSet, JournalError, Slicing};
 use mesh_options::ipalloc::IpallocPlan;
 use mesh_proto::control::Control;
 use mesh_proto::time::Instant;
@@ -17,6 +17,7 @@ use super::IpamShell;
 use super::callers::Callers;
 use super::client::{Allocator, REQUESTS};
 use super::journal::{self, JournalKeeper};
+use super::spaces::SpaceJournals;
 
 /// Opens the addresses of this router with the journal in `dir`. A journal that cannot be used is set aside, and
 /// operators are told.
@@ -38,15 +39,19 @@ pub fn open(
         slicing,
         auto_reclaim: plan.auto_reclaim,
     };
-    let (mut ipam, notice) = load(&config, dir, now)?;
-    ipam.set_expecting(expecting, now);
-    let journal = JournalKeeper::start(dir).context("cannot start a thread")?;
+    let (ipam, notice) = load(&config, dir, now)?;
+    let set = IpamSet::new(&config, ipam, now);
+    let journal = JournalKeeper::start(dir, journal::DEFAULT).context("cannot start a thread")?;
     let (sender, requests) = mpsc::channel(REQUESTS);
     let containers = ContainerNames::default();
     let allocator = Allocator::new(plan.pool, sender, containers.clone());
+    let mut desk = AddressDesk::new(set, plan.pool, containers, notice, control, now);
+    let spaces = SpaceJournals::open(&mut desk, dir, epoch, now)?;
+    desk.set_expecting(expecting, now);
     let shell = IpamShell {
-        desk: AddressDesk::new(ipam, plan.pool, containers, notice, control, now),
+        desk,
         journal,
+        spaces,
         requests,
         callers: Callers::default(),
     };
@@ -55,7 +60,8 @@ pub fn open(
 
 fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, Option<String>)> {
     let path = dir.join(ADDRESSES);
-    let read = journal::load(dir).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = journal::load(dir, journal::DEFAULT);
+    let read = read.with_context(|| format!("cannot read {}", path.display()))?;
     let refused = match read {
         Ok(journal) => {
             let Journal { entries, .. } = journal.unwrap_or_default();
@@ -67,7 +73,7 @@ fn load(config: &IpamConfig, dir: &Path, now: Instant) -> anyhow::Result<(Ipam, 
         }
         Err(damage) => damage.to_string(),
     };
-    let aside = journal::set_aside(dir, config.epoch)
+    let aside = journal::set_aside(dir, journal::DEFAULT, config.epoch)
         .with_context(|| format!("cannot set {} aside", path.display()))?;
     let notice = format!(
         "the journal of addresses could not be used ({refused}) and is now {}; this router began a new one: addresses \

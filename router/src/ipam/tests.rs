@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use mesh_allocator::call::Acquire;
-use mesh_ipam::AddressRequest;
+use mesh_ipam::{AddressRequest, NetworkPlan, SubnetPlan};
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
+use mesh_proto::network::NetworkId;
 
 use super::*;
 use crate::clock::Clock;
 use crate::testing::control;
-use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
+use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE, NETWORK_ADDRESSES};
 
 fn plan(range: &str) -> IpallocPlan {
     match Ipalloc::new(Some(range), None, None).unwrap() {
@@ -48,6 +49,15 @@ impl Router {
     }
 
     async fn acquire(&self, owner: &str, typed: &str) -> Result<String, String> {
+        self.acquire_in(NetworkId::DEFAULT, owner, typed).await
+    }
+
+    async fn acquire_in(
+        &self,
+        network: NetworkId,
+        owner: &str,
+        typed: &str,
+    ) -> Result<String, String> {
         let (request, prefix) = match typed.strip_prefix("net:") {
             Some(net) => {
                 let net: Ipv4Net = net.parse().unwrap();
@@ -56,6 +66,7 @@ impl Router {
             None => (AddressRequest::Address(typed.parse().unwrap()), 24),
         };
         let acquire = Acquire {
+            network,
             owner: owner.to_owned(),
             request,
             prefix,
@@ -104,7 +115,7 @@ async fn what_was_granted_is_held_after_a_restart_and_claims_are_told_whose_it_i
     );
     router
         .allocator
-        .release([10, 32, 5, 2].into(), "docker:c:3")
+        .release(NetworkId::DEFAULT, [10, 32, 5, 2].into(), "docker:c:3")
         .await;
     assert_eq!(
         router.allocator.leases().await.len(),
@@ -113,7 +124,7 @@ async fn what_was_granted_is_held_after_a_restart_and_claims_are_told_whose_it_i
     );
     router
         .allocator
-        .release([10, 32, 5, 2].into(), "docker:db:2")
+        .release(NetworkId::DEFAULT, [10, 32, 5, 2].into(), "docker:db:2")
         .await;
     assert_eq!(
         router.acquire("docker:c:3", NET).await.unwrap(),
@@ -140,6 +151,70 @@ async fn what_was_granted_is_held_after_a_restart_and_claims_are_told_whose_it_i
     );
 }
 
+/// The plan of a network that this router created.
+fn network(n: u8) -> NetworkPlan {
+    let subnet = "10.32.5.0/24".parse().unwrap();
+    NetworkPlan {
+        network: NetworkId([n; 16]),
+        founder: control(Clock::start()).me(),
+        subnets: vec![SubnetPlan {
+            subnet,
+            range: subnet,
+            gateway: None,
+        }],
+    }
+}
+
+#[tokio::test]
+async fn addresses_of_networks_are_held_after_a_restart_until_the_network_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let [red, blue] = [7, 8].map(|n| NetworkId([n; 16]));
+    let file = dir.path().join(NETWORK_ADDRESSES);
+    let router = Router::start(dir.path(), 1).unwrap();
+    router.acquire("docker:web:1", NET).await.unwrap();
+    router.allocator.leases().await;
+    assert!(!file.exists(), "as without networks");
+    for n in [7, 8] {
+        router.allocator.define(network(n), true).await;
+        let network = NetworkId([n; 16]);
+        let web = router.acquire_in(network, "docker:web:1", NET).await;
+        assert_eq!(web.unwrap(), "10.32.5.1");
+    }
+    let db = router.acquire_in(red, "docker:db:2", NET).await;
+    assert_eq!(db.unwrap(), "10.32.5.2");
+    router.stop().await;
+    assert!(file.exists());
+    let router = Router::start(dir.path(), 2).unwrap();
+    assert_eq!(router.allocator.leases().await.len(), 4);
+    for n in [7, 8] {
+        router.allocator.define(network(n), false).await;
+    }
+    let refused = router.acquire_in(red, "docker:c:3", "10.32.5.2").await;
+    assert_eq!(
+        refused.unwrap_err(),
+        "10.32.5.2 is already used by container db on this host"
+    );
+    router.allocator.remove_network(red).await;
+    router.allocator.leases().await;
+    router.stop().await;
+    let good = fs::read(&file).unwrap();
+    let router = Router::start(dir.path(), 3).unwrap();
+    let held = router.allocator.leases().await;
+    let networks: Vec<NetworkId> = held.iter().map(|lease| lease.network).collect();
+    assert_eq!(networks, [NetworkId::DEFAULT, blue]);
+    router.stop().await;
+    let mut bad = good;
+    bad[20] ^= 1;
+    fs::write(&file, bad).unwrap();
+    let router = Router::start(dir.path(), 4).unwrap();
+    assert_eq!(router.allocator.leases().await.len(), 1, "that of default");
+    let report = router.allocator.report().await;
+    assert!(
+        report.advice.concat().contains("network-addresses.bad-4"),
+        "{report:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_caller_that_hung_up_leaves_nothing_held() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,7 +226,7 @@ async fn a_caller_that_hung_up_leaves_nothing_held() {
         // Granted or not in that time: an address that was given is released.
         router
             .allocator
-            .release([10, 32, 5, 1].into(), &owner)
+            .release(NetworkId::DEFAULT, [10, 32, 5, 1].into(), &owner)
             .await;
     }
     let mut held = router.allocator.leases().await;
@@ -224,7 +299,7 @@ async fn a_journal_that_grows_is_compacted_and_loses_nothing() {
         router.acquire(&owner, NET).await.unwrap();
         router
             .allocator
-            .release([10, 32, 5, 2].into(), &owner)
+            .release(NetworkId::DEFAULT, [10, 32, 5, 2].into(), &owner)
             .await;
         let length = fs::metadata(&path).unwrap().len();
         compacted |= length < longest;

@@ -28,6 +28,7 @@ mod record;
 mod resolution;
 mod scratch;
 mod session;
+mod spaces;
 mod state;
 mod text;
 mod topology;
@@ -89,6 +90,7 @@ pub const TARGETS: &[FuzzTarget] = targets! {
     state, 3_000, "files of the router's state directory";
     journal, 20_000, "the file of the journal of addresses";
     ipam, 100_000, "statements, messages and journals about addresses";
+    spaces, 30_000, "records, messages and the journal about addresses in networks besides `default`";
     api, 20_000, "JSON between the command and the router";
     control, 200, "the control plane: connections, messages, datagrams, timers";
 };

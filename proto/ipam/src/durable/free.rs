@@ -15,14 +15,19 @@ impl DurableState {
     /// network or a broadcast address.
     pub(crate) fn find_free(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
         let slices = self.state.slicing().slices_of(subnet);
-        let first = first_slice(&self.state.me(), &slices);
+        // In a network besides `default` nobody allocates before it met the owner.
+        let first = match self.state.slicing().is_subnet() {
+            true => slices.start,
+            false => first_slice(&self.state.me(), &slices),
+        };
         let slices = (first..slices.end).chain(slices.start..first);
         for slice in slices.filter(|s| self.may_use(*s)) {
             if self.free_in(slice) == 0 && !self.has_fault(Fault::NoPins) {
                 continue;
             }
             let mut hosts = hosts(&self.state, slice, subnet).map(Ipv4Addr::from);
-            if let Some(addr) = hosts.find(|addr| !is_odd(*addr) && !self.excludes(*addr)) {
+            let is_free = |addr: &Ipv4Addr| !self.is_kept_back(*addr) && !self.excludes(*addr);
+            if let Some(addr) = hosts.find(is_free) {
                 return Some(addr);
             }
         }
@@ -31,15 +36,32 @@ impl DurableState {
 
     /// Returns how many addresses of a slice may be allocated and are not leased.
     pub(crate) fn free_in(&self, slice: u16) -> u32 {
+        let slicing = self.state.slicing();
         let (mut odd, mut odd_in_use) = (0, 0);
-        for addr in odd_of(self.state.slicing().net(slice)) {
+        for addr in self.kept_back(slicing.net(slice)) {
             odd += 1;
             odd_in_use += u32::from(self.excludes(addr));
         }
         let used = self.state.leases().in_slice(slice);
         let used = used.saturating_sub(odd_in_use);
-        let all = self.state.slicing().size().saturating_sub(odd);
+        let all = slicing.size().saturating_sub(odd);
         all.saturating_sub(used)
+    }
+
+    /// Returns whether an address is given out only if it is asked for by itself.
+    pub(crate) fn is_kept_back(&self, addr: Ipv4Addr) -> bool {
+        is_odd(addr) || self.reserved() == Some(addr)
+    }
+
+    /// Returns the addresses of a slice that are given out only if they are asked for by themselves, if at all.
+    fn kept_back(&self, slice: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+        let slicing = self.state.slicing();
+        let subnet = slicing.is_subnet().then(|| slicing.range());
+        let ends = subnet
+            .into_iter()
+            .flat_map(|s| [s.network(), s.broadcast()]);
+        let more = ends.chain(self.reserved());
+        odd_of(slice).chain(more.filter(move |addr| slice.contains(addr) && !is_odd(*addr)))
     }
 
     fn excludes(&self, addr: Ipv4Addr) -> bool {
@@ -78,8 +100,13 @@ fn odd_of(slice: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
 
 /// Returns the addresses of a slice that a host of `subnet` may have, as numbers.
 fn hosts(state: &AddressState, slice: u16, subnet: Ipv4Net) -> RangeInclusive<u32> {
+    let whole = state.slicing().subnet_of(subnet);
     let slice = state.slicing().net(slice);
-    let first = u32::from(subnet.network()).saturating_add(1);
-    let last = u32::from(subnet.broadcast()).saturating_sub(1);
+    let mut first = u32::from(whole.network()).saturating_add(1);
+    let mut last = u32::from(whole.broadcast()).saturating_sub(1);
+    if whole != subnet {
+        first = first.max(u32::from(subnet.network()));
+        last = last.min(u32::from(subnet.broadcast()));
+    }
     u32::from(slice.network()).max(first)..=u32::from(slice.broadcast()).min(last)
 }

@@ -141,6 +141,11 @@ impl Leases {
         !self.local.is_empty() || !self.remote.is_empty()
     }
 
+    /// Returns whether a container of this router leases an address.
+    pub(crate) fn has_local(&self) -> bool {
+        !self.local.is_empty()
+    }
+
     /// Returns whether another router leases an address of this one.
     pub(crate) fn has_remote(&self, peer: &PeerId) -> bool {
         self.remote.values().any(|lease| lease.to == *peer)

@@ -38,6 +38,8 @@ use mesh_proto::limits::MAX_IPAM_OUTPUTS;
 pub(crate) struct DurableState {
     state: AddressState,
     gate: SyncGate<IpamEffect>,
+    /// The gateway of the subnet, which is given out only if it is asked for by itself.
+    reserved: Option<Ipv4Addr>,
     #[cfg(test)]
     fault: Option<Fault>,
 }
@@ -57,6 +59,7 @@ impl DurableState {
         let mut durable = Self {
             state: replay(me, slicing, entries)?,
             gate: SyncGate::new(),
+            reserved: None,
             #[cfg(test)]
             fault: None,
         };
@@ -69,6 +72,16 @@ impl DurableState {
     /// Returns the state.
     pub(crate) fn state(&self) -> &AddressState {
         &self.state
+    }
+
+    /// Keeps an address back unless it is asked for by itself.
+    pub(crate) fn reserve(&mut self, addr: Option<Ipv4Addr>) {
+        self.reserved = addr;
+    }
+
+    /// Returns the address that is kept back.
+    pub(crate) fn reserved(&self) -> Option<Ipv4Addr> {
+        self.reserved
     }
 
     /// Changes the state, and has the change written.

@@ -167,7 +167,7 @@ impl Removals {
 }
 
 /// Returns whether a router owns, leases or contests anything, or may yet.
-fn has_anything(registry: &Registry, dead: PeerId) -> bool {
+pub(crate) fn has_anything(registry: &Registry, dead: PeerId) -> bool {
     // What it stated may yet lead to leases, when a round under way ends.
     let stated = registry.peers().statement(&dead).map(|s| s.version);
     let has_spoken = stated.is_some() && stated > registry.state().fence_of(&dead);

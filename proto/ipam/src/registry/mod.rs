@@ -141,6 +141,10 @@ impl Registry {
 
     /// Takes the whole range if nobody has it and nobody else should take it. Returns what to wait for otherwise.
     pub(crate) fn bootstrap(&mut self, since: Instant, now: Instant) -> Option<Wait> {
+        if self.slicing().is_subnet() {
+            // The space of a network has an owner from the beginning.
+            return Some(Wait::Space(0, None));
+        }
         let smallest = self.peers.members().map(|(id, _)| *id).min();
         match smallest {
             Some(id) if id < self.me() && !self.durable.has_fault(Fault::EverybodyBootstraps) => {

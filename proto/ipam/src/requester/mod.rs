@@ -14,6 +14,7 @@ use super::durable::JournalEntry;
 use super::effect::RequestId;
 use super::refusal::{AddressRefusal, Wait};
 use super::registry::Registry;
+use super::slices::Slicing;
 use super::wire::{AddressRequest, Denial, IpamMessage};
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{MAX_CONTAINER_ID, MAX_IPAM_REQUESTS, MAX_LOCAL_LEASES};
@@ -52,16 +53,17 @@ pub struct WaitingRequest<'a> {
 /// # Errors
 /// [`AddressRefusal`] for what cannot succeed.
 pub(crate) fn any_of(
-    range: Ipv4Net,
+    slicing: &Slicing,
     subnet: Ipv4Net,
 ) -> Result<(AddressRequest, u8), AddressRefusal> {
-    if !range.contains(&subnet) {
-        return Err(AddressRefusal::OutsideRange(subnet, range));
+    if !slicing.range().contains(&subnet) {
+        return Err(AddressRefusal::OutsideRange(subnet, slicing.range()));
     }
-    if subnet.prefix_len() > 30 {
+    if subnet.prefix_len() > 30 && !slicing.is_subnet() {
         return Err(AddressRefusal::TooSmall(subnet));
     }
-    Ok((AddressRequest::Subnet(subnet.trunc()), subnet.prefix_len()))
+    let prefix = slicing.subnet_of(subnet).prefix_len();
+    Ok((AddressRequest::Subnet(subnet.trunc()), prefix))
 }
 
 /// Returns the request for this very address, and the prefix length.
@@ -330,7 +332,8 @@ mod tests {
                 AddressRefusal::TooSmall(net("10.32.0.0/31")),
             ),
         ] {
-            assert_eq!(any_of(range, net(subnet)), Err(refusal));
+            let slicing = Slicing::new(range).unwrap();
+            assert_eq!(any_of(&slicing, net(subnet)), Err(refusal));
         }
         let last = AddressRefusal::NotAHost([10, 32, 0, 255].into());
         assert_eq!(exactly(range, net("10.32.0.255/24")), Err(last));

@@ -205,7 +205,10 @@ impl PendingRequest {
         let fits = match self.request {
             AddressRequest::Address(requested) => requested == addr,
             AddressRequest::Subnet(subnet) => {
-                subnet.contains(&addr) && addr != subnet.network() && addr != subnet.broadcast()
+                let whole = registry.slicing().subnet_of(subnet);
+                let is_host = addr != whole.network() && addr != whole.broadcast();
+                let is_reserved = registry.durable().reserved() == Some(addr);
+                subnet.contains(&addr) && is_host && !is_reserved
             }
         };
         let claims = registry.state().claims();

@@ -1,5 +1,7 @@
 mod codecs;
 pub(crate) mod parts;
+mod records;
+mod sets;
 mod single;
 mod story;
 mod world;

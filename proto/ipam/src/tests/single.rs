@@ -234,6 +234,16 @@ fn slices_follow_from_the_range() {
         );
         assert_eq!(slicing.slices_of(net(range)), 0..slicing.count());
     }
+    for (subnet, count, size) in [
+        ("10.1.0.0/30", 1, 4),
+        ("10.1.0.8/29", 2, 4),
+        ("10.1.0.0/24", 16, 16),
+    ] {
+        let slicing = Slicing::of_subnet(net(subnet)).unwrap();
+        assert_eq!((slicing.count(), slicing.size()), (count, size), "{subnet}");
+        assert_eq!(slicing.net(count - 1).broadcast(), net(subnet).broadcast());
+    }
+    assert!(Slicing::of_subnet(net("10.1.0.0/31")).is_err());
     assert!(Slicing::new(net("10.32.0.0/29")).is_err());
     assert!(Slicing::new(net("10.32.0.1/24")).is_err());
 }

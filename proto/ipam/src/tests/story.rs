@@ -27,6 +27,15 @@ fn world(seed: u64, fault: Option<Fault>) -> World {
     World::new(seed, range, fault)
 }
 
+/// One subnet of a network besides `default`.
+fn network(seed: u64, fault: Option<Fault>) -> World {
+    let range = ["10.32.0.0/24", "10.32.0.0/26", "10.32.0.0/29"];
+    let range = range[usize::try_from(seed / 7 % 3).unwrap()];
+    let mut w = World::new(seed, range, fault);
+    w.is_network = true;
+    w
+}
+
 fn want(w: &mut World) -> AddressRequest {
     let bits = w.range.prefix_len();
     match w.below(6) {
@@ -36,7 +45,7 @@ fn want(w: &mut World) -> AddressRequest {
             AddressRequest::Address(Ipv4Addr::from(u32::try_from(addr).unwrap()))
         }
         1 => AddressRequest::Subnet(Ipv4Net::new(w.range.network(), (bits + 1).min(30)).unwrap()),
-        2 => AddressRequest::Subnet(Ipv4Net::new(w.range.network(), 28).unwrap()),
+        2 => AddressRequest::Subnet(Ipv4Net::new(w.range.network(), bits.max(28)).unwrap()),
         _ => AddressRequest::Subnet(w.range),
     }
 }
@@ -108,7 +117,15 @@ fn leave(w: &mut World, id: PeerId) -> Result<(), String> {
 
 /// One mesh, with crashes, partitions, and hosts that are lost and replaced.
 fn one_mesh(seed: u64, fault: Option<Fault>) -> Result<(), String> {
-    let mut w = world(seed, fault);
+    troubled(world(seed, fault))
+}
+
+/// The same in a network.
+fn one_network(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    troubled(network(seed, fault))
+}
+
+fn troubled(mut w: World) -> Result<(), String> {
     let n = 2 + w.below(5);
     begin(&mut w, n)?;
     let mut dead: Vec<PeerId> = Vec::new();
@@ -245,7 +262,15 @@ fn joined(seed: u64, fault: Option<Fault>) -> Result<(), String> {
 
 /// Routers that live behind a partition are removed by force, on either side, and come back.
 fn forced(seed: u64, fault: Option<Fault>) -> Result<(), String> {
-    let mut w = world(seed, fault);
+    removed_alive(world(seed, fault))
+}
+
+/// The same in a network.
+fn forced_in_network(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    removed_alive(network(seed, fault))
+}
+
+fn removed_alive(mut w: World) -> Result<(), String> {
     w.loss = 5;
     let n = 3 + w.below(4);
     begin(&mut w, n)?;
@@ -295,11 +320,47 @@ fn forced(seed: u64, fault: Option<Fault>) -> Result<(), String> {
     w.check_peace()
 }
 
+/// Hosts of a network that use it before they ever met: no address is held twice, at any moment.
+fn apart(seed: u64, fault: Option<Fault>) -> Result<(), String> {
+    strangers(network(seed, fault))
+}
+
+fn strangers(mut w: World) -> Result<(), String> {
+    w.loss = 5;
+    let n = 2 + w.below(4);
+    for _ in 0..n {
+        let group = u8::try_from(w.below(2)).unwrap();
+        let id = w.add(group);
+        let range = w.range;
+        w.request(id, AddressRequest::Subnet(range))?;
+    }
+    for _ in 0..20 {
+        life(&mut w)?;
+        let pause = 20 + w.below(200);
+        w.run(ms(pause))?;
+    }
+    settle(&mut w, secs(3))?;
+    for _ in 0..20 {
+        life(&mut w)?;
+        w.run(ms(60))?;
+    }
+    w.run(secs(12))?;
+    w.check_peace()?;
+    match w.duplicates().first() {
+        Some(twice) => Err(format!("held twice: {twice:?}")),
+        None if w.allocated == 0 => Err("nothing was allocated".to_owned()),
+        None => Ok(()),
+    }
+}
+
 type Story = fn(u64, Option<Fault>) -> Result<(), String>;
-const STORIES: [(&str, Story); 3] = [
+const STORIES: [(&str, Story); 6] = [
     ("one mesh", one_mesh),
     ("joined", joined),
     ("forced", forced),
+    ("one network", one_network),
+    ("forced in a network", forced_in_network),
+    ("apart", apart),
 ];
 
 fn seeds() -> u64 {
@@ -372,6 +433,43 @@ fn planted_faults_are_found() {
             None => panic!("{fault:?} was not found"),
         }
     }
+}
+
+/// Without one founder, networks have what `default` has: routers that did not meet take the same addresses.
+#[test]
+fn several_founders_are_found_out() {
+    let found = (0..100).find_map(|seed| {
+        let mut w = network(seed, None);
+        w.all_found = true;
+        Some((seed, strangers(w).err()?))
+    });
+    let (seed, what) = found.unwrap();
+    println!("seed {seed}: {what}");
+}
+
+/// In a network an owner without containers keeps nothing back, so it may go.
+#[test]
+fn the_space_of_a_network_goes_to_the_first_that_asks() {
+    let mut w = World::new(4, "10.32.0.0/24", None);
+    w.is_network = true;
+    w.loss = 0;
+    let founder = w.add(0);
+    w.run(secs(1)).unwrap();
+    let first = w.add(0);
+    w.run(secs(1)).unwrap();
+    let any = AddressRequest::Subnet(w.range);
+    w.request(first, any).unwrap();
+    w.run(secs(3)).unwrap();
+    assert_eq!(w.hosts[&first].containers.len(), 1);
+    let owners = w.hosts[&first].router.as_ref().unwrap().owners();
+    assert_eq!((owners.len(), owners[0].peer), (1, first));
+    w.destroy(founder);
+    w.run(secs(1)).unwrap();
+    for _ in 0..253 {
+        w.request(first, any).unwrap();
+    }
+    w.run(secs(9)).unwrap();
+    assert_eq!(w.hosts[&first].containers.len(), 254);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::super::durable::{Fault, replay};
+use super::super::spaces::space;
 use super::super::*;
 use mesh_proto::entropy::{Entropy, SeededEntropy};
 use mesh_proto::limits::IPAM_TICK;
@@ -54,6 +55,11 @@ pub(super) struct World {
     pub(super) allocated: usize,
     lost: Vec<PeerId>,
     pub(super) reclaim: Option<Duration>,
+    /// The rules are those of a network besides `default`.
+    pub(super) is_network: bool,
+    /// Planted mistake: each router takes itself for the founder of the network.
+    pub(super) all_found: bool,
+    founder: Option<PeerId>,
     /// When a router (first) heard of another one that it can reach.
     met: BTreeMap<(PeerId, PeerId), Instant>,
 }
@@ -74,6 +80,9 @@ impl World {
             allocated: 0,
             lost: Vec::new(),
             reclaim: None,
+            is_network: false,
+            all_found: false,
+            founder: None,
             met: BTreeMap::new(),
         }
     }
@@ -106,16 +115,25 @@ impl World {
     }
 
     pub(super) fn start(&mut self, id: PeerId) {
-        let (now, fault, range) = (self.now, self.fault, self.range);
+        let (now, fault, slicing) = (self.now, self.fault, self.slicing());
+        let founder = *self.founder.get_or_insert(id);
+        let founder = self.is_network.then_some(match self.all_found {
+            true => id,
+            false => founder,
+        });
         let host = self.hosts.get_mut(&id).unwrap();
         host.epoch += 1;
         let config = IpamConfig {
             me: id,
             epoch: host.epoch,
-            slicing: Slicing::new(range).unwrap(),
+            slicing,
             auto_reclaim: self.reclaim,
         };
-        let mut ipam = Ipam::new(config, host.disk.iter().map(Vec::as_slice), now).unwrap();
+        let entries = host.disk.iter().map(Vec::as_slice);
+        let mut ipam = space::open(config, founder, entries, now).unwrap();
+        if founder == Some(id) && host.epoch == 1 {
+            space::found(&mut ipam, now);
+        }
         ipam.registry.durable_mut().plant(fault);
         // A start rewrites the journal, as the shell would.
         if !host.disk.is_empty() {
@@ -124,6 +142,13 @@ impl World {
         host.router = Some(ipam);
         self.reconnect();
         self.drain(id).unwrap();
+    }
+
+    fn slicing(&self) -> Slicing {
+        match self.is_network {
+            true => Slicing::of_subnet(self.range).unwrap(),
+            false => Slicing::new(self.range).unwrap(),
+        }
     }
 
     /// The process dies: of what was not synced a beginning may be there.
@@ -481,7 +506,7 @@ impl World {
                 .values()
                 .filter_map(|h| Some((h, h.router.as_ref()?)))
         };
-        let slices = Slicing::new(self.range).unwrap().count();
+        let slices = self.slicing().count();
         if self.strict && self.excused.is_empty() {
             for slice in 0..slices {
                 let users = up()
@@ -549,7 +574,7 @@ impl World {
         if digests.len() > 1 {
             return Err(format!("I3: {} different maps", digests.len()));
         }
-        let slicing = Slicing::new(self.range).unwrap();
+        let slicing = self.slicing();
         for slice in 0..slicing.count() {
             let owner = routers
                 .iter()

@@ -39,6 +39,7 @@ pub(crate) struct LeaseRequest {
 impl LeaseRequest {
     fn for_address(&self, request: AddressRequest, prefix: u8) -> Acquire {
         Acquire {
+            network: NetworkId::DEFAULT,
             owner: self.owner.clone(),
             request,
             prefix,
@@ -101,14 +102,17 @@ impl LeaseSource {
         (self.book)(network, ip)
     }
 
-    /// Returns the leases of this host.
+    /// Returns the leases of this host in the network `default`.
     pub(crate) async fn leases(&self) -> Vec<ContainerLease> {
-        self.allocator.leases().await
+        let mut leases = self.allocator.leases().await;
+        leases.retain(|lease| lease.network.is_default());
+        leases
     }
 
     /// Releases a lease, if this owner has it.
     pub(crate) async fn release(&self, address: Ipv4Addr, owner: &str) {
-        self.allocator.release(address, owner).await;
+        let network = NetworkId::DEFAULT;
+        self.allocator.release(network, address, owner).await;
     }
 
     fn pool(&self) -> Result<AddressPool, AttachmentError> {
@@ -136,7 +140,7 @@ impl LeaseSource {
             .iter()
             .map(|arg| self.want(*arg))
             .collect::<Result<_, _>>()?;
-        let held = self.allocator.leases().await;
+        let held = self.leases().await;
         let had: BTreeSet<Ipv4Addr> = held.iter().map(|held| held.addr).collect();
         let mut acquired = AcquiredAddresses {
             addresses: Vec::new(),
@@ -239,7 +243,7 @@ impl LeaseSource {
         }
         for address in addresses {
             if let IpNet::V4(v4) = address {
-                self.allocator.release(v4.addr(), owner).await;
+                self.release(v4.addr(), owner).await;
             }
         }
     }

@@ -8,6 +8,7 @@ use mesh_allocator::call::{ContainerLease, NotGiven};
 use mesh_host::docker::driver_options;
 use mesh_host::leases::container_names::ContainerNames;
 use mesh_ipam::{AddressPool, AddressRequest};
+use mesh_proto::network::NetworkId;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -46,13 +47,14 @@ fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: AllocatorRequest) {
             let got = acquire(book, &asked.owner, asked.request);
             let _ = answer.send(got.map(|addr| Ipv4Net::new(addr, asked.prefix).unwrap()));
         }
-        AllocatorRequest::Release { addr, owner } => {
+        AllocatorRequest::Release { addr, owner, .. } => {
             if book.get(&addr) == Some(&owner) {
                 book.remove(&addr);
             }
         }
         AllocatorRequest::Leases(answer) => {
             let held = book.iter().map(|(addr, owner)| ContainerLease {
+                network: NetworkId::DEFAULT,
                 addr: *addr,
                 owner: owner.clone(),
             });

@@ -7,6 +7,7 @@ use mesh_allocator::journal::backlog::SyncProgress;
 use mesh_allocator::journal::compaction::Compaction;
 use tokio::sync::watch;
 
+use super::JournalNames;
 use super::writer::JournalWriter;
 
 /// The journal that is being written.
@@ -18,12 +19,12 @@ pub(crate) struct JournalKeeper {
 }
 
 impl JournalKeeper {
-    /// Starts to write the journal in `dir`.
+    /// Starts to write the journal of this name in `dir`.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(dir: &Path) -> io::Result<Self> {
-        let (writer, progress) = JournalWriter::start(dir)?;
+    pub(crate) fn start(dir: &Path, names: JournalNames) -> io::Result<Self> {
+        let (writer, progress) = JournalWriter::start(dir, names)?;
         Ok(Self {
             writer,
             progress,

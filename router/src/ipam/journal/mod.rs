@@ -13,7 +13,9 @@ use mesh_allocator::journal::file::{Journal, JournalDamage, MAX_FILE, file, fram
 pub(crate) use keeper::JournalKeeper;
 
 use crate::state::file as state_file;
-use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE};
+use mesh_state::files::{
+    ADDRESSES, ADDRESSES_SET_ASIDE, NETWORK_ADDRESSES, NETWORK_ADDRESSES_SET_ASIDE,
+};
 
 /// The file while it is written.
 #[derive(Debug)]
@@ -55,12 +57,36 @@ impl JournalFile {
     }
 }
 
-/// Reads the journal of a state directory; none when there is no file.
+/// The names of one of the journals in a state directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JournalNames {
+    /// The file.
+    pub(crate) file: &'static str,
+    /// The beginning of the name of one that could not be used.
+    pub(crate) set_aside: &'static str,
+}
+
+/// The journal of the network `default`.
+pub(crate) const DEFAULT: JournalNames = JournalNames {
+    file: ADDRESSES,
+    set_aside: ADDRESSES_SET_ASIDE,
+};
+
+/// The journal of the other networks.
+pub(crate) const NETWORKS: JournalNames = JournalNames {
+    file: NETWORK_ADDRESSES,
+    set_aside: NETWORK_ADDRESSES_SET_ASIDE,
+};
+
+/// Reads a journal of a state directory; none when there is no file.
 ///
 /// # Errors
 /// The system's, and [`JournalDamage`].
-pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, JournalDamage>> {
-    let file = match File::open(dir.join(ADDRESSES)) {
+pub(crate) fn load(
+    dir: &Path,
+    names: JournalNames,
+) -> io::Result<Result<Option<Journal>, JournalDamage>> {
+    let file = match File::open(dir.join(names.file)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
         Err(e) => return Err(e),
@@ -77,9 +103,9 @@ pub(crate) fn load(dir: &Path) -> io::Result<Result<Option<Journal>, JournalDama
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn set_aside(dir: &Path, epoch: u64) -> io::Result<PathBuf> {
-    let aside = dir.join(format!("{ADDRESSES_SET_ASIDE}{epoch}"));
-    fs::rename(dir.join(ADDRESSES), &aside)?;
+pub(crate) fn set_aside(dir: &Path, names: JournalNames, epoch: u64) -> io::Result<PathBuf> {
+    let aside = dir.join(format!("{}{epoch}", names.set_aside));
+    fs::rename(dir.join(names.file), &aside)?;
     Ok(aside)
 }
 
@@ -90,12 +116,12 @@ mod tests {
     #[test]
     fn what_is_appended_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(load(dir.path()).unwrap(), Ok(None));
+        assert_eq!(load(dir.path(), DEFAULT).unwrap(), Ok(None));
         let path = dir.path().join(ADDRESSES);
         let entries = |n: u8| vec![vec![n; 3]; 2];
         let mut journal = JournalFile::create(&path, &entries(1)).unwrap();
         journal.append(&entries(2)).unwrap();
-        let loaded = load(dir.path()).unwrap().unwrap().unwrap();
+        let loaded = load(dir.path(), DEFAULT).unwrap().unwrap().unwrap();
         assert_eq!(loaded.entries, [entries(1), entries(2)].concat());
         assert_eq!(loaded.length, journal.length());
     }
@@ -105,9 +131,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let long = File::create(dir.path().join(ADDRESSES)).unwrap();
         long.set_len(MAX_FILE + 1).unwrap();
-        assert_eq!(load(dir.path()).unwrap(), Err(JournalDamage::TooLong));
-        let aside = set_aside(dir.path(), 7).unwrap();
+        assert_eq!(
+            load(dir.path(), DEFAULT).unwrap(),
+            Err(JournalDamage::TooLong)
+        );
+        let aside = set_aside(dir.path(), DEFAULT, 7).unwrap();
         assert!(aside.ends_with("addresses.bad-7") && aside.exists());
-        assert_eq!(load(dir.path()).unwrap(), Ok(None));
+        assert_eq!(load(dir.path(), DEFAULT).unwrap(), Ok(None));
     }
 }

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mesh_allocator::journal::backlog::{JournalBacklog, SyncProgress};
-use mesh_state::files::ADDRESSES;
 use tokio::sync::watch;
 
-use super::JournalFile;
+use super::{JournalFile, JournalNames};
 use crate::state::background::{BackgroundThread, Backlog};
 
 /// The thread that writes. When this is dropped, what waits is still written.
@@ -27,18 +26,22 @@ impl Backlog for JournalBacklog {
 }
 
 impl JournalWriter {
-    /// Starts the thread for the journal in `dir`. Nothing is written before the first [`JournalWriter::replace`].
+    /// Starts the thread for the journal of this name in `dir`. Nothing is written before the first
+    /// [`JournalWriter::replace`].
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(dir: &Path) -> io::Result<(Self, watch::Receiver<SyncProgress>)> {
+    pub(crate) fn start(
+        dir: &Path,
+        names: JournalNames,
+    ) -> io::Result<(Self, watch::Receiver<SyncProgress>)> {
         let (sender, progress) = watch::channel(SyncProgress::default());
         let mut tail = JournalTail {
-            path: dir.join(ADDRESSES),
+            path: dir.join(names.file),
             file: None,
         };
         let backlog = JournalBacklog::default();
-        let thread = BackgroundThread::start("addresses", backlog, move |work| {
+        let thread = BackgroundThread::start(names.file, backlog, move |work| {
             let done = tail.write(work);
             let done = done.map_err(|error| error.to_string());
             sender.send_modify(|progress| progress.note(work, done));
@@ -87,7 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
-    use super::super::load;
+    use super::super::{DEFAULT, load};
     use super::*;
 
     fn entry(n: u64) -> Vec<u8> {
@@ -104,13 +107,13 @@ mod tests {
     }
 
     fn stored(dir: &Path) -> Vec<Vec<u8>> {
-        load(dir).unwrap().unwrap().unwrap().entries
+        load(dir, DEFAULT).unwrap().unwrap().unwrap().entries
     }
 
     #[tokio::test]
     async fn what_is_reported_is_on_disk_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let (disk, mut progress) = JournalWriter::start(dir.path()).unwrap();
+        let (disk, mut progress) = JournalWriter::start(dir.path(), DEFAULT).unwrap();
         disk.replace(1, vec![entry(0), entry(1)]);
         until(&mut progress, |p| p.durable == 1).await;
         for n in 2..=500 {
@@ -137,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inside = dir.path().join("state");
         std::fs::create_dir(&inside).unwrap();
-        let (disk, mut progress) = JournalWriter::start(&inside).unwrap();
+        let (disk, mut progress) = JournalWriter::start(&inside, DEFAULT).unwrap();
         disk.replace(1, vec![entry(1)]);
         until(&mut progress, |p| p.durable == 1).await;
         // The directory is away: a new file cannot be made there.
@@ -153,7 +156,7 @@ mod tests {
         let mended = until(&mut progress, |p| p.error.is_none()).await;
         assert_eq!(mended.durable, 4);
         assert_eq!(stored(&inside), [entry(4)]);
-        let mode = std::fs::metadata(inside.join(ADDRESSES))
+        let mode = std::fs::metadata(inside.join(DEFAULT.file))
             .unwrap()
             .permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);

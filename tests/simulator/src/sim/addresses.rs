@@ -3,10 +3,10 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use mesh_ipam::feed;
-use mesh_ipam::{AddressRequest, Ipam, IpamConfig, IpamOutput, IpamStatement, RequestId};
+use mesh_ipam::{AddressRequest, Ipam, IpamConfig, IpamSet, IpamStatement, RequestId, SetOutput};
 use mesh_proto::control::{Control, Output as ControlOutput};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
@@ -19,9 +19,9 @@ const TOPIC: Topic = Topic::ADDRESSES;
 const COMPACT_FROM: usize = 1024;
 const COMPACT_AT: usize = 4;
 
-/// The state machine and its inputs.
+/// The state machines and their inputs.
 pub(crate) struct RouterAddresses {
-    ipam: Ipam,
+    ipam: IpamSet,
     made_with: Option<usize>,
     is_long: bool,
     fault: Option<InjectedFault>,
@@ -37,26 +37,31 @@ impl RouterAddresses {
         let entries = entries.iter().map(Vec::as_slice);
         let ipam = Ipam::new(config, entries, now).map_err(|e| e.to_string())?;
         Ok(Self {
-            ipam,
+            ipam: IpamSet::new(&config, ipam, now),
             made_with: None,
             is_long: true,
             fault,
         })
     }
 
-    pub(crate) fn ipam(&mut self) -> &mut Ipam {
+    pub(crate) fn ipam(&mut self) -> &mut IpamSet {
         &mut self.ipam
     }
 
     pub(crate) fn state(&self) -> &Ipam {
-        &self.ipam
+        self.ipam.default()
+    }
+
+    /// Returns when [`RouterAddresses::handle_timeout`] is due.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.ipam.next_deadline()
     }
 
     /// Passes an output of the control plane to the state machine.
     pub(crate) fn hear(&mut self, output: &ControlOutput, control: &Control, now: Instant) {
         let is_claim = matches!(output, ControlOutput::Announcement(key) if key.topic == TOPIC);
         let is_deaf =
-            self.fault == Some(InjectedFault::DeafToClaims) && !self.ipam.owners().is_empty();
+            self.fault == Some(InjectedFault::DeafToClaims) && !self.state().owners().is_empty();
         if !(is_claim && is_deaf) {
             feed::addresses(&mut self.ipam, output, control, now);
         }
@@ -71,25 +76,21 @@ impl RouterAddresses {
         times: [Instant; 2],
     ) -> bool {
         let [deadline, now] = times;
-        let id = RequestId(id);
-        let opened = match want {
-            AddressRequest::Subnet(net) => self.ipam.allocate(id, container, net, deadline, now),
-            AddressRequest::Address(addr) => {
-                let net = Ipv4Net::new(addr, 24).unwrap_or_default();
-                self.ipam.claim(id, container, net, deadline, now)
-            }
-        };
+        let (id, network, want) = (RequestId(id), NetworkId::DEFAULT, (want, 24));
+        let ipam = &mut self.ipam;
+        let opened = ipam.request(&network, id, container, want, deadline, now);
         opened.is_ok()
     }
 
     /// Frees addresses without a live container.
     pub(crate) fn mend(&mut self, lives: impl Fn(&str, Ipv4Addr) -> bool, now: Instant) {
-        let held = self.ipam.allocations();
+        let held = self.state().allocations();
         let gone = held.filter(|a| !lives(a.container, a.addr));
         let gone: Vec<(String, Ipv4Addr)> =
             gone.map(|a| (a.container.to_owned(), a.addr)).collect();
         for (container, addr) in gone {
-            self.ipam.release_address(&container, addr, now);
+            let network = NetworkId::DEFAULT;
+            self.ipam.release_address(&network, &container, addr, now);
         }
     }
 
@@ -136,36 +137,37 @@ impl RouterAddresses {
         while let Some(output) = self.ipam.poll_output() {
             any = true;
             match output {
-                IpamOutput::Persist { position, entry } => {
+                SetOutput::Persist { position, entry } => {
                     effects.push(Effect::Write(Write::Entry { position, entry }));
                     if self.fault == Some(InjectedFault::GrantBeforeSync) {
                         self.ipam.persisted(position, now);
                     }
                 }
-                IpamOutput::Statement(bytes) => {
+                SetOutput::Record(bytes) => {
                     let bytes = self.perhaps_without_pins(bytes);
                     if let Err(error) = control.announce(TOPIC, bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
-                IpamOutput::Send { to, bytes } => {
+                SetOutput::Send { to, bytes } => {
                     if let Err(error) = control.send_unicast(to, TOPIC, &bytes, now) {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
-                IpamOutput::Allocated { request, addr, .. } => {
+                SetOutput::Allocated { request, addr, .. } => {
                     effects.push(Effect::Answer(request.0, Ok(addr)));
                 }
-                IpamOutput::Failed { request, why } => {
+                SetOutput::Failed { request, why } => {
                     effects.push(Effect::Answer(request.0, Err(why.to_string())));
                 }
-                IpamOutput::Left { .. } => {}
+                // There are no other networks yet.
+                SetOutput::PersistSpace { .. } | SetOutput::Left { .. } => {}
             }
         }
         if self.is_long {
             self.is_long = false;
             self.made_with = None;
-            let (position, entries) = (self.ipam.position(), self.ipam.snapshot());
+            let (position, entries) = (self.state().position(), self.state().snapshot());
             effects.push(Effect::Write(Write::Replace { position, entries }));
         }
         any

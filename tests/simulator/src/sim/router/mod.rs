@@ -340,7 +340,7 @@ impl Process for SimRouter {
         if self.fault == Some(InjectedFault::DeafTimer) {
             return Instant::FAR_FUTURE;
         }
-        let addresses = self.addresses.as_ref().map(|a| a.state().next_deadline());
+        let addresses = self.addresses.as_ref().map(RouterAddresses::next_deadline);
         let addresses = addresses.unwrap_or(Instant::FAR_FUTURE);
         self.clock
             .world(self.control.next_deadline().0.min(addresses))
