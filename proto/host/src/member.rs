@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_proto::api::Runtime;
+use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::hosts::HostsWish;
@@ -170,6 +171,8 @@ pub struct ResolverSite {
     pub name: String,
     /// Its namespace.
     pub netns: NetnsPlace,
+    /// Networks whose names it is answered, in the order of its interfaces.
+    pub networks: Vec<NetworkId>,
 }
 
 /// The place where a network namespace is found.
@@ -198,6 +201,7 @@ impl ResolverSite {
             key: key.to_owned(),
             name: member.name.clone(),
             netns,
+            networks: vec![NetworkId::DEFAULT],
         })
     }
 }

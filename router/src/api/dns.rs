@@ -11,7 +11,7 @@ use mesh_proto::api::{Addresses, DnsChange, DnsClient, DnsQuestion, DnsReport, D
 
 use super::{Api, ApiResult, Failure, ask};
 use crate::command::ControlCommand;
-use crate::names::NamesError;
+use crate::names::{self, NamesError};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -70,7 +70,7 @@ async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
             .unwrap_or_default(),
     };
     if let Some(shown) = view.shown {
-        report.entries = entries(&shown.held, &router);
+        report.entries = entries(&shown.held, &router, names::shown);
         report.hidden = shown.hidden;
     }
     Ok(Json(report))
@@ -91,7 +91,7 @@ async fn settle(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Js
 }
 
 async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> ApiResult<Addresses> {
-    let addresses = api.naming.lookup(&question.name).await?;
+    let addresses = api.naming.lookup(&question).await?;
     Ok(Json(Addresses { addresses }))
 }
 

@@ -1,5 +1,6 @@
 //! The task that announces the names of this host's containers, within milliseconds of a change; [`HostNames`] decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_dns::containers::docker::DockerContainer;
@@ -15,9 +16,9 @@ use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::NamesError;
 use super::engines::{AGAIN, EngineMessage, PODMAN_AGAIN, ask, follow};
 use super::starting::StartingFiles;
+use super::{NamesError, networks};
 use crate::attach::Attachments;
 use crate::command::ControlCommand;
 use crate::dns::DnsCommand;
@@ -169,7 +170,8 @@ impl NamesTask {
         let rows = self.attachments.ps();
         let effects = self.names.look(AttachedNow {
             rows: &rows,
-            exposed: self.exposed.borrow_and_update().clone(),
+            networks: networks::of_interfaces(&self.attachments),
+            exposed: networks::of_exposed(&self.exposed.borrow_and_update()),
             wishes: self.attachments.hosts_wishes(),
         });
         effects.inspect.iter().for_each(|id| self.inspect(id));
@@ -259,14 +261,16 @@ impl NamesTask {
     }
 
     async fn add(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let network = networks::resolve(&change.network)?;
         let target = self.target(&change).await?;
-        let before = self.names.add(change, target)?;
+        let before = self.names.add(change, network, target)?;
         self.keep(before)
     }
 
     async fn remove(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let network = networks::resolve(&change.network)?;
         let target = self.target(&change).await?;
-        let before = self.names.remove(&change, target)?;
+        let before = self.names.remove(&change, network, target)?;
         self.keep(before)
     }
 
@@ -283,7 +287,8 @@ impl NamesTask {
         let Some(wanted) = change.container.as_deref() else {
             return Ok(None);
         };
-        if let Some(attached) = attached_target(&self.attachments.ps(), wanted) {
+        let networks = networks::of_interfaces(&self.attachments);
+        if let Some(attached) = attached_target(&self.attachments.ps(), &networks, wanted) {
             return Ok(Some(attached));
         }
         // Not on the mesh now: its names apply once it is.
@@ -297,6 +302,7 @@ impl NamesTask {
         Ok(Some(ChangeTarget {
             id: container.id,
             name: container.name,
+            networks: BTreeSet::new(),
         }))
     }
 }

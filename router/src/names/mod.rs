@@ -7,6 +7,7 @@
 //! | [`crate::dns`] (a thread) | view of all names; answers |
 //! | [`listening`] (a task) | listening addresses of the server; [`firewall`]: rules for them |
 //! | [`docker_dns`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
+//! | [`networks`] | networks of containers, bridges and of the host; what users call them |
 //! | [`inside`] (a task) | server inside containers that may have no route to the host |
 //!
 //! The decisions are in [`mesh_dns`].
@@ -20,6 +21,7 @@ mod host;
 mod hosts_file;
 mod inside;
 mod listening;
+mod networks;
 mod starting;
 
 use std::net::IpAddr;
@@ -34,7 +36,7 @@ use mesh_dns::update::KnownNames;
 use mesh_engine::error::EngineError;
 use mesh_names::{AnswerSettings, MeshName, NameError, Names};
 use mesh_options::DnsSettings;
-use mesh_proto::api::{DnsChange, DnsClient, Runtime};
+use mesh_proto::api::{DnsChange, DnsClient, DnsQuestion, Runtime};
 use mesh_proto::ids::PeerId;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -52,6 +54,7 @@ use listening::HostListeners;
 use starting::StartingFiles;
 
 pub use feed::NamesFeed;
+pub use networks::shown;
 
 /// Capacity of the channel of operator requests.
 const REQUESTS: usize = 64;
@@ -73,6 +76,9 @@ pub enum NamesError {
     /// The name does not exist.
     #[error("{0} is not known; `mesh status dns` lists the names of the mesh")]
     Unknown(String),
+    /// No such network.
+    #[error("there is no network {0}; `mesh network ls` lists those there are")]
+    Network(String),
     /// The server is turned off.
     #[error("this router answers no names (it runs with --no-dns)")]
     Off,
@@ -168,7 +174,7 @@ impl PreparedNames {
                 ttl: settings.ttl,
                 ranges,
             },
-            clients: Arc::new(move |ip| who.allows(ip)),
+            clients: Arc::new(move |ip| who.networks(ip)),
             upstreams: UpstreamSource::file(RESOLV_CONF),
             clock,
         })?);
@@ -337,30 +343,33 @@ impl Naming {
         })
     }
 
-    /// Returns the addresses of a name, or the names of an address.
+    /// Returns the addresses of a name, or the names of an address, in a network.
     ///
     /// # Errors
     /// The name is in another domain or does not exist; [`NamesError::Off`].
-    pub async fn lookup(&self, question: &str) -> Result<Vec<String>, NamesError> {
+    pub async fn lookup(&self, question: &DnsQuestion) -> Result<Vec<String>, NamesError> {
+        let network = networks::resolve(&question.network)?;
+        let question = &question.name;
+        let addresses = |name| self.look(move |to| DnsCommand::Lookup(network, name, to));
         let domain = &self.settings.domain;
         let found: Vec<String> = if let Ok(ip) = question.parse::<IpAddr>() {
-            let names = self.look(|answer| DnsCommand::Reverse(ip, answer)).await?;
+            let names = self.look(|to| DnsCommand::Reverse(network, ip, to)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
             // As `status dns` lists it: without the domain, with any number of labels.
             let listed = MeshName::relative(question).ok();
             let mut ips = match listed {
-                Some(name) => self.look(|answer| DnsCommand::Lookup(name, answer)).await?,
+                Some(name) => addresses(name).await?,
                 None => Vec::new(),
             };
             if ips.is_empty() {
                 let name = MeshName::parse(question, domain)?;
-                ips = self.look(|answer| DnsCommand::Lookup(name, answer)).await?;
+                ips = addresses(name).await?;
             }
             ips.iter().map(ToString::to_string).collect()
         };
         match found.is_empty() {
-            true => Err(NamesError::Unknown(question.to_owned())),
+            true => Err(NamesError::Unknown(question.clone())),
             false => Ok(found),
         }
     }

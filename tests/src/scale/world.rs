@@ -9,6 +9,7 @@ use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::crypto::secret::MeshSecret;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 use super::at_rest;
@@ -267,6 +268,7 @@ impl LargeMesh {
     pub(crate) fn state_name(&mut self, host: HostId, name: &str) {
         let named = Container {
             id: name.to_owned(),
+            network: NetworkId::DEFAULT,
             names: MeshName::relative(name).into_iter().collect(),
             addresses: vec![container(host).into()],
             ports: Vec::new(),
