@@ -375,3 +375,6 @@ fn on_host(all: &BTreeMap<ListenerKey, ListenerState>) -> impl Iterator<Item = &
         .filter(|(key, _)| matches!(key, ListenerKey::Host(_)));
     here.map(|(_, listening)| listening)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,17 +3,18 @@
 //! The container name comes with its attachment. Host name, aliases and ports come from the engine, which may take
 //! longer: until it answers, the container name is announced alone.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
+
+pub use change::{ChangeTarget, NameChangeError, attached_target};
 
 use mesh_engine::container::is_part_of_id;
 use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
-use mesh_names::{
-    AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
-};
+use mesh_names::{Container, Domain, LocalNames, ManualName, ManualNames, MeshName};
 use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
 use mesh_proto::network::NetworkId;
 
@@ -22,41 +23,6 @@ use crate::containers::hosts_file::{HostsLines, path_of};
 use crate::containers::naming::ContainerNaming;
 use crate::containers::networks::InterfaceNetworks;
 use crate::update::OwnNames;
-
-/// Reason why a name is not changed; one line, ready to print.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameChangeError {
-    /// Not a valid name in the mesh.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name cannot be added.
-    #[error(transparent)]
-    Add(#[from] AddError),
-    /// The request has neither a container nor an address with a name.
-    #[error(
-        "nothing to go by: give a container, or an address and -h NAME, like `mesh dns-add 10.2.1.1 -h web`"
-    )]
-    Nothing,
-    /// The name to remove does not exist.
-    #[error("{0} has no such name; `mesh status dns` lists what there is")]
-    NotThere(String),
-    /// The container is not in the network.
-    #[error(
-        "{0} is not in that network, where the name would lead nowhere; say one of its own (--net NETWORK)"
-    )]
-    OtherNetwork(String),
-}
-
-/// A container of this host, as the target of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeTarget {
-    /// Full id.
-    pub id: String,
-    /// Name, as it is shown.
-    pub name: String,
-    /// Networks that it is in; none while it is not on the mesh.
-    pub networks: BTreeSet<NetworkId>,
-}
 
 /// All that is on the mesh on this host now.
 #[derive(Debug)]
@@ -448,27 +414,6 @@ impl HostNames {
             None => Ok(MeshName::parse(text, &self.domain)?),
         }
     }
-}
-
-impl ChangeTarget {
-    /// Returns true if it is in the network, or may be once it is on the mesh.
-    fn may_be_in(&self, network: &NetworkId) -> bool {
-        self.networks.is_empty() || self.networks.contains(network)
-    }
-}
-
-/// Returns the attached container that a user calls `wanted`.
-pub fn attached_target(
-    rows: &[AttachedContainer],
-    networks: &InterfaceNetworks,
-    wanted: &str,
-) -> Option<ChangeTarget> {
-    let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
-    rows.iter().find(named).map(|row| ChangeTarget {
-        id: row.container.clone(),
-        name: row.name.clone(),
-        networks: networks.asker(row).as_slice().iter().copied().collect(),
-    })
 }
 
 /// Returns one name of the host in the form of a container.

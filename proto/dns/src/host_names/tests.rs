@@ -1,5 +1,7 @@
 //! Names of a host, from attachments, engines and the operator.
 
+use std::net::IpAddr;
+
 use mesh_proto::api::AttachedInterface;
 
 use super::*;
