@@ -85,7 +85,7 @@ pub struct DnsChange {
 }
 
 /// Body of `mesh dns-lookup`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DnsQuestion {
     /// Name with or without the domain.
