@@ -45,12 +45,12 @@ pub(super) struct AskedBy {
 pub(super) async fn ask(
     shared: &Arc<ServerState>,
     forwarded: &Forwarded,
-    by: AskedBy,
+    by: &AskedBy,
     out: &mut Vec<u8>,
 ) {
     count(&shared.counters.forwarded);
     let deadline = Instant::now() + DNS_DEADLINE;
-    let asking = ask_all(shared, forwarded, &by);
+    let asking = ask_all(shared, forwarded, by);
     let reply = timeout_at(deadline, asking).await.unwrap_or_default();
     if !write_reply(forwarded, reply, out) {
         count(&shared.counters.failed);

@@ -83,7 +83,7 @@ async fn converse(
                         key: listener.key,
                         networks: client.networks,
                     };
-                    forward::ask(shared, &forwarded, by, &mut out).await;
+                    forward::ask(shared, &forwarded, &by, &mut out).await;
                 }
                 None => {
                     count(&shared.counters.overflowed);

@@ -103,7 +103,7 @@ async fn ask(
     _permit: Permit<ClientKey>,
 ) {
     let mut out = Vec::new();
-    forward::ask(&shared, &forwarded, by, &mut out).await;
+    forward::ask(&shared, &forwarded, &by, &mut out).await;
     send(&socket, &shared, &out, from);
 }
 

@@ -314,7 +314,7 @@ fn many_networks_count_more_than_their_names() {
 type Said = Vec<(u8, u8, u8)>;
 
 /// Returns the view of these routers, with only what is of the networks that `is_kept` takes.
-fn view(hosts: &[Said], denied: &Said, is_kept: impl Fn(NetworkId) -> bool) -> Names {
+fn view(hosts: &[Said], denied: &[(u8, u8, u8)], is_kept: impl Fn(NetworkId) -> bool) -> Names {
     let mut names = names();
     let of = |(network, n, last): &(u8, u8, u8)| {
         let text = ["web", "db", "db.web", "x", "localhost", "local"][usize::from(*n)];
