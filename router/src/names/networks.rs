@@ -17,7 +17,7 @@ const DEFAULT: &str = "default";
 ///
 /// # Errors
 /// [`NamesError::Network`].
-pub fn resolve(name: &str) -> Result<NetworkId, NamesError> {
+pub(super) fn resolve(name: &str) -> Result<NetworkId, NamesError> {
     if name.is_empty() || name == DEFAULT {
         return Ok(NetworkId::DEFAULT);
     }

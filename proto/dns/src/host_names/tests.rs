@@ -43,6 +43,14 @@ fn host_names() -> HostNames {
 }
 
 fn look(names: &mut HostNames, rows: &[AttachedContainer]) -> LookEffects {
+    look_in(names, rows, &InterfaceNetworks::default())
+}
+
+fn look_in(
+    names: &mut HostNames,
+    rows: &[AttachedContainer],
+    networks: &InterfaceNetworks,
+) -> LookEffects {
     names.look(AttachedNow {
         rows,
         networks: networks.clone(),

@@ -62,18 +62,18 @@ fn heard(names: &Names, networks: &[NetworkId], qname: &str, rtype: Rtype) -> St
 /// Returns a view with the container `web` in three networks, two of which have the same addresses, and others.
 fn mesh() -> Names {
     let mut names = names();
-    let mut web = within(X, container("a", &["web"], &["10.40.0.1", "fd00::1"]));
+    let mut web = within(X, container("a", &["web"], &["10.60.0.1", "fd00::1"]));
     web.ports = vec![tcp(80, "http")];
     own(
         &mut names,
         vec![
             container("a", &["web", "common"], &["10.32.0.1"]),
             web,
-            within(X, container("b", &["secret"], &["10.40.0.2"])),
+            within(X, container("b", &["secret"], &["10.60.0.2"])),
         ],
     );
     names.set_reachable(B, true);
-    let mut db = within(Y, container("d", &["db.deep", "web"], &["10.40.0.1"]));
+    let mut db = within(Y, container("d", &["db.deep", "web"], &["10.60.0.1"]));
     db.ports = vec![tcp(81, "http")];
     names
         .handle_statement(
@@ -90,17 +90,17 @@ fn equal_names_in_different_networks_are_different_names() {
     let names = mesh();
     for qname in ["web", "WEB", "web.mesh.local", "Web.Mesh.LOCAL"] {
         let of = |network| heard(&names, &[network], qname, Rtype::A);
-        assert_eq!(NETWORKS.map(of), ["10.32.0.1", "10.40.0.1", "10.40.0.1"]);
+        assert_eq!(NETWORKS.map(of), ["10.32.0.1", "10.60.0.1", "10.60.0.1"]);
         let of = |network| heard(&names, &[network], qname, Rtype::AAAA);
         assert_eq!(NETWORKS.map(of), ["", "fd00::1", ""], "{qname}");
         let of = |network| heard(&names, &[network], qname, Rtype::ANY);
-        assert_eq!(NETWORKS.map(of), ["10.32.0.1", "10.40.0.1", "10.40.0.1"]);
+        assert_eq!(NETWORKS.map(of), ["10.32.0.1", "10.60.0.1", "10.60.0.1"]);
     }
     // A name of one label that the asker's networks do not have may be a name of the site.
     let of = |network| heard(&names, &[network], "secret", Rtype::A);
-    assert_eq!(NETWORKS.map(of), ["-", "10.40.0.2", "-"]);
+    assert_eq!(NETWORKS.map(of), ["-", "10.60.0.2", "-"]);
     let of = |network| heard(&names, &[network], "secret.mesh.local", Rtype::A);
-    assert_eq!(NETWORKS.map(of), ["none", "10.40.0.2", "none"]);
+    assert_eq!(NETWORKS.map(of), ["none", "10.60.0.2", "none"]);
     let of = |network| heard(&names, &[network], "deep.mesh.local", Rtype::A);
     assert_eq!(NETWORKS.map(of), ["none", "none", ""]);
     assert_eq!(heard(&names, &[], "web.mesh.local", Rtype::A), "none");
@@ -115,22 +115,22 @@ fn services_and_names_of_one_address_belong_to_a_network_too() {
             Rtype::SRV,
             [
                 "none",
-                "10-40-0-1.web.mesh.local fd00-0-0-0-0-0-0-1.web.mesh.local",
-                "10-40-0-1.web.mesh.local",
+                "10-60-0-1.web.mesh.local fd00-0-0-0-0-0-0-1.web.mesh.local",
+                "10-60-0-1.web.mesh.local",
             ],
         ),
         (
             "_81._tcp.web",
             Rtype::SRV,
-            ["none", "none", "10-40-0-1.web.mesh.local"],
+            ["none", "none", "10-60-0-1.web.mesh.local"],
         ),
         (
-            "10-40-0-1.web",
+            "10-60-0-1.web",
             Rtype::A,
-            ["none", "10.40.0.1", "10.40.0.1"],
+            ["none", "10.60.0.1", "10.60.0.1"],
         ),
         ("10-32-0-1.web", Rtype::A, ["10.32.0.1", "none", "none"]),
-        ("10-40-0-2.secret", Rtype::A, ["none", "10.40.0.2", "none"]),
+        ("10-60-0-2.secret", Rtype::A, ["none", "10.60.0.2", "none"]),
     ] {
         let qname = format!("{qname}.mesh.local");
         let of = |network| heard(&names, &[network], &qname, rtype);
@@ -146,14 +146,14 @@ fn an_address_has_the_names_of_the_askers_network() {
         let qname = format!("{}.in-addr.arpa", labels.join("."));
         heard(&names, networks, &qname, Rtype::PTR)
     };
-    assert_eq!(ptr("10.40.0.1", &[X]), "web.mesh.local.");
+    assert_eq!(ptr("10.60.0.1", &[X]), "web.mesh.local.");
     assert_eq!(
-        ptr("10.40.0.1", &[Y]),
+        ptr("10.60.0.1", &[Y]),
         "db.deep.mesh.local. web.mesh.local."
     );
-    assert_eq!(ptr("10.40.0.1", &[DEFAULT]), "-");
-    assert_eq!(ptr("10.40.0.2", &[X]), "secret.mesh.local.");
-    assert_eq!(ptr("10.40.0.2", &[Y]), "-");
+    assert_eq!(ptr("10.60.0.1", &[DEFAULT]), "-");
+    assert_eq!(ptr("10.60.0.2", &[X]), "secret.mesh.local.");
+    assert_eq!(ptr("10.60.0.2", &[Y]), "-");
     // The range of `default` is never asked of others.
     assert_eq!(ptr("10.32.0.1", &[X]), "none");
     assert_eq!(ptr("10.32.0.1", &[DEFAULT]).split(' ').count(), 2);
@@ -177,14 +177,14 @@ fn the_first_network_of_an_asker_that_has_a_name_answers_alone() {
     let names = mesh();
     let a = |networks: &[NetworkId]| heard(&names, networks, "web.mesh.local", Rtype::A);
     assert_eq!(a(&[DEFAULT, X]), "10.32.0.1");
-    assert_eq!(a(&[X, DEFAULT]), "10.40.0.1");
+    assert_eq!(a(&[X, DEFAULT]), "10.60.0.1");
     let aaaa = |networks: &[NetworkId]| heard(&names, networks, "web.mesh.local", Rtype::AAAA);
     assert_eq!(aaaa(&[DEFAULT, X]), "", "it is not the one of the A record");
     assert_eq!(aaaa(&[X, DEFAULT]), "fd00::1");
-    assert_eq!(heard(&names, &[Y, X], "secret", Rtype::A), "10.40.0.2");
+    assert_eq!(heard(&names, &[Y, X], "secret", Rtype::A), "10.60.0.2");
     assert_eq!(heard(&names, &[Y, X], "common", Rtype::A), "-");
     let ptr =
-        |networks: &[NetworkId]| heard(&names, networks, "1.0.40.10.in-addr.arpa", Rtype::PTR);
+        |networks: &[NetworkId]| heard(&names, networks, "1.0.60.10.in-addr.arpa", Rtype::PTR);
     assert_eq!(ptr(&[X, Y]), "web.mesh.local.");
     assert_eq!(ptr(&[DEFAULT, Y, X]), "db.deep.mesh.local. web.mesh.local.");
 }
@@ -195,13 +195,13 @@ fn a_removed_name_is_denied_in_its_network_only() {
     names.deny([(X, name("printer"))].into());
     let of = |network| heard(&names, &[network], "printer", Rtype::A);
     assert_eq!(NETWORKS.map(of), ["-", "none", "-"]);
-    names.set_here([(Y, ip("10.40.0.9"))].into());
-    let of = |network| heard(&names, &[network], "9.0.40.10.in-addr.arpa", Rtype::PTR);
+    names.set_here([(Y, ip("10.60.0.9"))].into());
+    let of = |network| heard(&names, &[network], "9.0.60.10.in-addr.arpa", Rtype::PTR);
     assert_eq!(NETWORKS.map(of), ["-", "-", "none"]);
     let is_here = |networks: &[NetworkId]| {
         names.is_here(
             &AskerNetworks::of(networks.iter().copied()),
-            ip("10.40.0.9"),
+            ip("10.60.0.9"),
         )
     };
     assert!(is_here(&[X, Y]) && !is_here(&[X]) && !is_here(&[DEFAULT]));
@@ -211,7 +211,7 @@ fn a_removed_name_is_denied_in_its_network_only() {
 fn names_change_by_hand_in_one_network() {
     let mut local = host(vec![
         container("c", &["web"], &["10.32.0.1"]),
-        within(X, container("c", &["web"], &["10.40.0.1"])),
+        within(X, container("c", &["web"], &["10.60.0.1"])),
     ]);
     let listed = |local: &LocalNames| {
         let entries = local.entries().iter();
@@ -232,7 +232,7 @@ fn names_change_by_hand_in_one_network() {
     local.add(added(Y, "c", "nowhere")).unwrap();
     local.add(added(Y, "", "printer")).unwrap();
     local.add(added(DEFAULT, "", "printer")).unwrap();
-    let all = "0 web 10.32.0.1, 0 printer 10.9.0.1, a1 web 10.40.0.1, a1 shop 10.40.0.1, b2 printer 10.9.0.1";
+    let all = "0 web 10.32.0.1, 0 printer 10.9.0.1, a1 web 10.60.0.1, a1 shop 10.60.0.1, b2 printer 10.9.0.1";
     assert_eq!(listed(&local), all);
     assert_eq!(
         local.remove((X, "c"), Some(&name("web")), &[].into()),
@@ -244,17 +244,22 @@ fn names_change_by_hand_in_one_network() {
     );
     assert_eq!(local.denied(), [(X, name("web"))].into());
     assert_eq!(local.remove((Y, ""), None, &[].into()), Ok(1));
-    let rest = "0 web 10.32.0.1, 0 printer 10.9.0.1, a1 shop 10.40.0.1";
+    let rest = "0 web 10.32.0.1, 0 printer 10.9.0.1, a1 shop 10.60.0.1";
     assert_eq!(listed(&local), rest);
 
     let json = serde_json::to_string(local.manual()).unwrap();
     let mut again = LocalNames::new(serde_json::from_str(&json).unwrap());
-    again.set_containers(vec![within(X, container("c", &["web"], &["10.40.0.1"]))]);
-    assert_eq!(listed(&again), "0 printer 10.9.0.1, a1 shop 10.40.0.1");
+    again.set_containers(vec![within(X, container("c", &["web"], &["10.60.0.1"]))]);
+    assert_eq!(listed(&again), "0 printer 10.9.0.1, a1 shop 10.60.0.1");
     assert_eq!(again.add(added(X, "c", "web")), Ok(true), "back again");
     assert!(again.denied().is_empty());
     assert!(again.retain(|_| false));
-    assert_eq!(listed(&again), "0 printer 10.9.0.1");
+    let own = "0 printer 10.9.0.1, a1 web 10.60.0.1";
+    assert_eq!(
+        listed(&again),
+        own,
+        "what was changed by hand ends with the container"
+    );
 }
 
 #[test]
@@ -318,7 +323,7 @@ fn view(hosts: &[Said], denied: &[(u8, u8, u8)], is_kept: impl Fn(NetworkId) -> 
     let mut names = names();
     let of = |(network, n, last): &(u8, u8, u8)| {
         let text = ["web", "db", "db.web", "x", "localhost", "local"][usize::from(*n)];
-        let mut named = container("c", &[text], &[&format!("10.40.0.{last}"), "fd00::1"]);
+        let mut named = container("c", &[text], &[&format!("10.60.0.{last}"), "fd00::1"]);
         named.ports = vec![tcp((*last).into(), "http")];
         within(NETWORKS[usize::from(*network)], named)
     };
@@ -357,8 +362,8 @@ fn question() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         "(web|WEB|db|Db\\.wEb|x|local|localhost|printer)(\\.mesh\\.local|\\.MESH\\.local|\\.local|\\.web)?",
         "(_http|_[1-3])\\._(tcp|udp)\\.(web|db|x)\\.mesh\\.local",
-        "10-40-0-[1-3]\\.(web|db\\.web|x)\\.mesh\\.local",
-        "[1-4]\\.0\\.40\\.10\\.in-addr\\.arpa",
+        "10-60-0-[1-3]\\.(web|db\\.web|x)\\.mesh\\.local",
+        "[1-4]\\.0\\.60\\.10\\.in-addr\\.arpa",
         Just(format!("1.{}d.f.ip6.arpa", "0.".repeat(29))),
         Just("mesh.local".to_owned()),
         "[a-z0-9_]{1,5}(\\.mesh\\.local)?",
