@@ -222,6 +222,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     seeds.push(of(2, &[1, 0]));
     let host = host(vec![container("web", 1), container("a.b", 2)]);
     seeds.push(of(2, host.statement()));
+    let mut reply = query("example.org", 1);
+    reply[..4].copy_from_slice(&[0x12, 0x34, 0x81, 0x80]);
+    reply[7] = 1;
+    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1]);
+    seeds.push(of(3, &reply));
+    seeds.push(of(
+        4,
+        b"search x\nnameserver 10.0.0.1\nnameserver fd00::1\n",
+    ));
     let within = |network: u8, container: Container| Container {
         network: NetworkId([network; 16]),
         ..container
@@ -232,14 +241,5 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         within(2, container("a.b", 1)),
     ];
     seeds.push(of(2, self::host(apart.to_vec()).statement()));
-    let mut reply = query("example.org", 1);
-    reply[..4].copy_from_slice(&[0x12, 0x34, 0x81, 0x80]);
-    reply[7] = 1;
-    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1]);
-    seeds.push(of(3, &reply));
-    seeds.push(of(
-        4,
-        b"search x\nnameserver 10.0.0.1\nnameserver fd00::1\n",
-    ));
     seeds
 }
