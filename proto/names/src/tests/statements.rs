@@ -220,7 +220,7 @@ fn each_bound_holds_for_encoder_and_decoder() {
 #[test]
 fn the_bytes_of_names_in_other_networks() {
     let entry = one("ab", &["10.32.0.1"]);
-    let body = encode(&[entry.clone()]).0[2..].to_vec();
+    let body = encode(std::slice::from_ref(&entry)).0[2..].to_vec();
     let [a, b] = [0xaa, 0xbb].map(|n| NetworkId([n; 16]));
     let (default, two) = (NetworkId::DEFAULT, [(b, entry.clone()), (a, entry.clone())]);
     let expected = [
