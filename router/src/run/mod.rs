@@ -41,6 +41,7 @@ use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
 use crate::host_routes::HostRoutes;
+use crate::ipam;
 use crate::lanes::latency::Latency;
 use crate::lanes::networks::NetworkPorts;
 use crate::lanes::port;
@@ -115,6 +116,8 @@ async fn start(
     let attachments = open_attachments(&settings, &mut side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
     tokio::spawn(side.range.run());
+    let directory = side.networks_client.directory();
+    tokio::spawn(ipam::tell_plans(directory, side.allocator.clone()));
     let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
     let feed = side.names.feed();
     let naming = side.names.run(
