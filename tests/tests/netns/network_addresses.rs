@@ -123,13 +123,16 @@ fn what_is_held_in_a_network_is_held_after_a_crash_and_with_the_founder_gone() -
         let second = run(two, "a", "second")?;
         ensure!(second.address() != first.address());
         two.kill_router()?;
-        wait_until(SOON, "the router is started again", || two.ipam())?;
+        two.launch(&[])?;
         let third = run(two, "a", "third")?;
         let all = [&first, &second, &third].map(TestContainer::address);
         let different: BTreeSet<&str> = all.into_iter().collect();
         ensure!(different.len() == 3, "{all:?}");
         one.launch(&["host2"])?;
-        mesh(one, "expose --net a 10.40.0.1")?;
+        one.wait_connections(1)?;
+        wait_until(SOON, "the founder hears of what it gave", || {
+            mesh(one, "expose --net a 10.40.0.1")
+        })?;
         wait_until(SOON, "the host is the gateway", || third.ping("10.40.0.1"))
     })
 }
