@@ -149,7 +149,7 @@ impl PreparedNames {
     /// An address is in use, or the host does not have it.
     pub fn start(
         settings: &DnsSettings,
-        networks: NetworkNames,
+        networks: &NetworkNames,
         me: PeerId,
         is_alone: bool,
         clock: Clock,
