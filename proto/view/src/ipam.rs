@@ -141,6 +141,14 @@ mod tests {
         assert!(text(&report).contains("Nobody owns it yet"));
         assert_eq!(summary(&report), "10.32.0.0/12 (idle, 0 held here)");
         report.owners = vec![owner("host1", 2), owner("host3", 1)];
+        report.advice = vec!["do this".into()];
+        let shown = text(&report);
+        assert!(
+            shown.contains("host1                      512 addresses  66.6 %  this router"),
+            "{shown}"
+        );
+        assert!(shown.contains("33.3 %  unreachable"), "{shown}");
+        assert!(shown.ends_with("do this\n"));
         report.networks = vec![IpamReport {
             network: "web".into(),
             range: "10.40.0.0/24".into(),
@@ -152,14 +160,6 @@ mod tests {
             shown.contains("\nRange 10.40.0.0/24, network web\nhost1"),
             "{shown}"
         );
-        report.advice = vec!["do this".into()];
-        let shown = text(&report);
-        assert!(
-            shown.contains("host1                      512 addresses  66.6 %  this router"),
-            "{shown}"
-        );
-        assert!(shown.contains("33.3 %  unreachable"), "{shown}");
-        assert!(shown.ends_with("do this\n"));
         assert_eq!(
             summary(&report),
             "10.32.0.0/12 (owns 512 addresses, 0 held here)"

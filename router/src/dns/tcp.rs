@@ -47,7 +47,7 @@ pub(super) async fn serve(socket: TcpListener, listener: Listener, shared: Arc<S
     }
 }
 
-/// Answers one query after another, until the client closes or is no client any more. Its networks may change meanwhile.
+/// Answers one query after another, until the client closes or is no client any more. Its networks may change in between.
 async fn converse(
     mut stream: TcpStream,
     shared: &Arc<ServerState>,

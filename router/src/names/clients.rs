@@ -13,7 +13,7 @@ use mesh_sys::bridge::others;
 use mesh_sys::error::SysError;
 use mesh_sys::netlink::Netlink;
 
-use super::networks::{BridgeRole, NetworkNames};
+use super::networks::{BridgeRole, CalledNetworks};
 
 /// Docker's default bridge.
 pub(super) const DOCKER_BRIDGE: &str = "docker0";
@@ -24,13 +24,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct DnsClients {
     /// Networks of the mesh's own bridges.
-    networks: NetworkNames,
+    networks: CalledNetworks,
     served: ArcSwap<ServedClients>,
     looked: Mutex<Option<Instant>>,
 }
 
 impl DnsClients {
-    pub(super) fn new(networks: NetworkNames) -> Self {
+    pub(super) fn new(networks: CalledNetworks) -> Self {
         Self {
             networks,
             served: ArcSwap::default(),
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_host_itself_is_answered_and_strangers_are_not() {
         let (_sender, directory) = tokio::sync::watch::channel(Arc::default());
-        let clients = DnsClients::new(NetworkNames::new("mesh", directory));
+        let clients = DnsClients::new(CalledNetworks::new("mesh", directory));
         let networks = clients.networks(IpAddr::from([127, 0, 0, 1]));
         assert_eq!(networks, Some(AskerNetworks::default()));
         assert_eq!(clients.networks(IpAddr::from([192, 0, 2, 1])), None);

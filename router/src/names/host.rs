@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::NamesError;
 use super::engines::{AGAIN, EngineMessage, PODMAN_AGAIN, ask, follow};
-use super::networks::NetworkNames;
+use super::networks::CalledNetworks;
 use super::starting::StartingFiles;
 use crate::attach::Attachments;
 use crate::command::ControlCommand;
@@ -43,7 +43,7 @@ pub(super) struct NamesTask {
     commands: mpsc::Sender<ControlCommand>,
     server: Option<mpsc::Sender<DnsCommand>>,
     domain: Domain,
-    networks: NetworkNames,
+    networks: CalledNetworks,
     names: HostNames,
     messages: mpsc::Sender<EngineMessage>,
     heard: mpsc::Receiver<EngineMessage>,
@@ -64,7 +64,7 @@ impl NamesTask {
         store: Arc<Store>,
         commands: mpsc::Sender<ControlCommand>,
         server: Option<mpsc::Sender<DnsCommand>>,
-        (domain, networks): (Domain, NetworkNames),
+        (domain, networks): (Domain, CalledNetworks),
         (docker, starting): (watch::Sender<Vec<DockerContainer>>, Arc<StartingFiles>),
     ) -> Result<Self, StateError> {
         let manual = store.names()?;

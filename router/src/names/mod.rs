@@ -54,7 +54,7 @@ use listening::HostListeners;
 use starting::StartingFiles;
 
 pub use feed::NamesFeed;
-pub use networks::NetworkNames;
+pub use networks::CalledNetworks;
 
 /// Capacity of the channel of operator requests.
 const REQUESTS: usize = 64;
@@ -109,7 +109,7 @@ impl NamesError {
 #[derive(Clone)]
 pub struct Naming {
     settings: DnsSettings,
-    networks: NetworkNames,
+    networks: CalledNetworks,
     server: Option<NameServer>,
     inside: Option<Arc<NetnsResolvers>>,
     docker_dns: Arc<DockerDns>,
@@ -138,7 +138,7 @@ pub struct HostNamesView {
 /// The server, before anything on the host is changed.
 pub struct PreparedNames {
     settings: DnsSettings,
-    networks: NetworkNames,
+    networks: CalledNetworks,
     server: Option<NameServer>,
 }
 
@@ -149,7 +149,7 @@ impl PreparedNames {
     /// An address is in use, or the host does not have it.
     pub fn start(
         settings: &DnsSettings,
-        networks: &NetworkNames,
+        networks: &CalledNetworks,
         me: PeerId,
         is_alone: bool,
         clock: Clock,
@@ -250,7 +250,7 @@ impl Naming {
     }
 
     /// Returns the networks as users call them.
-    pub fn networks(&self) -> &NetworkNames {
+    pub fn networks(&self) -> &CalledNetworks {
         &self.networks
     }
 

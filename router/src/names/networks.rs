@@ -13,7 +13,7 @@ use super::NamesError;
 
 /// Networks of the mesh as users and interfaces of this host call them.
 #[derive(Clone, Debug)]
-pub struct NetworkNames {
+pub struct CalledNetworks {
     /// Name of the mesh's main bridge.
     bridge: String,
     directory: watch::Receiver<Arc<NetworkDirectory>>,
@@ -28,7 +28,7 @@ pub(super) enum BridgeRole {
     OfNetwork(Option<NetworkId>),
 }
 
-impl NetworkNames {
+impl CalledNetworks {
     /// Returns the names on a host with this main bridge.
     pub fn new(bridge: &str, directory: watch::Receiver<Arc<NetworkDirectory>>) -> Self {
         Self {
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_network_is_called_by_its_name_and_a_bridge_by_none() {
         let (_sender, directory) = watch::channel(Arc::default());
-        let names = NetworkNames::new("mesh", directory);
+        let names = CalledNetworks::new("mesh", directory);
         assert_eq!(names.resolve("").unwrap(), NetworkId::DEFAULT);
         assert_eq!(names.resolve("default").unwrap(), NetworkId::DEFAULT);
         assert_eq!(names.shown(&NetworkId::DEFAULT), "");

@@ -74,7 +74,7 @@ impl ControlSide {
         range.look();
         let names = names::PreparedNames::start(
             &settings.dns,
-            &names::NetworkNames::new(&settings.bridge, networks_client.directory()),
+            &names::CalledNetworks::new(&settings.bridge, networks_client.directory()),
             control.me(),
             !control.has_targets(),
             clock,

@@ -382,8 +382,7 @@ fn question() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever is in the networks that an asker is not in, it hears byte by byte the same: as if they did not exist, and
-    /// whoever asked before.
+    /// An asker hears the same bytes whatever is in networks that it is not in, and whatever clients asked before.
     #[test]
     fn an_answer_depends_on_nothing_of_other_networks(
         hosts in vec(said(), 1..4),
