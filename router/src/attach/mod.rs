@@ -367,6 +367,13 @@ impl Attachments {
         self.base.table.published().resolver_sites()
     }
 
+    /// Returns the networks of the mesh that Docker's networks with endpoints here are, by their ids.
+    pub(crate) fn docker_networks(&self) -> BTreeMap<String, NetworkId> {
+        self.base
+            .table
+            .read(|table| table.endpoints.mesh_networks())
+    }
+
     /// Returns the names of the host.
     pub(crate) fn exposed_names(&self) -> watch::Receiver<Vec<ExposedName>> {
         self.base.table.published().exposed_names()

@@ -177,6 +177,7 @@ impl NamesTask {
         let effects = self.names.look(AttachedNow {
             rows: &rows,
             networks: self.attachments.network_addresses(),
+            docker_networks: self.attachments.docker_networks(),
             exposed: self.exposed.borrow_and_update().clone(),
             wishes: self.attachments.hosts_wishes(),
         });

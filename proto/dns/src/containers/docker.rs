@@ -25,6 +25,8 @@ pub struct DockerContainer {
     /// True if its search list has the domain of the mesh: it was meant to use the router, even if the address has
     /// changed.
     pub is_told: bool,
+    /// True if Docker connected it to a network of the mesh by itself, without `mesh run`: nobody told it whom to ask.
+    pub is_untold: bool,
     /// Its `/etc/hosts` on this host, and our lines in it; `None` if the file must not be changed.
     pub hosts: Option<(PathBuf, HostsLines)>,
     /// Networks whose names it is answered.
@@ -37,7 +39,7 @@ impl DockerContainer {
     /// Returns true if its queries are to be answered by a server that listens on these addresses.
     pub fn asks_here(&self, listening: &[SocketAddr]) -> bool {
         let is_here = |ip: &IpAddr| listening.iter().any(|address| address.ip() == *ip);
-        self.asks.iter().any(is_here) || (self.is_told && !self.asks.is_empty())
+        self.is_untold || self.asks.iter().any(is_here) || (self.is_told && !self.asks.is_empty())
     }
 
     /// Returns the problem of a container that queries a host address on which the server no longer listens.

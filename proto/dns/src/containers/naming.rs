@@ -1,6 +1,6 @@
 //! Names and exposed ports of a container, from its engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_engine::container::{EngineContainer, is_part_of_id};
 use mesh_names::{Domain, MeshName, NameError, Port, ServiceProtocol};
@@ -16,6 +16,8 @@ pub struct ContainerNaming {
     pub name: String,
     /// Host name and aliases that are valid names.
     pub names: Vec<MeshName>,
+    /// Ids of the networks of the engine on which each alias was given.
+    pub aliased: BTreeMap<MeshName, BTreeSet<String>>,
     /// True if the first of `names` is the host name.
     pub has_hostname: bool,
     /// Errors of those that are not.
@@ -52,6 +54,7 @@ impl ContainerNaming {
         }
         Self {
             name: container.name.clone(),
+            aliased: aliased(container, domain, names.first().filter(|_| has_hostname)),
             names,
             has_hostname,
             unusable,
@@ -64,6 +67,26 @@ impl ContainerNaming {
             heard: 0,
         }
     }
+}
+
+/// Returns the ids of the networks on which each alias was given; the host name is known in all networks.
+fn aliased(
+    container: &EngineContainer,
+    domain: &Domain,
+    hostname: Option<&MeshName>,
+) -> BTreeMap<MeshName, BTreeSet<String>> {
+    let mut aliased: BTreeMap<MeshName, BTreeSet<String>> = BTreeMap::new();
+    for connection in &container.networks {
+        for alias in &connection.aliases {
+            if let Ok(name) = MeshName::given(alias, domain)
+                && Some(&name) != hostname
+            {
+                let networks = aliased.entry(name).or_default();
+                networks.insert(connection.network_id.clone());
+            }
+        }
+    }
+    aliased
 }
 
 impl Services {

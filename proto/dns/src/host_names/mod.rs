@@ -12,6 +12,7 @@ pub use change::{ChangeTarget, NameChangeError, attached_target};
 
 use mesh_engine::container::is_part_of_id;
 use mesh_engine::event::EngineEvent;
+use mesh_host::docker::driver_options::is_prepared;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_names::{Container, Domain, LocalNames, ManualName, ManualNames, MeshName};
@@ -31,6 +32,8 @@ pub struct AttachedNow<'a> {
     pub rows: &'a [AttachedContainer],
     /// Networks of their interfaces.
     pub networks: InterfaceNetworks,
+    /// Networks of the mesh that Docker's networks with containers of the mesh are, by their ids.
+    pub docker_networks: BTreeMap<String, NetworkId>,
     /// Names of the host itself, with their networks.
     pub exposed: Vec<ExposedName>,
     /// Wishes of users about `/etc/hosts`, by container.
@@ -137,8 +140,7 @@ impl HostNames {
             .filter(|row| row.container == EXPOSE || is_named(row));
         let lines: BTreeSet<String> = rows.iter().flat_map(|row| self.unusable_of(row)).collect();
         let exposed = core::mem::take(&mut attachments.exposed);
-        let networks = &attachments.networks;
-        let containers = named.flat_map(|row| self.containers(row, networks));
+        let containers = named.flat_map(|row| self.containers(row, &attachments));
         let containers = containers.chain(exposed.into_iter().map(host_name));
         self.local.set_containers(containers.collect());
         let is_new = |line: &&String| !self.unusable.contains(line);
@@ -315,8 +317,7 @@ impl HostNames {
             let details = self.details.get(&row.container)?;
             let wish = attachments.wishes.get(&row.container);
             let wish = wish.cloned().unwrap_or_default();
-            let networks = &attachments.networks;
-            Some(self.docker_container(row, networks, details, &wish))
+            Some(self.docker_container(row, attachments, details, &wish))
         });
         containers.collect()
     }
@@ -324,10 +325,11 @@ impl HostNames {
     fn docker_container(
         &self,
         row: &AttachedContainer,
-        networks: &InterfaceNetworks,
+        attachments: &AttachedNow<'_>,
         details: &ContainerNaming,
         wish: &HostsWish,
     ) -> DockerContainer {
+        let (networks, docker_networks) = (&attachments.networks, &attachments.docker_networks);
         let engine = &details.container;
         let is_ours = |domain: &String| domain.eq_ignore_ascii_case(self.domain.as_str());
         let is_told = engine.dns_search.iter().any(is_ours);
@@ -345,30 +347,50 @@ impl HostNames {
             sandbox: PathBuf::from(&engine.sandbox),
             asks: engine.dns.clone(),
             is_told,
+            is_untold: engine.networks.iter().any(|connection| {
+                let is_ours = docker_networks.contains_key(&connection.network_id);
+                is_ours && !is_prepared(&connection.options)
+            }),
             hosts: path.map(|path| (path, lines)),
             networks: networks.asker(row),
             heard: details.heard,
         }
     }
 
-    /// Returns a container in each of its networks.
-    fn containers(&self, row: &AttachedContainer, networks: &InterfaceNetworks) -> Vec<Container> {
+    /// Returns a container in each of its networks, where it has the aliases that it was given there. Those of networks of
+    /// the engine that are none of the mesh are known in all.
+    fn containers(&self, row: &AttachedContainer, attachments: &AttachedNow<'_>) -> Vec<Container> {
         let details = self.details.get(&row.container);
         // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
-        if let Ok(name) = MeshName::given(&row.name, &self.domain)
-            && !names.contains(&name)
+        let own = MeshName::given(&row.name, &self.domain).ok();
+        if let Some(name) = &own
+            && !names.contains(name)
         {
             let behind_hostname = details.is_some_and(|d| d.has_hostname);
-            names.insert(usize::from(behind_hostname), name);
+            names.insert(usize::from(behind_hostname), name.clone());
         }
         let ports = details.map(|d| d.ports.clone()).unwrap_or_default();
-        let there = networks.addresses(row).into_iter();
+        let is_in = |network: NetworkId| {
+            move |id: &String| {
+                let known = attachments.docker_networks.get(id);
+                known.is_none_or(|known| *known == network)
+            }
+        };
+        let is_called = |name: &&MeshName, network: NetworkId| {
+            let given = details.and_then(|d| d.aliased.get(*name));
+            own.as_ref() == Some(*name) || given.is_none_or(|ids| ids.iter().any(is_in(network)))
+        };
+        let there = attachments.networks.addresses(row).into_iter();
         there
             .map(|(network, addresses)| Container {
                 id: row.container.clone(),
                 network,
-                names: names.clone(),
+                names: names
+                    .iter()
+                    .filter(|name| is_called(name, network))
+                    .cloned()
+                    .collect(),
                 addresses,
                 ports: ports.clone(),
             })

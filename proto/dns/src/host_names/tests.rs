@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use mesh_engine::container::{EngineContainer, NetworkConnection};
 use mesh_proto::api::AttachedInterface;
 
 use super::*;
+use crate::containers::naming::Services;
 
 const DEFAULT: NetworkId = NetworkId::DEFAULT;
 const OTHER: NetworkId = NetworkId([7; 16]);
@@ -57,6 +59,7 @@ fn look_in(
     names.look(AttachedNow {
         rows,
         networks: networks.clone(),
+        docker_networks: BTreeMap::from([("d0".to_owned(), DEFAULT), ("d7".to_owned(), OTHER)]),
         exposed: Vec::new(),
         wishes: BTreeMap::new(),
     })
@@ -215,4 +218,57 @@ fn a_container_is_known_in_its_networks_and_asks_about_them() {
     names.remove(&change(), OTHER, target.clone()).unwrap();
     let error = names.remove(&change(), OTHER, target).unwrap_err();
     assert!(matches!(error, NameChangeError::NotThere(_)));
+}
+
+#[test]
+fn an_alias_is_known_in_the_network_that_it_was_given_on() {
+    let mut names = host_names();
+    let mut row = web();
+    row.interfaces.push(AttachedInterface {
+        name: "mesh1".into(),
+        address: "10.40.0.1/16".into(),
+        mac: String::new(),
+        network: String::new(),
+    });
+    let (id, rows) = (row.container.clone(), [row]);
+    let other = (id.clone(), IpAddr::from([10, 40, 0, 1]), OTHER);
+    let networks: InterfaceNetworks = [other].into_iter().collect();
+    look_in(&mut names, &rows, &networks);
+    let connection = |network_id: &str, alias: &str, option: Option<&str>| NetworkConnection {
+        network_id: network_id.to_owned(),
+        aliases: vec![alias.to_owned()],
+        options: option
+            .map(|address| ("mesh.address".to_owned(), address.to_owned()))
+            .into_iter()
+            .collect(),
+        ..NetworkConnection::default()
+    };
+    let container = |option| EngineContainer {
+        id: id.clone(),
+        name: "web".to_owned(),
+        aliases: ["zero", "seven", "bridged"].map(str::to_owned).to_vec(),
+        networks: vec![
+            connection("d0", "zero", Some("10.2.1.1/24")),
+            connection("d7", "seven", option),
+            connection("bridge", "bridged", None),
+        ],
+        ..EngineContainer::default()
+    };
+    let domain = names.domain.clone();
+    let answer = |option| ContainerNaming::of(&container(option), &domain, &Services::default());
+    names.inspected(&id, Some(answer(None)));
+    let docker = look_in(&mut names, &rows, &networks).docker;
+    assert!(docker[0].is_untold && docker[0].asks_here(&[]));
+    let own = names.take_announcement().unwrap().own;
+    let known = |network: &NetworkId| -> Vec<String> {
+        let entries = own.entries.of(network).iter();
+        let mut known: Vec<String> = entries.map(|entry| entry.name.to_string()).collect();
+        known.sort();
+        known
+    };
+    assert_eq!(known(&DEFAULT), ["bridged", "web", "zero"]);
+    assert_eq!(known(&OTHER), ["bridged", "seven", "web"]);
+    names.inspected(&id, Some(answer(Some("10.40.0.1/16"))));
+    let docker = look_in(&mut names, &rows, &networks).docker;
+    assert!(!docker[0].is_untold, "mesh run told it whom to ask");
 }

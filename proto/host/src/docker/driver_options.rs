@@ -10,6 +10,12 @@ use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
 use crate::network::scoped::ScopedAddress;
 
 const ADDRESS: &str = "mesh.address";
+
+/// Returns true if a connection of a container was made by `mesh run`, and not by Docker's user alone.
+pub fn is_prepared(options: &BTreeMap<String, String>) -> bool {
+    options.contains_key(ADDRESS)
+}
+
 const MULTICAST: &str = "mesh.multicast";
 const DEFERRED: &str = "mesh.late";
 const LEASE_OWNER: &str = "mesh.holder";

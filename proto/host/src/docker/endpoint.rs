@@ -206,6 +206,13 @@ impl DockerEndpointTable {
         self.iter().map(|(id, end)| end.interface(id).tag)
     }
 
+    /// Returns the networks of the mesh that Docker's networks with endpoints here are, by their ids.
+    pub fn mesh_networks(&self) -> BTreeMap<String, NetworkId> {
+        let ends = self.0.values();
+        ends.map(|end| (end.network.clone(), end.mesh_network))
+            .collect()
+    }
+
     /// Returns the networks of joined endpoints whose containers Docker has not told yet, sorted.
     pub fn networks_without_owners(&self) -> BTreeSet<String> {
         let ends = self.0.values();
