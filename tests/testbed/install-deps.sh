@@ -18,8 +18,8 @@ needed=(
     dig:bind9-dnsutils
     dockerd:docker.io
 )
-# Optional: podman, and the resolver of musl. Without them their tests are skipped with a message.
-optional=(podman:podman runc:runc musl-gcc:musl-tools)
+# Optional: podman, Compose, and the resolver of musl. Without them their tests are skipped with a message.
+optional=(podman:podman runc:runc docker-compose:docker-compose musl-gcc:musl-tools)
 if [ "${1:-}" = build ]; then
     needed=(cc:build-essential /usr/include/pcap/pcap.h:libpcap-dev)
     optional=()

@@ -2,6 +2,7 @@
 
 mod attach;
 mod away;
+mod compose;
 mod engine;
 mod engines;
 mod ipam;
@@ -16,7 +17,7 @@ mod truth;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestContainer, Testbed, TestbedHost, wait_until};
+use mesh_tests::{TestContainer, Testbed, TestbedHost, run as run_command, wait_until};
 
 /// Starts a router on each host, all with the first as target, and waits until they are connected.
 fn full_mesh(bed: &Testbed) -> Result<()> {
@@ -55,6 +56,16 @@ fn run_with(
     ensure!(told.all(is_wait), "more than an id: {outcome}");
     is_id(&outcome.ok()?)?;
     host.container(name, address)
+}
+
+/// Returns true if an optional program is installed; prints a message if not.
+#[allow(clippy::print_stdout)]
+fn is_installed(program: &str) -> Result<bool> {
+    let found = run_command("sh", &["-c", &format!("command -v {program}")])?.code == Some(0);
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    Ok(found)
 }
 
 fn is_id(text: &str) -> Result<()> {

@@ -1,18 +1,12 @@
 //! podman, and hosts without any engine.
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedHost, TestbedLayout, run as run_command, with_testbed};
+use mesh_tests::{TestbedHost, TestbedLayout, with_testbed};
 
-use crate::{full_mesh, is_id, run};
+use crate::{full_mesh, is_id, is_installed, run};
 
-/// Returns true if podman is installed; prints a message if not.
-#[allow(clippy::print_stdout)]
 pub(crate) fn installed() -> Result<bool> {
-    let found = run_command("sh", &["-c", "command -v podman"])?.code == Some(0);
-    if !found {
-        println!("skipped: podman is not installed");
-    }
-    Ok(found)
+    is_installed("podman")
 }
 
 #[test]
