@@ -65,11 +65,13 @@ pub enum InjectedFault {
     RelayedLabel,
     /// A router knows addresses of all networks in each of them (I6).
     BindingsOfAll,
+    /// A router states names of all networks in `default` (D1).
+    NamesOfAll,
 }
 
 impl InjectedFault {
     /// All faults, each with the invariants of which at least one must catch it.
-    pub const ALL: [(InjectedFault, &'static [&'static str]); 28] = [
+    pub const ALL: [(InjectedFault, &'static [&'static str]); 29] = [
         (InjectedFault::CleartextCopy, &["I8"]),
         (InjectedFault::CounterReuse, &["I9"]),
         (InjectedFault::StaleSnapshot, &["I3", "I6"]),
@@ -98,6 +100,7 @@ impl InjectedFault {
         (InjectedFault::FloodedNetwork, &["I14"]),
         (InjectedFault::RelayedLabel, &["I14"]),
         (InjectedFault::BindingsOfAll, &["I6"]),
+        (InjectedFault::NamesOfAll, &["D1"]),
     ];
 
     /// True if the fault shows only where there are networks besides `default`.
@@ -107,6 +110,7 @@ impl InjectedFault {
             InjectedFault::FloodedNetwork
                 | InjectedFault::RelayedLabel
                 | InjectedFault::BindingsOfAll
+                | InjectedFault::NamesOfAll
         )
     }
 }

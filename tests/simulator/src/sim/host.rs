@@ -85,6 +85,11 @@ impl SimHost {
         self.state.identity.id()
     }
 
+    /// Returns the networks besides `default` that it has members of.
+    pub(crate) fn networks(&self) -> Vec<NetworkId> {
+        self.members.iter().map(|member| member.network).collect()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

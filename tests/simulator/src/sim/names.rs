@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mesh_names::{Container, LocalNames, Names};
 use mesh_proto::control::{Control, Output};
 use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
@@ -40,6 +41,11 @@ impl AnnouncedNames {
 
     /// Sets the containers of the host. Returns the announcement if it changed.
     pub(crate) fn set_containers(&mut self, mut containers: Vec<Container>) -> Option<Vec<u8>> {
+        if self.fault == Some(InjectedFault::NamesOfAll) {
+            for container in &mut containers {
+                container.network = NetworkId::DEFAULT;
+            }
+        }
         if self.fault == Some(InjectedFault::ForgottenName) {
             containers.extend(self.stale(&containers));
         }

@@ -80,7 +80,7 @@ impl MeshParameters {
             secret: self.secret.clone(),
             verifier: self.verifier.clone(),
             attached: host.attached(),
-            networks: host.members.iter().map(|member| member.network).collect(),
+            networks: host.networks(),
             range: Some((self.slicing, journal)),
             // Every third host has no AES instructions.
             suites: if host.id() % 3 == 2 {

@@ -67,7 +67,7 @@ impl World {
         let stack = NetworkStack::new(rng.fork());
         Self {
             runtime: SimRuntime::new(rng, sink),
-            workload: Workload::new(plan.slicing, hosts.len()),
+            workload: Workload::new(plan.slicing, hosts.iter().map(|host| host.networks())),
             hosts,
             stack,
             monitor: Monitor::default(),

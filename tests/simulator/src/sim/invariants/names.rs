@@ -14,31 +14,30 @@ use crate::sim::network::HostId;
 const TRUE: &str = "D1 names are true";
 const REACH: &str = "D2 names are of routers within reach";
 
-/// Checks that the answered names are exactly the existing ones.
-pub(crate) fn are_true(
-    host: HostId,
-    names: &Names,
-    truth: &BTreeMap<String, BTreeSet<IpAddr>>,
-) -> Check {
-    for (name, addresses) in truth {
-        let known = names.zone().network(&NetworkId::DEFAULT);
+/// Addresses of names, in each network.
+pub(crate) type TrueNames = BTreeMap<(NetworkId, String), BTreeSet<IpAddr>>;
+
+/// Checks that the answered names are exactly the existing ones, in each network those of its own.
+pub(crate) fn are_true(host: HostId, names: &Names, truth: &TrueNames) -> Check {
+    for ((network, name), addresses) in truth {
+        let known = names.zone().network(network);
         let held = known.holders(name).iter();
         let held: BTreeSet<IpAddr> = held
             .flat_map(|h| h.entry.addresses.iter().copied())
             .collect();
         if held != *addresses {
-            let detail = format!("on router {host} {name} leads to {held:?}, not {addresses:?}");
+            let detail = format!(
+                "on router {host} {name} of {network} leads to {held:?}, not {addresses:?}"
+            );
             return Err(Violation::new(TRUE, detail));
         }
     }
-    match names
-        .zone()
-        .iter()
-        .find(|(_, held)| !truth.contains_key(held.name().as_str()))
-    {
-        Some((_, held)) => {
+    let is_true = |network: NetworkId, name: &str| truth.contains_key(&(network, name.to_owned()));
+    let mut shown = names.zone().iter();
+    match shown.find(|(network, held)| !is_true(*network, held.name().as_str())) {
+        Some((network, held)) => {
             let detail = format!(
-                "router {host} shows {}, which is gone",
+                "router {host} shows {} of {network}, which is not there",
                 held.name().as_str()
             );
             Err(Violation::new(TRUE, detail))

@@ -1,12 +1,13 @@
 //! Promises about the containers of the workload: their addresses (I1, I2, I13, S6) and their names (D1).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use super::Workload;
 use crate::sim::hosts::Hosts;
 use crate::sim::invariants::addresses::{self, AddressHolder, TOLD};
-use crate::sim::invariants::{Check, Violation, names};
+use crate::sim::invariants::names::{self, TrueNames};
+use crate::sim::invariants::{Check, Violation};
 use crate::sim::network::HostId;
 
 impl Workload {
@@ -124,10 +125,13 @@ impl Workload {
             return Ok(());
         }
         for component in components {
-            let mut truth: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+            let mut truth = TrueNames::new();
             for holder in self.holders().filter(|h| component.contains(&h.host)) {
-                let addresses = truth.entry(holder.name.to_owned()).or_default();
-                addresses.insert(holder.addr.into());
+                let network = self.network_of(holder.host, holder.name);
+                for name in self.names_of(holder.host, holder.name) {
+                    let addresses = truth.entry((network, name)).or_default();
+                    addresses.insert(holder.addr.into());
+                }
             }
             for (host, router) in hosts.routers().filter(|(h, _)| component.contains(h)) {
                 names::are_true(host, router.names().names(), &truth)?;

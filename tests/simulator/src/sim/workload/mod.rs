@@ -41,6 +41,9 @@ pub(crate) struct LeaseHolder {
 /// Containers of one host, by name.
 type HostContainers = BTreeMap<String, LeaseHolder>;
 
+/// Number of names that containers share, in one network or in several.
+const SHARED_NAMES: u64 = 5;
+
 /// Request of a new container for an address.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkloadRequest {
@@ -63,6 +66,8 @@ pub(crate) enum WorkloadStep {
 pub(crate) struct Workload {
     slicing: Slicing,
     hosts: Vec<HostContainers>,
+    /// Networks besides `default` in which containers of a host may have their names.
+    networks: Vec<Vec<NetworkId>>,
     busy: bool,
     serial: u64,
     /// Identities whose disks are lost.
@@ -78,10 +83,13 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    pub(crate) fn new(slicing: Slicing, hosts: usize) -> Self {
+    /// Returns the workload of hosts with these networks besides `default`.
+    pub(crate) fn new(slicing: Slicing, networks: impl Iterator<Item = Vec<NetworkId>>) -> Self {
+        let networks: Vec<Vec<NetworkId>> = networks.collect();
         Self {
             slicing,
-            hosts: vec![HostContainers::new(); hosts],
+            hosts: vec![HostContainers::new(); networks.len()],
+            networks,
             busy: false,
             serial: 0,
             dead: Vec::new(),
@@ -251,16 +259,41 @@ impl Workload {
     /// Returns the containers on a host that have an address, with their names.
     pub(crate) fn named(&self, host: HostId) -> Vec<Container> {
         let named = self.hosts[host].iter().filter_map(|(name, holder)| {
+            let names = self.names_of(host, name).into_iter();
+            let names = names.map(|name| MeshName::relative(&name).ok());
             Some(Container {
                 id: name.clone(),
-                network: NetworkId::DEFAULT,
-                names: vec![MeshName::relative(name).ok()?],
+                network: self.network_of(host, name),
+                names: names.collect::<Option<_>>()?,
                 addresses: vec![holder.addr?.into()],
                 ports: Vec::new(),
             })
         });
         named.collect()
     }
+
+    /// Returns the network in which a container has its names.
+    fn network_of(&self, host: HostId, container: &str) -> NetworkId {
+        let networks = &self.networks[host];
+        let number = usize::try_from(number(container)).unwrap_or(0) % (1 + networks.len());
+        let other = number.checked_sub(1).and_then(|k| networks.get(k));
+        other.copied().unwrap_or(NetworkId::DEFAULT)
+    }
+
+    /// Returns the names of a container: its own, and where there are networks one that others have, too.
+    fn names_of(&self, host: HostId, container: &str) -> Vec<String> {
+        let mut names = vec![container.to_owned()];
+        if !self.networks[host].is_empty() {
+            names.push(format!("shared{}", number(container) % SHARED_NAMES));
+        }
+        names
+    }
+}
+
+/// Returns the number in the name of a container.
+fn number(container: &str) -> u64 {
+    let digits = container.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse().unwrap_or(0)
 }
 
 /// True if a router knows an owner of the range.
