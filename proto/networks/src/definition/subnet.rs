@@ -36,7 +36,7 @@ pub enum SubnetError {
     #[error("{0} cannot be a subnet of containers; give a private one, like 10.40.0.0/16")]
     Unusable(IpNet),
     /// The gateway is in no subnet.
-    #[error("the gateway {gateway} is outside {}; give an address of it", listed(.subnets))]
+    #[error("the gateway {gateway} is outside {}", outside(.subnets, "an address"))]
     GatewayOutside {
         /// Gateway.
         gateway: IpAddr,
@@ -64,7 +64,7 @@ pub enum SubnetError {
         second: IpAddr,
     },
     /// The range of addresses is in no subnet.
-    #[error("the range {range} is outside {}; give a part of it", listed(.subnets))]
+    #[error("the range {range} is outside {}", outside(.subnets, "a part"))]
     RangeOutside {
         /// Range.
         range: IpNet,
@@ -212,12 +212,13 @@ fn is_usable(net: IpNet) -> bool {
         && !is_special(net.broadcast())
 }
 
-fn listed(subnets: &[IpNet]) -> String {
+/// Returns the subnets, and what is to be given of them.
+fn outside(subnets: &[IpNet], wanted: &str) -> String {
     let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
     match &texts[..] {
-        [] => "a network without subnets".to_owned(),
-        [one] => format!("the subnet {one}"),
-        _ => format!("the subnets {}", texts.join(", ")),
+        [] => "any subnet, as none was given; give its subnet with --subnet, too".to_owned(),
+        [one] => format!("the subnet {one}; give {wanted} of it"),
+        _ => format!("the subnets {}; give {wanted} of one", texts.join(", ")),
     }
 }
 
@@ -274,7 +275,7 @@ mod tests {
                 &[],
                 &["10.2.0.1"],
                 &[],
-                "the gateway 10.2.0.1 is outside a network without subnets; give an address of it",
+                "the gateway 10.2.0.1 is outside any subnet, as none was given; give its subnet with --subnet, too",
             ),
             (
                 &["10.1.0.0/16"],
