@@ -1,6 +1,7 @@
 //! Isolation of networks, counted: frames of every kind are injected in each of eight networks with equal subnets, and
 //! none of them arrives in another network, at a container on another bridge, or at a host that is in one network.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const RATE_VARIABLE: &str = "MESH_ISOLATION_RATE";
 /// Number of the bridge that is not part of the mesh, in place of a network's.
 const PLAIN: u8 = 9;
 const PLAIN_ADDRESS: &str = "172.30.0.2";
+/// Address of the host in the middle, in the network 1.
+const EXPOSED: &str = "10.40.0.254";
 const SOON: Duration = Duration::from_secs(15);
 /// Time in which the members of new networks agree on keys.
 const KEYS: Duration = Duration::from_secs(60);
@@ -79,13 +82,13 @@ impl Member {
     /// Starts to send; `all` are the stations of this and other networks.
     fn inject(&self, all: &[(u8, String)], count: u64, rate: u64) -> Result<Background> {
         let own = self.station();
-        let others = |foreign: bool| {
-            let all = all.iter();
-            all.filter(move |(network, _)| (*network != self.network) == foreign)
-                .map(|(_, station)| station.as_str())
-                .filter(|station| *station != own)
-                .collect::<Vec<_>>()
-        };
+        let is_own = |(network, _): &&(u8, String)| *network == self.network;
+        let mine: Vec<&str> = all.iter().filter(is_own).map(|(_, s)| s.as_str()).collect();
+        // Equal addresses have equal MACs, in each network.
+        let foreign = all.iter().map(|(_, station)| station.as_str());
+        let foreign: BTreeSet<&str> = foreign.filter(|station| !mine.contains(station)).collect();
+        let foreign: Vec<&str> = foreign.into_iter().collect();
+        let others: Vec<&str> = mine.into_iter().filter(|station| *station != own).collect();
         let numbers = [
             self.network.to_string(),
             self.host.to_string(),
@@ -95,14 +98,7 @@ impl Member {
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         let program = self.container.host().probe_path();
         let start = [program.as_str(), "inject", "mesh0"];
-        let line = [
-            &start[..],
-            &numbers,
-            &[&own],
-            &others(false),
-            &["--"],
-            &others(true),
-        ];
+        let line = [&start[..], &numbers, &[&own], &others, &["--"], &foreign];
         self.container.spawn(&line.concat())
     }
 }
@@ -142,11 +138,14 @@ fn line_of_three(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// Runs a container in a network; the same addresses in all networks on the first and the last host, and another one in
-/// each on the host in the middle.
+/// Runs a container in a network. On the first and the last host, half of the networks have the same addresses, and so the
+/// same MACs; on the host in the middle, each has another one.
 fn run_in(bed: &Testbed, network: u8, host: u8) -> Result<Member> {
     let on = bed.host(usize::from(host));
-    let last = if host == 2 { 100 + network } else { host };
+    let last = match host {
+        2 => 100 + network,
+        _ => 10 * (network % 2) + host,
+    };
     let name = format!("c{network}-{host}");
     let container = match network {
         0 => on.run_free(&[&format!("10.40.0.{last}/24")], &name)?,
@@ -227,20 +226,24 @@ fn members(bed: &Testbed) -> Result<Vec<Member>> {
     let macs: Vec<(u8, String)> = members.iter().map(|m| (m.network, m.mac.clone())).collect();
     for member in &mut members {
         let network = member.network;
-        let foreign = macs.iter().filter(|(other, _)| *other != network);
-        let foreign: Vec<String> = foreign.map(|(_, mac)| mac.clone()).collect();
+        let own = macs.iter().filter(|(other, _)| *other == network);
+        let own: BTreeSet<&String> = own.map(|(_, mac)| mac).collect();
+        let foreign: BTreeSet<&String> = macs.iter().map(|(_, mac)| mac).collect();
+        let foreign: Vec<String> = foreign.difference(&own).map(|mac| (*mac).clone()).collect();
         member.listen(&foreign)?;
     }
     Ok(members)
 }
 
-/// Starts to count on the bridge of the network in which the host is.
-fn listen_on_host(host: &TestbedHost) -> Result<Background> {
+/// Starts to count on the bridge of the network in which the host is. Returns the MAC of the bridge as well.
+fn listen_on_host(host: &TestbedHost) -> Result<(Background, String)> {
     let links = host.exec(&["ip", "-o", "-4", "addr", "show"])?.ok()?;
-    let line = links.lines().find(|line| line.contains("10.40.0.254"));
+    let line = links.lines().find(|line| line.contains(EXPOSED));
     let bridge = line.and_then(|line| line.split_whitespace().nth(1));
     let bridge = bridge.with_context(|| links.clone())?;
-    host.spawn(&[&host.probe_path(), "tally", bridge, "1", "0"])
+    let mac = mac_of(&host.underlay()?, bridge)?;
+    let tally = host.spawn(&[&host.probe_path(), "tally", bridge, "1", "0"])?;
+    Ok((tally, mac))
 }
 
 /// Returns whether a member has received every kind of [`ARRIVE`] from each other host with a sender of its network.
@@ -264,8 +267,12 @@ fn hears_its_own(member: &mut Member) -> Result<()> {
 }
 
 /// Sends from both ends of each network, and waits for the end. Returns the number of frames sent.
-fn send_everywhere(members: &[Member], count: u64, rate: u64) -> Result<u64> {
-    let stations: Vec<(u8, String)> = members.iter().map(|m| (m.network, m.station())).collect();
+///
+/// Frames for the plain container go to its MAC, and to that of the exposed host, which could forward them.
+fn send_everywhere(members: &[Member], exposed: &str, count: u64, rate: u64) -> Result<u64> {
+    let stations = members.iter().map(|m| (m.network, m.station()));
+    let forwarded = (PLAIN, format!("{exposed}/{PLAIN_ADDRESS}"));
+    let stations: Vec<(u8, String)> = stations.chain([forwarded]).collect();
     let senders = members.iter().filter(|m| m.host != 2 && m.network != PLAIN);
     let mut senders: Vec<Background> = senders
         .map(|member| member.inject(&stations, count, rate))
@@ -344,14 +351,14 @@ fn nothing_passes_from_one_network_to_another() -> Result<()> {
     with_testbed(&TestbedLayout::hosts(3).links("1-2,2-3"), |bed| {
         line_of_three(bed)?;
         let mut members = members(bed)?;
-        mesh(bed.host(2), "expose --net n1 10.40.0.254")?;
-        let mut exposed = listen_on_host(bed.host(2))?;
+        mesh(bed.host(2), &format!("expose --net n1 {EXPOSED}"))?;
+        let (mut exposed, mac) = listen_on_host(bed.host(2))?;
         wait_until(KEYS, "all networks have keys", || {
-            send_everywhere(&members, 200, 200)?;
+            send_everywhere(&members, &mac, 200, 200)?;
             let mut in_mesh = members.iter_mut().filter(|m| m.network != PLAIN);
             in_mesh.try_for_each(hears_its_own)
         })?;
-        let sent = send_everywhere(&members, frames / 2, rate)?;
+        let sent = send_everywhere(&members, &mac, frames / 2, rate)?;
         // Queues are empty when nothing more arrives.
         wait_until(here(SOON), "nothing more arrives", || {
             let all = |members: &mut [Member]| -> Result<Vec<TallyCounts>> {
