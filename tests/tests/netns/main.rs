@@ -17,6 +17,7 @@ mod many_networks;
 mod mistakes;
 mod names;
 mod nat;
+mod network_mistakes;
 mod network_verbs;
 mod networks;
 mod path_mtu;
