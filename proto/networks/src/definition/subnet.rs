@@ -201,13 +201,17 @@ pub(super) fn overlap(a: IpNet, b: IpNet) -> bool {
 /// Returns true if containers can have the addresses of this subnet.
 fn is_usable(net: IpNet) -> bool {
     let first = net.network();
-    let (prefixes, mapped) = match first {
+    let (prefixes, is_reserved) = match first {
         IpAddr::V4(v4) => (PREFIX4, v4.octets()[0] == 0),
-        IpAddr::V6(v6) => (PREFIX6, v6.to_ipv4_mapped().is_some()),
+        // Each interface has a link-local address of its own.
+        IpAddr::V6(v6) => {
+            let is_mapped = v6.to_ipv4_mapped().is_some();
+            (PREFIX6, is_mapped || v6.is_unicast_link_local())
+        }
     };
     let is_special = |ip: IpAddr| ip.is_loopback() || ip.is_multicast() || ip.is_unspecified();
     prefixes.contains(&net.prefix_len())
-        && !mapped
+        && !is_reserved
         && !is_special(first)
         && !is_special(net.broadcast())
 }
