@@ -3,6 +3,7 @@
 # make bench      mesh and other overlays side by side; the report is target/bench/report.md
 # make soak       10 GB through each datapath of mesh, with checksums
 # make dnsbench   DNS queries per second of a router, measured with dnsperf
+# make netbench   what networks cost: throughput, round trip and memory with 1, 10 and 100 of them
 # make sim        a large mesh in the simulator, measured against its goals: N=1000 SEED=1 SCENARIO=table JSON=1
 # make many       60 real routers on this machine: agreement, idle cost, crash and restart of many at once; N=60
 # make install    installs to PREFIX (default: /usr/local) under DESTDIR
@@ -20,7 +21,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench soak dnsbench many sim install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench soak dnsbench netbench many sim install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -72,6 +73,14 @@ dnsbench:
 	$(MAKE) build
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/dnsbench.py --bin $(TARGET)/release \
 	    $(if $(SECS),--seconds $(SECS)) $(ARGS)
+
+# COUNTS='1 10 100' ROUNDS=3 SECS=3; ARGS for other options of benches/compare/networks.py.
+netbench:
+	tests/testbed/install-deps.sh build
+	$(MAKE) build
+	$(CARGO) build --release -p mesh-benches --bin mesh-rr
+	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/networks.py --bin $(TARGET)/release \
+	    $(if $(COUNTS),--counts '$(COUNTS)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECS),--seconds $(SECS)) $(ARGS)
 
 # N=60 real routers in namespaces on this machine; some are killed, then all are restarted.
 many:

@@ -256,6 +256,11 @@ impl TestbedHost {
         Ok(TestContainer::new(self.clone(), "1".to_owned(), address))
     }
 
+    /// Returns a process of the host, in whose network namespace this address is, in the form of a container.
+    pub fn process(&self, pid: &str, address: &str) -> TestContainer {
+        TestContainer::new(self.clone(), pid.to_owned(), address)
+    }
+
     /// Returns a running Docker container on this host, by name or id, with its address on the mesh.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 mod capture;
 mod command;
 mod container;
+pub mod frames;
 pub mod fuzz;
 mod host;
 pub mod house;

@@ -94,6 +94,14 @@ pub enum UnknownNetwork {
     /// No network has this name or id.
     #[error("there is no network '{}'; `mesh network ls` lists all", .0.escape_debug())]
     Missing(String),
+    /// No network has this name or id, and one has a name that is almost this.
+    #[error("there is no network '{}'; is '{meant}' meant? `mesh network ls` lists all", .typed.escape_debug())]
+    Mistyped {
+        /// The text.
+        typed: String,
+        /// Name of the other one.
+        meant: NetworkName,
+    },
     /// The ids of several networks begin with it.
     #[error("the ids of several networks begin with '{}'; give more digits", .0.escape_debug())]
     Ambiguous(String),

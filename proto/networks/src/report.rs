@@ -9,7 +9,6 @@ use mesh_proto::network::NetworkId;
 
 use super::Networks;
 use super::definition::NetworkDefinition;
-use super::definition::name::NetworkName;
 use super::refusal::UnknownNetwork;
 use super::view::resolve;
 
@@ -64,8 +63,7 @@ impl Networks {
     /// # Errors
     /// [`UnknownNetwork`].
     pub fn resolve(&self, text: &str) -> Result<NetworkId, UnknownNetwork> {
-        let named = |name: &NetworkName| self.names.get(name);
-        resolve(text, named, self.ledger.live().keys())
+        resolve(text, self.names.all(), self.ledger.live().keys())
     }
 
     /// Returns the definition of a network; `None` for `default`, and for one that is not known.

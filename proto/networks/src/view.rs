@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_proto::limits::MAX_NETWORK_NAME;
 use mesh_proto::network::NetworkId;
 
 use super::definition::name::{DEFAULT_NETWORK, NetworkName};
@@ -40,6 +41,11 @@ impl NameTable {
         table
     }
 
+    /// Returns the networks that have their names.
+    pub(crate) fn all(&self) -> &BTreeMap<NetworkName, NetworkId> {
+        &self.names
+    }
+
     /// Returns the network with this name.
     pub(crate) fn get(&self, name: &NetworkName) -> Option<NetworkId> {
         self.names.get(name).copied()
@@ -59,16 +65,23 @@ impl NameTable {
 /// Finds the network that a user typed: by its name, or by its id or the start of it.
 pub(crate) fn resolve<'a>(
     text: &str,
-    named: impl Fn(&NetworkName) -> Option<NetworkId>,
+    names: &BTreeMap<NetworkName, NetworkId>,
     ids: impl Iterator<Item = &'a NetworkId>,
 ) -> Result<NetworkId, UnknownNetwork> {
     if text == DEFAULT_NETWORK {
         return Ok(NetworkId::DEFAULT);
     }
-    if let Some(id) = NetworkName::parse(text).ok().and_then(|name| named(&name)) {
-        return Ok(id);
+    let name = NetworkName::parse(text).ok();
+    if let Some(id) = name.and_then(|name| names.get(&name)) {
+        return Ok(*id);
     }
-    let missing = || UnknownNetwork::Missing(text.to_owned());
+    let missing = || match closest(text, names.keys()) {
+        Some(meant) => UnknownNetwork::Mistyped {
+            typed: text.to_owned(),
+            meant: meant.clone(),
+        },
+        None => UnknownNetwork::Missing(text.to_owned()),
+    };
     if text.len() < MIN_ID_DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing());
     }
@@ -79,5 +92,52 @@ pub(crate) fn resolve<'a>(
     match found.next() {
         None => Ok(first),
         Some(_) => Err(UnknownNetwork::Ambiguous(text.to_owned())),
+    }
+}
+
+/// Returns the name that a text with a typo or two is meant to be, if there is one.
+fn closest<'a>(
+    text: &str,
+    names: impl Iterator<Item = &'a NetworkName>,
+) -> Option<&'a NetworkName> {
+    let slips = match text.len() {
+        0..=2 => return None,
+        3..=4 => 1,
+        5..=MAX_NETWORK_NAME => 2,
+        _ => return None,
+    };
+    let typed = text.to_lowercase();
+    let distance = |name: &NetworkName| strsim::osa_distance(&typed, &name.as_str().to_lowercase());
+    let close = names.map(|name| (distance(name), name));
+    let close = close.filter(|(distance, _)| *distance <= slips);
+    close
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_is_told_with_the_name_that_is_meant() {
+        let name = |text| NetworkName::parse(text).unwrap();
+        let all = ["web", "frontend", "front-end", "db"].map(name);
+        let names = all.map(|name| (name, NetworkId([7; 16]))).into();
+        let said = |text: &str| match resolve(text, &names, [].into_iter()) {
+            Err(UnknownNetwork::Mistyped { meant, .. }) => meant.to_string(),
+            Err(other) => other.to_string(),
+            Ok(id) => id.to_string(),
+        };
+        for (typed, meant) in [("wbe", "web"), ("Web", "web"), ("frontedn", "frontend")] {
+            assert_eq!(said(typed), meant);
+        }
+        for far in ["x", "bd", "nope", "back", "", &"web".repeat(100)] {
+            assert!(said(far).starts_with("there is no network"), "{far}");
+        }
+        assert_eq!(said("web"), NetworkId([7; 16]).to_string());
+        let error = resolve("w\neb", &names, [].into_iter()).unwrap_err();
+        let says = "there is no network 'w\\neb'; is 'web' meant? `mesh network ls` lists all";
+        assert_eq!(error.to_string(), says);
     }
 }

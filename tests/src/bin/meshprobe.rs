@@ -8,6 +8,10 @@
 //! meshprobe storm ADDRESS TARGET MILLISECONDS  sends broadcast datagrams at full speed; prints their number
 //! meshprobe knock TARGET MILLISECONDS SOURCE…  opens TCP connections from these addresses at full speed, each with
 //!                                              a hello and then silence; prints their number
+//! meshprobe inject INTERFACE NETWORK HOST COUNT RATE OWN… -- FOREIGN…
+//!                                              sends marked frames of every kind; OWN and FOREIGN are MAC/ADDRESS;
+//!                                              prints their number
+//! meshprobe tally INTERFACE NETWORK HOST MAC…  counts marked frames, and frames from these MACs, until killed
 //! ```
 
 use std::collections::VecDeque;
@@ -16,6 +20,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use mesh_proto::ids::Mac;
+use mesh_tests::frames::{Injection, Station, inject, tally};
 use sha2::{Digest as _, Sha256};
 use socket2::{Domain, Socket, Type};
 
@@ -39,8 +45,38 @@ fn main() -> Result<()> {
             let from: Result<Vec<IpAddr>, _> = from.iter().map(|from| from.parse()).collect();
             knock(to.parse()?, millis.parse()?, &from?)
         }
-        _ => bail!("usage: meshprobe receive|send|listen|cast|storm|knock …"),
+        [
+            "inject",
+            interface,
+            network,
+            host,
+            count,
+            rate,
+            stations @ ..,
+        ] => {
+            let mut lists = stations.split(|word| *word == "--").map(stations_of);
+            let mut next = || lists.next().unwrap_or_else(|| Ok(Vec::new()));
+            let taken = inject(&Injection {
+                interface: (*interface).to_owned(),
+                network: network.parse()?,
+                host: host.parse()?,
+                count: count.parse()?,
+                rate: rate.parse()?,
+                own: next()?,
+                foreign: next()?,
+            })?;
+            say(&format!("injected {taken}"))
+        }
+        ["tally", interface, network, host, foreign @ ..] => {
+            let foreign: Result<Vec<Mac>, _> = foreign.iter().map(|mac| mac.parse()).collect();
+            tally(interface, (network.parse()?, host.parse()?), &foreign?, say)
+        }
+        _ => bail!("usage: meshprobe receive|send|listen|cast|storm|knock|inject|tally …"),
     }
+}
+
+fn stations_of(words: &[&str]) -> Result<Vec<Station>> {
+    words.iter().map(|word| Station::parse(word)).collect()
 }
 
 fn receive(at: SocketAddr) -> Result<()> {

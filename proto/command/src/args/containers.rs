@@ -1,5 +1,6 @@
 //! Arguments of the verbs about containers: run, start, restart, attach, detach.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use mesh_proto::api::Runtime;
 
@@ -86,7 +87,7 @@ pub struct EngineArg {
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetArg {
     /// Network of the mesh, by name or id, as in `mesh network ls` (default: the network default)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub net: Option<String>,
 }
 
@@ -186,7 +187,7 @@ pub struct DetachArgs {
     #[command(flatten)]
     pub engine: EngineArg,
     /// Network of the mesh (default: addresses are those of the network default; without any, all networks)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub net: Option<String>,
     /// Print JSON
     #[arg(long)]

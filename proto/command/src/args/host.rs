@@ -1,5 +1,6 @@
 //! Arguments of the verbs that connect the host itself to the mesh.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 
 use super::containers::{AllocationArgs, NetArg};
@@ -38,7 +39,7 @@ pub struct ExposeArgs {
 #[derive(Debug, Args)]
 pub struct HideArgs {
     /// Network of the mesh (default: addresses are those of the network default; without any, all networks)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub net: Option<String>,
     /// Print JSON
     #[arg(long)]

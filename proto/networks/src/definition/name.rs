@@ -5,15 +5,19 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use mesh_proto::limits::MAX_NETWORK_NAME;
+use mesh_proto::network::NetworkId;
 use mesh_proto::wire::bounded;
 
 /// Name of the network that always exists.
 pub const DEFAULT_NETWORK: &str = "default";
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 32;
 /// Bytes of a name that are decoded, so that an error can name it.
 const DECODED: usize = 255;
 
 /// Name of a network: 1 to [`MAX_NETWORK_NAME`] letters, digits, `_`, `.` and `-`, of which a letter or digit comes
-/// first. Upper and lower case differ, as they do for Docker.
+/// first. Upper and lower case differ, as they do for Docker. A whole id is no name; the first digits of one may be, and
+/// then mean the network with this name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkName(Box<str>);
 
@@ -37,6 +41,11 @@ pub enum NetworkNameError {
         /// Number of characters.
         length: usize,
     },
+    /// All digits of an id, which means the network with that id.
+    #[error(
+        "'{0}' could be the id of a network; choose a name that is not {ID_DIGITS} hexadecimal digits"
+    )]
+    Id(String),
     /// Name of the network that always exists.
     #[error("the network '{DEFAULT_NETWORK}' always exists; choose another name")]
     Reserved,
@@ -69,6 +78,7 @@ impl NetworkName {
         }
         match &*self.0 {
             DEFAULT_NETWORK => Err(NetworkNameError::Reserved),
+            id if NetworkId::from_hex(id).is_some() => Err(NetworkNameError::Id(id.to_owned())),
             _ => Ok(()),
         }
     }
@@ -124,6 +134,13 @@ mod tests {
             NetworkName::parse("default"),
             Err(NetworkNameError::Reserved)
         );
+        for id in ["ab", "AB", "01"].map(|digits| digits.repeat(16)) {
+            assert_eq!(
+                NetworkName::parse(&id),
+                Err(NetworkNameError::Id(id.clone()))
+            );
+            assert!(NetworkName::parse(&id[1..]).is_ok());
+        }
         let error = NetworkName::parse(&"ab".repeat(32)).unwrap_err();
         let says = "the name 'abababababababab…' has 64 characters, a network's 63 at most; \
                     choose a shorter one";

@@ -36,7 +36,7 @@ pub enum SubnetError {
     #[error("{0} cannot be a subnet of containers; give a private one, like 10.40.0.0/16")]
     Unusable(IpNet),
     /// The gateway is in no subnet.
-    #[error("the gateway {gateway} is outside {}; give an address of it", listed(.subnets))]
+    #[error("the gateway {gateway} is outside {}", outside(.subnets, "an address"))]
     GatewayOutside {
         /// Gateway.
         gateway: IpAddr,
@@ -64,7 +64,7 @@ pub enum SubnetError {
         second: IpAddr,
     },
     /// The range of addresses is in no subnet.
-    #[error("the range {range} is outside {}; give a part of it", listed(.subnets))]
+    #[error("the range {range} is outside {}", outside(.subnets, "a part"))]
     RangeOutside {
         /// Range.
         range: IpNet,
@@ -201,23 +201,28 @@ pub(super) fn overlap(a: IpNet, b: IpNet) -> bool {
 /// Returns true if containers can have the addresses of this subnet.
 fn is_usable(net: IpNet) -> bool {
     let first = net.network();
-    let (prefixes, mapped) = match first {
+    let (prefixes, is_reserved) = match first {
         IpAddr::V4(v4) => (PREFIX4, v4.octets()[0] == 0),
-        IpAddr::V6(v6) => (PREFIX6, v6.to_ipv4_mapped().is_some()),
+        // Each interface has a link-local address of its own.
+        IpAddr::V6(v6) => {
+            let is_mapped = v6.to_ipv4_mapped().is_some();
+            (PREFIX6, is_mapped || v6.is_unicast_link_local())
+        }
     };
     let is_special = |ip: IpAddr| ip.is_loopback() || ip.is_multicast() || ip.is_unspecified();
     prefixes.contains(&net.prefix_len())
-        && !mapped
+        && !is_reserved
         && !is_special(first)
         && !is_special(net.broadcast())
 }
 
-fn listed(subnets: &[IpNet]) -> String {
+/// Returns the subnets, and what is to be given of them.
+fn outside(subnets: &[IpNet], wanted: &str) -> String {
     let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
     match &texts[..] {
-        [] => "a network without subnets".to_owned(),
-        [one] => format!("the subnet {one}"),
-        _ => format!("the subnets {}", texts.join(", ")),
+        [] => "any subnet, as none was given; give its subnet with --subnet, too".to_owned(),
+        [one] => format!("the subnet {one}; give {wanted} of it"),
+        _ => format!("the subnets {}; give {wanted} of one", texts.join(", ")),
     }
 }
 
@@ -274,7 +279,7 @@ mod tests {
                 &[],
                 &["10.2.0.1"],
                 &[],
-                "the gateway 10.2.0.1 is outside a network without subnets; give an address of it",
+                "the gateway 10.2.0.1 is outside any subnet, as none was given; give its subnet with --subnet, too",
             ),
             (
                 &["10.1.0.0/16"],

@@ -46,8 +46,7 @@ impl NetworkDirectory {
     /// # Errors
     /// [`UnknownNetwork`].
     pub fn resolve(&self, text: &str) -> Result<NetworkId, UnknownNetwork> {
-        let named = |name: &NetworkName| self.names.get(name).copied();
-        resolve(text, named, self.live.keys())
+        resolve(text, &self.names, self.live.keys())
     }
 
     /// Returns the definition of a network; `None` for `default`, and for one that is not known.

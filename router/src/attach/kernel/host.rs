@@ -152,7 +152,8 @@ impl KernelApi for HostKernel {
     fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs> {
         let name = &self.bridge.name;
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
-        let reconnected = attach::reconnect_all(name, resting).map_err(error)?;
+        let reconnect = |bridges: &[String]| attach::reconnect_all(bridges, resting);
+        let reconnected = reconnect(std::slice::from_ref(name)).map_err(error)?;
         let changed = bridge::ports::set_back(name).map_err(error)?;
         let rule = self.let_pass(name);
         self.tell_not_set();
@@ -168,11 +169,9 @@ impl KernelApi for HostKernel {
         repairs.anything |= mended.anything;
         repairs.changed.extend(mended.changed);
         let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
-        for network in open {
-            let name = self.bridge_name(network);
-            let reconnected = attach::reconnect_all(&name, resting).map_err(error)?;
-            repairs.anything |= reconnected > 0;
-        }
+        let bridges = open.into_iter().map(|network| self.bridge_name(network));
+        let bridges: Vec<String> = bridges.collect();
+        repairs.anything |= !bridges.is_empty() && reconnect(&bridges).map_err(error)? > 0;
         Ok(repairs)
     }
 

@@ -131,27 +131,30 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
     result
 }
 
-/// Reconnects every attachment that was removed from the bridge or set down by others. Returns their number. Those
-/// whose aliases are in `resting` are kept down.
+/// Reconnects every attachment that was removed from its bridge, one of `bridges`, or set down by others. Returns their
+/// number. Those whose aliases are in `resting` are kept down. Reads the interfaces once, however many bridges there are.
 ///
 /// # Errors
 /// The errno of the failed system call.
-pub fn reconnect_all(bridge: &str, resting: &BTreeSet<String>) -> Result<usize, SysError> {
+pub fn reconnect_all(bridges: &[String], resting: &BTreeSet<String>) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let Some(master) = netlink.link().by_name(bridge)? else {
-        return Ok(0);
-    };
+    let links = netlink.link().list()?;
     let mut mended = 0;
-    for link in netlink.link().list()? {
-        let Some(alias) = caller_alias(&link, bridge) else {
+    for bridge in bridges {
+        let Some(master) = links.iter().find(|link| link.name == *bridge) else {
             continue;
         };
-        let needed = match resting.contains(alias) {
-            true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
-            true => false,
-            false => reconnect(&mut netlink, &link, master.index)?,
-        };
-        mended += usize::from(needed);
+        for link in &links {
+            let Some(alias) = caller_alias(link, bridge) else {
+                continue;
+            };
+            let needed = match resting.contains(alias) {
+                true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
+                true => false,
+                false => reconnect(&mut netlink, link, master.index)?,
+            };
+            mended += usize::from(needed);
+        }
     }
     Ok(mended)
 }

@@ -180,16 +180,25 @@ fn plugging_again_changes_nothing() {
         let mut netlink = Netlink::open().unwrap();
         let host = netlink.link().require(&first.host_ifname).unwrap();
         netlink.link().set_nomaster(host.index).unwrap();
-        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 1);
-        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 0);
+        assert_eq!(
+            reconnect_all(&["mesh".to_owned()], &BTreeSet::new()).unwrap(),
+            1
+        );
+        assert_eq!(
+            reconnect_all(&["mesh".to_owned()], &BTreeSet::new()).unwrap(),
+            0
+        );
         // While resting it stays down; it is reconnected afterwards.
         let are_down = || list("mesh").unwrap().iter().all(|a| !a.connected);
         assert!(rest("mesh", "c1", true).unwrap() && are_down());
         let resting = BTreeSet::from(["c1".to_owned()]);
-        assert_eq!(reconnect_all("mesh", &resting).unwrap(), 0);
+        assert_eq!(reconnect_all(&["mesh".to_owned()], &resting).unwrap(), 0);
         assert!(rest("mesh", "c1", false).unwrap() && !are_down());
-        assert_eq!(reconnect_all("mesh", &resting).unwrap(), 2);
-        assert_eq!(reconnect_all("mesh", &BTreeSet::new()).unwrap(), 2);
+        assert_eq!(reconnect_all(&["mesh".to_owned()], &resting).unwrap(), 2);
+        assert_eq!(
+            reconnect_all(&["mesh".to_owned()], &BTreeSet::new()).unwrap(),
+            2
+        );
         assert!(!rest("mesh", "nobody", true).unwrap());
         netlink.link().set_down(host.index).unwrap();
     });

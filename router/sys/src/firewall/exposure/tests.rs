@@ -58,17 +58,24 @@ fn each_ip_version_gets_its_subnets_once() {
 #[test]
 fn subnets_and_other_bridges_are_separated_unless_opened() {
     let four = wanted().of(FirewallFamily::V4);
+    let mangle = four.mangle("mesh");
     assert_eq!(
-        four.mangle("mesh")[..8],
+        mangle[..5],
         [
-            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
             "-m conntrack --ctstate DNAT -j RETURN",
             "-s 10.2.1.0/24 -j RETURN",
             "-d 10.2.1.0/24 -j RETURN",
-            "! -s 10.2.1.0/24 -d 10.2.1.0/24 -i mesh -o mesh -j DROP",
-            "! -s 10.32.0.0/12 -d 10.32.0.0/12 -i mesh -o mesh -j DROP",
             "-i docker0 -o mesh -j DROP",
             "-i mesh -o docker0 -j DROP",
+        ]
+    );
+    // Connections that are established are let through only after other bridges.
+    assert_eq!(
+        mangle[mangle.len() - 3..],
+        [
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+            "! -s 10.2.1.0/24 -d 10.2.1.0/24 -i mesh -o mesh -j DROP",
+            "! -s 10.32.0.0/12 -d 10.32.0.0/12 -i mesh -o mesh -j DROP",
         ]
     );
     let text = four.nft(FirewallFamily::V4, "mesh");
@@ -81,6 +88,10 @@ fn subnets_and_other_bridges_are_separated_unless_opened() {
         assert!(text.contains(line), "{text}");
     }
     assert!(!text.contains("br\"x") && !text.contains("-x"), "{text}");
+    let at = |part: &str| text.find(part).unwrap();
+    let last_bridge = text.rfind("oifname \"ve-*\"").unwrap();
+    assert!(last_bridge < at("ct state established"), "{text}");
+    assert!(at("ct state established") < at("ether daddr"), "{text}");
 }
 
 #[test]

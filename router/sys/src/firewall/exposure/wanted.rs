@@ -131,22 +131,12 @@ impl Part {
     fn nft_forward(&self, ip: &str, bridge: &str) -> Vec<String> {
         let mut lines = vec![
             "type filter hook forward priority -150; policy accept;".to_owned(),
-            "ct state established,related accept".to_owned(),
             // Ports that containers of other bridges publish on the host.
             "ct status dnat accept".to_owned(),
         ];
         for net in &self.open {
             lines.push(format!("{ip} saddr {net} accept"));
             lines.push(format!("{ip} daddr {net} accept"));
-        }
-        let again = format!("iifname \"{bridge}\" oifname \"{bridge}\"");
-        match self.mac {
-            Some(mac) => lines.push(format!("{again} ether daddr {mac} counter drop")),
-            None => {
-                lines.extend(self.subnets.iter().map(|net| {
-                    format!("{again} {ip} saddr != {net} {ip} daddr {net} counter drop")
-                }));
-            }
         }
         let names = self
             .unjoined
@@ -156,6 +146,18 @@ impl Part {
         for name in names {
             lines.push(format!("iifname {name} oifname \"{bridge}\" counter drop"));
             lines.push(format!("iifname \"{bridge}\" oifname {name} counter drop"));
+        }
+        // Not before: conntrack sees bridged packets, too, where br_netfilter is loaded. A container with the source of one
+        // on another bridge would begin a connection, and answers to it would be let through to that bridge.
+        lines.push("ct state established,related accept".to_owned());
+        let again = format!("iifname \"{bridge}\" oifname \"{bridge}\"");
+        match self.mac {
+            Some(mac) => lines.push(format!("{again} ether daddr {mac} counter drop")),
+            None => {
+                lines.extend(self.subnets.iter().map(|net| {
+                    format!("{again} {ip} saddr != {net} {ip} daddr {net} counter drop")
+                }));
+            }
         }
         lines
     }
@@ -179,23 +181,22 @@ impl Part {
     ///
     /// `iptables` cannot distinguish bridged from routed packets here, so the rules match subnets.
     pub(super) fn mangle(&self, bridge: &str) -> Vec<String> {
-        let mut rules = vec![
-            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned(),
-            "-m conntrack --ctstate DNAT -j RETURN".to_owned(),
-        ];
+        let mut rules = vec!["-m conntrack --ctstate DNAT -j RETURN".to_owned()];
         for net in &self.open {
             rules.push(format!("-s {net} -j RETURN"));
             rules.push(format!("-d {net} -j RETURN"));
-        }
-        for net in &self.subnets {
-            rules.push(format!(
-                "! -s {net} -d {net} -i {bridge} -o {bridge} -j DROP"
-            ));
         }
         let names = self.unjoined.iter().cloned();
         for name in names.chain(ROUTED_TO_CONTAINERS.map(|name| format!("{name}+"))) {
             rules.push(format!("-i {name} -o {bridge} -j DROP"));
             rules.push(format!("-i {bridge} -o {name} -j DROP"));
+        }
+        // Not before, as in `nft_forward`.
+        rules.push("-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned());
+        for net in &self.subnets {
+            rules.push(format!(
+                "! -s {net} -d {net} -i {bridge} -o {bridge} -j DROP"
+            ));
         }
         rules
     }
