@@ -14,6 +14,7 @@ use super::effect::Effect;
 use super::event::SimEvent;
 use super::fault::InjectedFault;
 use super::frames::MARKER;
+use super::host::SimHost;
 use super::hosts::Hosts;
 use super::invariants::Violation;
 use super::monitor::Monitor;
@@ -67,7 +68,7 @@ impl World {
         let stack = NetworkStack::new(rng.fork());
         Self {
             runtime: SimRuntime::new(rng, sink),
-            workload: Workload::new(plan.slicing, hosts.iter().map(|host| host.networks())),
+            workload: Workload::new(plan.slicing, hosts.iter().map(SimHost::networks)),
             hosts,
             stack,
             monitor: Monitor::default(),
