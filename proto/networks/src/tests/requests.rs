@@ -192,7 +192,12 @@ fn bad_input_is_named_in_one_line() {
     create(&mut networks, "web", 1);
     assert_eq!(error(&mut networks, &overlapping), overlap);
     for name in ["wob", "", "00", &id(9).to_string()] {
-        let text = format!("there is no network '{name}'; `mesh network ls` lists all");
+        let meant = if name == "wob" {
+            "is 'web' meant? "
+        } else {
+            ""
+        };
+        let text = format!("there is no network '{name}'; {meant}`mesh network ls` lists all");
         let removed = networks.remove(name, true, START).unwrap_err();
         assert_eq!(removed.to_string(), text);
     }
