@@ -343,12 +343,7 @@ fn names_stay_inside(members: &[Member]) -> Result<()> {
                 true => [address, format!("{name}.")],
                 false => Default::default(),
             };
-            // A container without a server in it is told nothing.
-            let is_silent = told == <[String; 2]>::default() && network != 0;
-            ensure!(
-                told == expected || is_silent,
-                "{place}: {told:?}, not {expected:?}"
-            );
+            ensure!(told == expected, "{place}: {told:?}, not {expected:?}");
         }
     }
     Ok(())

@@ -13,8 +13,9 @@ const NETWORKS: usize = 16;
 const VARIABLE: &str = "MESH_MANY_NETWORKS";
 /// Most networks that a host uses.
 const MOST: usize = 100;
-/// Descriptors that all networks share, and that stay from the first one on: the limit of their storms.
-const SHARED: usize = 2;
+/// Descriptors that all networks share, and that stay from the first one on: the limit of their storms, and the journal of
+/// their addresses.
+const SHARED: usize = 4;
 /// Threads that come and go for blocking work, whatever the number of networks.
 const POOL: usize = 8;
 const SOON: Duration = Duration::from_secs(20);

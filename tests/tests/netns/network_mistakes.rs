@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mesh_tests::{HostObjects, Testbed, TestbedHost, TestbedLayout, wait_until, with_testbed};
+use mesh_tests::{
+    HostObjects, Testbed, TestbedHost, TestbedLayout, stays, wait_until, with_testbed,
+};
 
 use crate::full_mesh;
 
@@ -55,7 +57,15 @@ fn each_is_refused(bed: &Testbed, mistakes: &[Mistake<'_>]) -> Result<()> {
             .map(Traces::take)
             .collect::<Result<Vec<_>>>()
     };
-    let before = take()?;
+    // Members of networks are told to other hosts within a second.
+    let before = wait_until(SOON, "all hosts know the same", || {
+        let taken = take()?;
+        stays(Duration::from_secs(2), "all hosts know the same", || {
+            ensure!(take()? == taken, "something changed");
+            Ok(())
+        })?;
+        Ok(taken)
+    })?;
     for (line, texts) in mistakes {
         let message = bed.host(1).mesh(&words(line))?.refused()?;
         for text in *texts {
@@ -261,7 +271,7 @@ fn what_cannot_be_used_leaves_nothing() -> Result<()> {
             // IPv6 addresses are not allocated.
             (
                 "run --runtime process --net six -- true",
-                &["six", "fd00:41::"],
+                &["six", "no IPv4 subnet"],
             ),
             (
                 "run --runtime process --net web net:10.32.0.0/16 -- true",

@@ -198,7 +198,15 @@ impl LeaseSource {
             .acquire(request.acquire(network, want, prefix));
         acquired
             .await
-            .map_err(|why| AttachmentError::Allocation(why.text))
+            .map_err(|why| AttachmentError::Allocation(self.named(network, why.text)))
+    }
+
+    /// Returns a text of the allocator with the name of the network, which it knows by its id alone.
+    fn named(&self, network: NetworkId, text: String) -> String {
+        match self.networks.definition(&network) {
+            Some(definition) => text.replace(&network.to_string(), definition.name.as_str()),
+            None => text,
+        }
     }
 
     /// Tells the allocator the subnets of a network, so that what follows can be about it.
@@ -263,7 +271,10 @@ impl LeaseSource {
             (Err(why), Some(holder)) if why.is_in_use => {
                 Err(AttachRefusal::InUse { ip, holder }.into())
             }
-            (Err(why), _) => Err(AttachmentError::Allocation(why.text)),
+            (Err(why), _) => {
+                let text = self.named(scoped.network, why.text);
+                Err(AttachmentError::Allocation(text))
+            }
         }
     }
 
