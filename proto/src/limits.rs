@@ -569,6 +569,8 @@ pub const MAX_SERVICE: usize = 15;
 pub const MAX_NAME_CONTAINER: usize = 12;
 /// Pairs of a name and an address stated by other routers; a statement without room is refused.
 pub const MAX_NAME_PAIRS: usize = 131_072;
+/// Pairs as which a network other than `default` in a statement counts besides its own, for the tables of its names.
+pub const NETWORK_NAME_PAIRS: usize = 8;
 /// Names added manually on one host, and names of containers removed manually; further ones are refused.
 pub const MAX_MANUAL_NAMES: usize = 1_024;
 /// Time after the start before which a missing name is not denied, unless all names are known earlier.

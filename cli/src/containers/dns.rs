@@ -24,6 +24,7 @@ pub(crate) fn remove(client: &ApiClient, args: &DnsChangeArgs) -> VerbResult {
 pub(crate) fn lookup(client: &ApiClient, args: &DnsLookupArgs) -> VerbResult {
     let question = DnsQuestion {
         name: args.name.clone(),
+        network: args.net.clone().unwrap_or_default(),
     };
     let found: Addresses = client.post("/dns/lookup", &question)?;
     if args.json {

@@ -54,6 +54,7 @@ pub(crate) fn run(
 fn tell(preparation: &Preparation<'_>, path: &str, container: &str) {
     let question = DnsQuestion {
         name: container.to_owned(),
+        ..DnsQuestion::default()
     };
     // The container runs anyway; a failure shows in `mesh status`.
     let _ = preparation.client().post::<Done>(path, &question);

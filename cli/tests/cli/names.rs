@@ -21,6 +21,10 @@ fn changes_are_passed_on() {
     assert_eq!(*added, expected);
     let removed = &lab.requests("/dns/remove")[0];
     assert_eq!(removed["Name"], "printer");
+    lab.mesh("dns-add --net blue web -h shop").ok();
+    let expected =
+        serde_json::json!({"Container": "web", "Name": "shop", "Addresses": [], "Network": "blue"});
+    assert_eq!(lab.requests("/dns/add")[1], expected);
     lab.mesh("dns-add 10.2.1.7")
         .failed(1, "neither a container");
     let help = lab.mesh("dns-add --help").ok();
@@ -35,6 +39,13 @@ fn a_lookup_prints_one_address_in_a_line() {
     assert_eq!(lab.mesh("dns-lookup web").ok(), "10.2.1.1\n10.2.1.2\n");
     let json = lab.mesh("dns-lookup --json web").ok();
     assert_eq!(json, "[\n  \"10.2.1.1\",\n  \"10.2.1.2\"\n]\n");
+    assert_eq!(
+        lab.requests("/dns/lookup")[0],
+        serde_json::json!({"Name": "web"})
+    );
+    lab.mesh("dns-lookup --net blue web").ok();
+    let asked = lab.requests("/dns/lookup").pop().unwrap();
+    assert_eq!(asked, serde_json::json!({"Name": "web", "Network": "blue"}));
     let refusal = r#"{"Error": "web is not known"}"#;
     lab.answer("/dns/lookup", 400, refusal);
     lab.mesh("dns-lookup web").failed(1, "web is not known");

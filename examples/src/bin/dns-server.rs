@@ -14,9 +14,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mesh_names::{
-    AnswerSettings, Container, Domain, LocalNames, MeshName, Names, Port, ServiceProtocol,
+    AnswerSettings, AskerNetworks, Container, Domain, LocalNames, MeshName, Names, Port,
+    ServiceProtocol,
 };
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 use mesh_router::clock::Clock;
 use mesh_router::dns::{Dns, DnsConfig, UpstreamSource};
 
@@ -46,7 +48,7 @@ fn main() -> anyhow::Result<()> {
     let mut host = LocalNames::default();
     host.set_containers(containers);
     let mut names = Names::new(PeerId([1; 16]), clock.now());
-    names.set_own(host.entries().to_vec());
+    names.set_own(host.entries().clone());
     names.settle();
     let dns = Dns::start(DnsConfig {
         names,
@@ -56,7 +58,10 @@ fn main() -> anyhow::Result<()> {
             ranges: vec!["10.32.0.0/12".parse()?],
         },
         // Only this machine, even if others reach the address.
-        clients: Arc::new(move |ip| ip.is_loopback() || ip == listen.ip()),
+        clients: Arc::new(move |ip| {
+            let is_served = ip.is_loopback() || ip == listen.ip();
+            is_served.then(AskerNetworks::default)
+        }),
         upstreams: file.map_or_else(|| UpstreamSource::fixed(servers), UpstreamSource::file),
         clock,
     })?;
@@ -77,6 +82,7 @@ fn main() -> anyhow::Result<()> {
 fn container(number: usize, name: &str, address: IpAddr) -> anyhow::Result<Container> {
     Ok(Container {
         id: format!("{number:012}"),
+        network: NetworkId::DEFAULT,
         names: vec![MeshName::relative(name)?],
         addresses: vec![address],
         ports: vec![Port {

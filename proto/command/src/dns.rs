@@ -131,6 +131,7 @@ pub fn change(args: &DnsChangeArgs) -> Result<DnsChange, CommandError> {
         container,
         name: args.name.clone(),
         addresses,
+        network: args.net.clone().unwrap_or_default(),
     })
 }
 
@@ -141,6 +142,7 @@ mod tests {
     fn read(line: &str, name: Option<&str>) -> Result<DnsChange, String> {
         let args = DnsChangeArgs {
             name: name.map(ToOwned::to_owned),
+            net: None,
             help: None,
             rest: line.split_whitespace().map(ToOwned::to_owned).collect(),
         };
@@ -154,6 +156,7 @@ mod tests {
             container: Some("web".into()),
             name: Some("shop".into()),
             addresses: vec!["10.2.1.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            network: String::new(),
         };
         assert_eq!(read_all, expected);
         for (line, name, said) in [

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use mesh_names::{MeshName, NameEntry, Names, StatementError, ZoneEntry};
+use mesh_names::{MeshName, Names, StatedNames, StatementError, ZoneEntry};
 use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::network::NetworkId;
 
 /// An update of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +33,18 @@ pub enum NameUpdate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnNames {
     /// Entries that it announces.
-    pub entries: Vec<NameEntry>,
+    pub entries: StatedNames,
     /// Names removed by the operator: they are not forwarded upstream either.
-    pub denied: BTreeSet<MeshName>,
+    pub denied: BTreeSet<(NetworkId, MeshName)>,
     /// Addresses of its containers, named or not.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: BTreeSet<(NetworkId, IpAddr)>,
 }
 
 /// Everything that is known of names.
 #[derive(Debug)]
 pub struct KnownNames {
-    /// All answered entries, by name.
-    pub held: Vec<ZoneEntry>,
+    /// All answered entries with their networks, in ascending order of networks, by name.
+    pub held: Vec<(NetworkId, ZoneEntry)>,
     /// Number of names hidden because their router is unreachable.
     pub hidden: usize,
     /// Number of rejected announcements.
@@ -83,24 +84,25 @@ impl NameUpdate {
 pub fn known(names: &Names) -> KnownNames {
     let zone = names.zone();
     KnownNames {
-        held: zone.iter().cloned().collect(),
+        held: zone.iter().map(|(n, held)| (n, held.clone())).collect(),
         hidden: zone.hidden(),
         refused: names.refused(),
     }
 }
 
-/// Returns the addresses of a name, sorted, each once.
-pub fn addresses_of(names: &Names, name: &MeshName) -> Vec<IpAddr> {
-    let held = names.zone().holders(name.as_str()).iter();
+/// Returns the addresses of a name in a network, sorted, each once.
+pub fn addresses_of(names: &Names, network: &NetworkId, name: &MeshName) -> Vec<IpAddr> {
+    let held = names.zone().network(network).holders(name.as_str()).iter();
     let found: BTreeSet<IpAddr> = held
         .flat_map(|h| h.entry.addresses.iter().copied())
         .collect();
     found.into_iter().collect()
 }
 
-/// Returns the names of an address, in order.
-pub fn names_of(names: &Names, ip: IpAddr) -> Vec<MeshName> {
-    names.zone().names_of(ip).into_iter().cloned().collect()
+/// Returns the names of an address in a network, in order.
+pub fn names_of(names: &Names, network: &NetworkId, ip: IpAddr) -> Vec<MeshName> {
+    let found = names.zone().network(network).names_of(ip);
+    found.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -110,11 +112,14 @@ mod tests {
 
     use super::*;
 
+    const DEFAULT: NetworkId = NetworkId::DEFAULT;
+
     fn local(name: &str, address: &str) -> LocalNames {
         let domain = Domain::parse("mesh.local").unwrap();
         let mut local = LocalNames::default();
         local.set_containers(vec![Container {
             id: "0123".into(),
+            network: DEFAULT,
             names: vec![MeshName::given(name, &domain).unwrap()],
             addresses: vec![address.parse().unwrap()],
             ports: Vec::new(),
@@ -127,7 +132,7 @@ mod tests {
         let mut names = Names::new(PeerId([1; 16]), Instant::ZERO);
         let (here, there) = (local("web", "10.2.1.1"), local("db", "10.2.1.2"));
         let own = OwnNames {
-            entries: here.entries().to_vec(),
+            entries: here.entries().clone(),
             denied: here.denied(),
             addresses: here.addresses(),
         };
@@ -149,15 +154,24 @@ mod tests {
             .unwrap();
         let held = known(&names).held;
         assert_eq!(held.len(), 2);
-        let db = &held.iter().find(|h| h.origin == origin).unwrap().entry.name;
+        let db = &held
+            .iter()
+            .find(|(_, h)| h.origin == origin)
+            .unwrap()
+            .1
+            .entry
+            .name;
         assert_eq!(
-            addresses_of(&names, db),
+            addresses_of(&names, &DEFAULT, db),
             ["10.2.1.2".parse::<IpAddr>().unwrap()]
         );
         assert_eq!(
-            names_of(&names, [10, 2, 1, 2].into()),
+            names_of(&names, &DEFAULT, [10, 2, 1, 2].into()),
             std::slice::from_ref(db)
         );
+        let other = NetworkId([7; 16]);
+        assert!(addresses_of(&names, &other, db).is_empty());
+        assert!(names_of(&names, &other, [10, 2, 1, 2].into()).is_empty());
         NameUpdate::Reachable(origin, false)
             .apply(&mut names)
             .unwrap();

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use mesh_names::MeshName;
 use mesh_proto::api::ExposedAddress;
+use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::network::scoped::ScopedAddress;
 use crate::network::view::NetworkView;
 
-/// A name of the host, and the addresses it leads to.
-pub type ExposedName = (MeshName, Vec<IpAddr>);
+/// A name of the host in a network, and the addresses that it leads to.
+pub type ExposedName = (NetworkId, MeshName, Vec<IpAddr>);
 
 /// The way in which the host is exposed with one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,18 +60,19 @@ impl ExposureTable {
         self.0.contains_key(address)
     }
 
-    /// Returns the names of the host, each with the addresses it leads to. Names are those of the network `default` alone,
-    /// and so are these.
+    /// Returns the names of the host in each network, with the addresses that they lead to.
     pub fn names(&self) -> Vec<ExposedName> {
-        let mut names: BTreeMap<&MeshName, Vec<IpAddr>> = BTreeMap::new();
-        let of_default = self.iter().filter(|(a, _)| a.network.is_default());
-        for (address, exposure) in of_default {
+        let mut names: BTreeMap<(NetworkId, &MeshName), Vec<IpAddr>> = BTreeMap::new();
+        for (address, exposure) in self.iter() {
             for name in &exposure.names {
-                names.entry(name).or_default().push(address.ip());
+                let addresses = names.entry((address.network, name)).or_default();
+                addresses.push(address.ip());
             }
         }
-        let names = names.into_iter().map(|(name, to)| (name.clone(), to));
-        names.collect()
+        let names = names.into_iter();
+        names
+            .map(|((network, name), to)| (network, name.clone(), to))
+            .collect()
     }
 
     /// Returns those of `addresses` that the host has, as users are shown them.
@@ -108,7 +110,6 @@ impl ExposureTable {
 #[cfg(test)]
 mod tests {
     use mesh_proto::ids::Mac;
-    use mesh_proto::network::NetworkId;
 
     use super::*;
 
@@ -124,14 +125,16 @@ mod tests {
             table.entry(address).names.insert(gateway.clone());
         }
         let to = addresses.map(|a| a.ip()).to_vec();
-        assert_eq!(table.names(), [(gateway.clone(), to.clone())]);
+        let in_web = (web.network, gateway.clone(), vec![to[0]]);
+        let named = |to: &[IpAddr]| (NetworkId::DEFAULT, gateway.clone(), to.to_vec());
+        assert_eq!(table.names(), [named(&to), in_web.clone()]);
         let view = NetworkView {
             name: &|_| "web".to_owned(),
             bridge: &|_| "mesh".to_owned(),
             host_mac: &|_| Some(Mac([2, 0, 0, 0, 0, 1])),
         };
-        let in_web = table.shown(&[web], view);
-        assert_eq!((in_web.len(), in_web[0].network.as_str()), (1, "web"));
+        let shown = table.shown(&[web], view);
+        assert_eq!((shown.len(), shown[0].network.as_str()), (1, "web"));
         let shown = table.shown(&addresses[1..], view);
         assert_eq!(shown.len(), 1);
         assert_eq!(
@@ -139,6 +142,6 @@ mod tests {
             ("10.3.1.254/24", "02:00:00:00:00:01")
         );
         table.remove(&addresses[..1]);
-        assert_eq!(table.names(), [(gateway, to[1..].to_vec())]);
+        assert_eq!(table.names(), [named(&to[1..]), in_web]);
     }
 }

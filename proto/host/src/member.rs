@@ -186,6 +186,8 @@ pub struct ResolverSite {
     pub name: String,
     /// Its namespace.
     pub netns: NetnsPlace,
+    /// Networks whose names it is answered, in the order of its interfaces.
+    pub networks: Vec<NetworkId>,
 }
 
 /// The place where a network namespace is found.
@@ -202,9 +204,7 @@ impl ResolverSite {
     /// containers reach its bridge, and Docker has a server of its own in each.
     fn of(key: &str, member: &PluggedMember) -> Option<Self> {
         let is_served = matches!(member.runtime, Runtime::Podman | Runtime::Process);
-        // Names are those of the network `default` alone: a container that is not in it is told none of them.
-        let is_in_default = member.ports.iter().any(|port| port.network.is_default());
-        if !is_served || member.without_dns || !is_in_default {
+        if !is_served || member.without_dns || member.ports.is_empty() {
             return None;
         }
         let netns = match &member.home {
@@ -216,6 +216,7 @@ impl ResolverSite {
             key: key.to_owned(),
             name: member.name.clone(),
             netns,
+            networks: member.ports.iter().map(|port| port.network).collect(),
         })
     }
 }
@@ -547,18 +548,20 @@ mod tests {
             member(Runtime::Podman, Home::Container(None), &["10.2.1.1/24"]),
             member(Runtime::Podman, process, &[]),
             PluggedMember {
-                ports: MemberPort::for_addresses(
-                    NetworkId([7; 16]),
-                    &["10.2.1.1/24".parse().unwrap()],
-                    true,
-                ),
-                ..pod_of_process.clone()
-            },
-            PluggedMember {
                 without_dns: true,
                 ..pod_of_process
             },
         ];
+        let in_network = PluggedMember {
+            ports: MemberPort::for_addresses(
+                NetworkId([7; 16]),
+                &["10.2.1.1/24".parse().unwrap()],
+                true,
+            ),
+            ..pod(Tenant::Caller(PROCESS))
+        };
+        let site = ResolverSite::of("p1", &in_network).unwrap();
+        assert_eq!(site.networks, [NetworkId([7; 16])]);
         for member in none {
             assert_eq!(ResolverSite::of("c", &member), None, "{member:?}");
         }

@@ -6,14 +6,15 @@ use core::net::IpAddr;
 
 use domain::base::iana::{Rcode, Rtype};
 
+use super::asker::{Asker, AskerNetworks};
 use super::content::{AnswerContent, AnswerSettings, Service};
 use super::forward::Forwarded;
-use super::query::{Query, QueryError, QueryTransport};
+use super::query::{Query, QueryError};
 use super::statement::ServiceProtocol;
 use super::subject::Subject;
 use super::write::{fail, write};
-use super::zone::ZoneEntry;
-use super::{Names, Port, Zone};
+use super::zone::{NetworkNames, ZoneEntry};
+use super::{Names, Port};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::MAX_DNS_RECORDS;
 use mesh_proto::time::Instant;
@@ -29,17 +30,18 @@ pub enum QueryOutcome {
     Drop,
 }
 
-/// Answers one message of at most [`mesh_proto::limits::MAX_DNS_QUERY`] bytes into `out`, whose content is replaced.
+/// Answers one message of at most [`mesh_proto::limits::MAX_DNS_QUERY`] bytes into `out`, whose content is replaced. What it
+/// says of names depends on those of the asker's networks alone.
 pub fn answer(
     query: &[u8],
-    transport: QueryTransport,
+    asker: Asker<'_>,
     names: &Names,
     settings: &AnswerSettings,
     now: Instant,
     entropy: &mut impl Entropy,
     out: &mut Vec<u8>,
 ) -> QueryOutcome {
-    let query = match Query::parse(query, transport) {
+    let query = match Query::parse(query, asker.transport) {
         Ok(query) => query,
         Err(QueryError::Drop) => return QueryOutcome::Drop,
         Err(QueryError::Code(code)) => {
@@ -52,7 +54,7 @@ pub fn answer(
     let name = query.name();
     let lookup = AnswerLookup {
         names,
-        zone: names.zone(),
+        networks: asker.networks,
         is_settled: names.is_settled(now),
         settings,
         rtype: query.question.qtype(),
@@ -69,13 +71,13 @@ pub fn answer(
 
 struct AnswerLookup<'a> {
     names: &'a Names,
-    zone: &'a Zone,
+    networks: &'a AskerNetworks,
     is_settled: bool,
     settings: &'a AnswerSettings,
     rtype: Rtype,
 }
 
-impl AnswerLookup<'_> {
+impl<'a> AnswerLookup<'a> {
     /// Returns the answer to a question; `None` if it is for other servers.
     fn find(&self, subject: &Subject<'_>) -> Option<AnswerContent> {
         Some(match *subject {
@@ -103,23 +105,19 @@ impl AnswerLookup<'_> {
         let types = [Rtype::A, Rtype::AAAA, Rtype::SRV, Rtype::ANY];
         let is_of_containers = types.contains(&self.rtype);
         let may_come = is_of_containers && !self.is_settled;
-        may_come || !self.zone.holders(name).is_empty() || self.is_denied(name)
-    }
-
-    fn is_denied(&self, name: &str) -> bool {
-        let denied = self.names.denied();
-        denied.iter().any(|denied| denied.as_str() == name)
+        let is_denied = || self.names.is_denied(self.networks, name);
+        may_come || !self.holders(name).is_empty() || is_denied()
     }
 
     fn single(&self, name: &str) -> AnswerContent {
-        match self.zone.holders(name).is_empty() {
+        match self.holders(name).is_empty() {
             true => self.missing(),
             false => self.name(name),
         }
     }
 
     fn name(&self, name: &str) -> AnswerContent {
-        let holders = self.zone.holders(name);
+        let holders = self.holders(name);
         if holders.is_empty() {
             return self.absent(name);
         }
@@ -136,7 +134,7 @@ impl AnswerLookup<'_> {
             let is_named = !port.service.is_empty() && port.service == service;
             port.transport == transport && (is_named || number == Some(port.number))
         };
-        let found = self.services(self.zone.holders(name), |_, port| is_asked(port));
+        let found = self.services(self.holders(name), |_, port| is_asked(port));
         if found.services.is_empty() {
             return self.missing();
         }
@@ -147,7 +145,7 @@ impl AnswerLookup<'_> {
     }
 
     fn address(&self, name: &str, ip: IpAddr) -> AnswerContent {
-        let holders = self.zone.holders(name);
+        let holders = self.holders(name);
         if !holders.iter().any(|h| h.entry.addresses.contains(&ip)) {
             return self.missing();
         }
@@ -158,17 +156,33 @@ impl AnswerLookup<'_> {
     }
 
     fn reverse(&self, ip: IpAddr) -> Option<AnswerContent> {
-        let holders = self.zone.named(ip);
-        if holders.is_empty() {
+        let Some(network) = self.known().find(|known| !known.named(ip).is_empty()) else {
             let is_of_range = self.settings.ranges.iter().any(|net| net.contains(&ip));
-            return (is_of_range || self.names.is_here(ip)).then(|| self.missing());
-        }
+            let is_ours = is_of_range || self.names.is_here(self.networks, ip);
+            return is_ours.then(|| self.missing());
+        };
         let mut found = AnswerContent::default();
         if matches!(self.rtype, Rtype::PTR | Rtype::ANY) {
-            let names = self.zone.names_of(ip).into_iter();
+            let names = network.names_of(ip).into_iter();
             found.names = names.map(|name| name.as_str().to_owned()).collect();
         }
         Some(found)
+    }
+
+    /// Returns the holders of a name in the first of the asker's networks that has it: those in another one are different
+    /// containers, though of the same name.
+    fn holders(&self, name: &str) -> &'a [ZoneEntry] {
+        let mut holders = self.known().map(|known| known.holders(name));
+        holders
+            .find(|holders| !holders.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// Returns the names of the asker's networks, in order. All that is looked up comes from here.
+    fn known(&self) -> impl Iterator<Item = &'a NetworkNames> {
+        let zone = self.names.zone();
+        let networks = self.networks.as_slice().iter();
+        networks.map(|network| zone.network(network))
     }
 
     fn addresses(&self, mut addresses: Vec<IpAddr>) -> AnswerContent {
@@ -217,7 +231,7 @@ impl AnswerLookup<'_> {
 
     /// Answers for a name without records of its own: it exists if there are names below it (RFC 8020).
     fn absent(&self, name: &str) -> AnswerContent {
-        match self.zone.has_below(name) {
+        match self.known().any(|known| known.has_below(name)) {
             true => AnswerContent::default(),
             false => self.missing(),
         }

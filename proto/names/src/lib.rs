@@ -9,11 +9,15 @@
 //! and means that a member of the mesh can add itself to the name of another; [`Names::zone`] shows the origin of
 //! each entry.
 //!
+//! A name belongs to a network: names of different networks have nothing to do with each other, also if they are equal, and a
+//! query is answered only from the networks that its sender is in ([`AskerNetworks`]).
+//!
 //! [`answer()`] answers queries; those for other servers are returned to the caller as [`Forwarded`].
 
 #![forbid(unsafe_code)]
 
 mod answer;
+mod asker;
 mod content;
 mod forward;
 mod local;
@@ -26,20 +30,22 @@ mod write;
 mod zone;
 
 pub use answer::{QueryOutcome, answer};
+pub use asker::{Asker, AskerNetworks};
 pub use content::AnswerSettings;
 pub use forward::{Forwarded, Judgement};
-pub use local::{AddError, Container, LocalNames, ManualName, ManualNames};
+pub use local::{AddError, Container, LocalNames, ManualName, ManualNames, RemovedName};
 pub use name::{Domain, MeshName, NameError};
 pub use query::QueryTransport;
 pub use resolv::{Upstreams, options, search_domains, upstreams};
-pub use statement::{NameEntry, Port, ServiceProtocol, StatementError, decode};
-pub use zone::{Zone, ZoneEntry};
+pub use statement::{NameEntry, Port, ServiceProtocol, StatedNames, StatementError, decode};
+pub use zone::{NetworkNames, Zone, ZoneEntry};
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::NAMES_SETTLE;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// Names of all reachable routers of the mesh.
@@ -53,9 +59,9 @@ pub struct Names {
     settles: Instant,
     refused: u64,
     /// Single labels whose queries are not forwarded.
-    denied: BTreeSet<MeshName>,
+    denied: BTreeSet<(NetworkId, MeshName)>,
     /// Addresses of this host's containers, with a name or without.
-    here: BTreeSet<IpAddr>,
+    here: BTreeSet<(NetworkId, IpAddr)>,
 }
 
 impl Names {
@@ -75,7 +81,7 @@ impl Names {
     }
 
     /// Replaces the entries of this router ([`LocalNames::entries`]). Returns true if the view changed.
-    pub fn set_own(&mut self, entries: Vec<NameEntry>) -> bool {
+    pub fn set_own(&mut self, stated: StatedNames) -> bool {
         self.changes += 1;
         let version = Version {
             epoch: 0,
@@ -83,28 +89,32 @@ impl Names {
         };
         // The own entries always have room.
         self.zone
-            .replace(self.me, version, entries, true)
+            .replace(self.me, version, stated, true)
             .unwrap_or_default()
     }
 
     /// Replaces the names whose queries are not forwarded ([`LocalNames::denied`]).
-    pub fn deny(&mut self, denied: BTreeSet<MeshName>) {
+    pub fn deny(&mut self, denied: BTreeSet<(NetworkId, MeshName)>) {
         self.denied = denied;
     }
 
     /// Replaces the mesh addresses of this host's containers, with a name or without. This router alone is
     /// authoritative for their names.
-    pub fn set_here(&mut self, addresses: BTreeSet<IpAddr>) {
+    pub fn set_here(&mut self, addresses: BTreeSet<(NetworkId, IpAddr)>) {
         self.here = addresses;
     }
 
-    /// Returns true if a container of this host has this address in the mesh.
-    pub fn is_here(&self, ip: IpAddr) -> bool {
-        self.here.contains(&ip)
+    /// Returns true if a container of this host has this address in one of these networks.
+    pub fn is_here(&self, networks: &AskerNetworks, ip: IpAddr) -> bool {
+        let mut networks = networks.as_slice().iter();
+        networks.any(|network| self.here.contains(&(*network, ip)))
     }
 
-    pub(crate) fn denied(&self) -> &BTreeSet<MeshName> {
-        &self.denied
+    /// Returns true if queries for this name are not forwarded.
+    pub(crate) fn is_denied(&self, networks: &AskerNetworks, name: &str) -> bool {
+        let is_his = |network| networks.as_slice().contains(network);
+        let mut denied = self.denied.iter();
+        denied.any(|(network, denied)| denied.as_str() == name && is_his(network))
     }
 
     /// Handles the statement of another router, empty if it was withdrawn. `version` is that of the record; if it is
@@ -121,12 +131,12 @@ impl Names {
         if origin == self.me {
             return Ok(false);
         }
-        let (entries, error) = match decode(bytes) {
-            Ok(entries) => (entries, None),
-            Err(_) if bytes.is_empty() => (Vec::new(), None),
-            Err(error) => (Vec::new(), Some(error)),
+        let (stated, error) = match decode(bytes) {
+            Ok(stated) => (stated, None),
+            Err(_) if bytes.is_empty() => (StatedNames::default(), None),
+            Err(error) => (StatedNames::default(), Some(error)),
         };
-        let result = self.zone.replace(origin, version, entries, false);
+        let result = self.zone.replace(origin, version, stated, false);
         match error.map_or(result, Err) {
             Ok(changed) => Ok(changed),
             Err(error) => {

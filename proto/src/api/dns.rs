@@ -53,6 +53,9 @@ pub struct DnsSummary {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DnsEntry {
+    /// Network of the name; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
     /// Name without the domain.
     pub name: String,
     /// Address to which the name leads.
@@ -76,14 +79,20 @@ pub struct DnsChange {
     /// Addresses of the name; empty for those of the container.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Network of the name; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// Body of `mesh dns-lookup`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DnsQuestion {
     /// Name with or without the domain.
     pub name: String,
+    /// Network of the name; empty for `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
 }
 
 /// DNS settings with which a container uses this router.

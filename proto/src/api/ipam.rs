@@ -17,7 +17,7 @@ pub struct IpamReport {
     /// valid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub off: String,
-    /// Id of the network; empty for `default`.
+    /// Name of the network; empty for `default`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub network: String,
     /// Address range that the routers share; the subnet in another network.

@@ -4,11 +4,19 @@ use std::fmt::Write as _;
 
 use mesh_proto::api::DnsReport;
 
-/// Returns one line per name, address and container.
+/// Returns one line per name, address and container; with their networks if there are names in others than `default`.
 pub fn table(report: &DnsReport) -> String {
+    let is_shown = report.entries.iter().any(|entry| !entry.network.is_empty());
     let mut out = String::new();
     for entry in &report.entries {
         let address = entry.address.to_string();
+        if is_shown {
+            let network = match entry.network.as_str() {
+                "" => "default",
+                network => network,
+            };
+            let _ = write!(out, "{network:<12} ");
+        }
         let line = format!(
             "{:<12} {address:<15} {:<12} {}",
             entry.name, entry.container, entry.peer
@@ -56,11 +64,34 @@ fn plural(containers: usize) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use mesh_proto::api::DnsEntry;
+
     use super::*;
 
     #[test]
-    fn remarks_are_about_what_is_missing() {
-        let mut report = DnsReport {
+    fn networks_are_shown_once_there_are_others() {
+        let entry = |network: &str| DnsEntry {
+            network: network.to_owned(),
+            name: "web".to_owned(),
+            address: [10, 2, 1, 1].into(),
+            container: "0123".to_owned(),
+            peer: "p(host1)".to_owned(),
+        };
+        let shown = |networks: &[&str]| {
+            let mut report = report();
+            report.entries = networks.iter().map(|network| entry(network)).collect();
+            table(&report)
+        };
+        let line = "web          10.2.1.1        0123         p(host1)\n";
+        assert_eq!(shown(&[""]), line);
+        let expected = format!("default      {line}blue         {line}");
+        assert_eq!(shown(&["", "blue"]), expected);
+        let json = serde_json::to_string(&entry("")).unwrap();
+        assert!(json.starts_with(r#"{"Name":"web""#), "{json}");
+    }
+
+    fn report() -> DnsReport {
+        DnsReport {
             enabled: true,
             domain: "mesh.local".to_owned(),
             ttl: 60,
@@ -72,7 +103,12 @@ mod tests {
             hidden: 0,
             left_out: 0,
             counters: BTreeMap::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn remarks_are_about_what_is_missing() {
+        let mut report = report();
         assert!(table(&report).is_empty() && remarks(&report).is_empty());
         report.problems = vec!["port 53 is taken".to_owned()];
         report.enabled = false;

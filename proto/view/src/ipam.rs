@@ -16,6 +16,23 @@ pub fn text(report: &IpamReport) -> String {
     if report.owners.is_empty() {
         out.push_str("Nobody owns it yet: the first allocation, or `mesh prime`, changes that\n");
     }
+    space(&mut out, report);
+    for network in &report.networks {
+        let _ = writeln!(
+            out,
+            "\nRange {}, network {}",
+            network.range, network.network
+        );
+        if network.owners.is_empty() {
+            out.push_str("Its founder owns it\n");
+        }
+        space(&mut out, network);
+    }
+    out
+}
+
+/// Writes owners, leases and loans of one range.
+fn space(out: &mut String, report: &IpamReport) {
     let all: u64 = report.owners.iter().map(|owner| owner.addresses).sum();
     for owner in &report.owners {
         let _ = writeln!(out, "{}", owner_line(owner, all));
@@ -53,7 +70,6 @@ pub fn text(report: &IpamReport) -> String {
     for line in &report.advice {
         let _ = writeln!(out, "{line}");
     }
-    out
 }
 
 fn owner_line(owner: &IpamOwner, all: u64) -> String {
@@ -133,6 +149,17 @@ mod tests {
         );
         assert!(shown.contains("33.3 %  unreachable"), "{shown}");
         assert!(shown.ends_with("do this\n"));
+        report.networks = vec![IpamReport {
+            network: "web".into(),
+            range: "10.40.0.0/24".into(),
+            owners: vec![owner("host1", 1)],
+            ..IpamReport::default()
+        }];
+        let shown = text(&report);
+        assert!(
+            shown.contains("\nRange 10.40.0.0/24, network web\nhost1"),
+            "{shown}"
+        );
         assert_eq!(
             summary(&report),
             "10.32.0.0/12 (owns 512 addresses, 0 held here)"

@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use mesh_proto::api::ipam::{IpamReport, Left, PrimeRequest, RemoveRequest, Removed};
 use mesh_proto::api::{Done, WaitingReport};
+use mesh_proto::network::NetworkId;
 
 use super::{Api, ApiResult, refused};
 
@@ -25,7 +26,18 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 async fn report(State(api): State<Api>) -> Json<IpamReport> {
-    Json(api.allocator.report().await)
+    Json(ipam(&api).await)
+}
+
+/// Returns the report about addresses, with the names of networks.
+pub(super) async fn ipam(api: &Api) -> IpamReport {
+    let mut report = api.allocator.report().await;
+    for network in &mut report.networks {
+        if let Some(id) = NetworkId::from_hex(&network.network) {
+            network.network = api.naming.networks().shown(&id);
+        }
+    }
+    report
 }
 
 async fn waiting(State(api): State<Api>) -> Json<WaitingReport> {

@@ -70,7 +70,9 @@ async fn report(State(api): State<Api>) -> ApiResult<DnsReport> {
             .unwrap_or_default(),
     };
     if let Some(shown) = view.shown {
-        report.entries = entries(&shown.held, &router);
+        report.entries = entries(&shown.held, &router, |network| {
+            naming.networks().shown(network)
+        });
         report.hidden = shown.hidden;
     }
     Ok(Json(report))
@@ -91,7 +93,7 @@ async fn settle(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> Js
 }
 
 async fn lookup(State(api): State<Api>, Json(question): Json<DnsQuestion>) -> ApiResult<Addresses> {
-    let addresses = api.naming.lookup(&question.name).await?;
+    let addresses = api.naming.lookup(&question).await?;
     Ok(Json(Addresses { addresses }))
 }
 

@@ -179,7 +179,7 @@ async fn report(State(api): State<Api>) -> ApiResult<Report> {
     let mut router = RouterReport::new(control, host);
     router.warnings.extend(api.naming.errors());
     let attachments = api.attachments.ps();
-    let ipam = api.allocator.report().await;
+    let ipam = addresses::ipam(&api).await;
     router.warnings.extend(ipam.advice.iter().cloned());
     let (networks, losses) = api.networks.summary().await;
     router.warnings.extend(losses);

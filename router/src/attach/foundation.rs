@@ -44,7 +44,12 @@ impl Foundation {
             allocator.container_names().clone(),
         )?);
         let operations = Arc::new(Operations::default());
-        let source = Arc::new(LeaseSource::new(allocator, book, operations.clone()));
+        let source = Arc::new(LeaseSource::new(
+            allocator,
+            networks.clone(),
+            book,
+            operations.clone(),
+        ));
         let leases = Arc::new(LeaseCollector::new(
             table.clone(),
             source.clone(),

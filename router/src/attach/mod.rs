@@ -43,6 +43,7 @@ mod tests;
 mod wakeups;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -395,14 +396,11 @@ impl Attachments {
         rows
     }
 
-    /// Returns what is in the network `default` on this host, by container: names are those of that network alone.
-    pub(crate) fn ps_of_default(&self) -> Vec<AttachedContainer> {
-        let mut rows = self.rows();
-        for row in &mut rows {
-            row.interfaces.retain(|i| i.network.is_empty());
-        }
-        rows.retain(|row| !row.interfaces.is_empty());
-        rows
+    /// Returns the addresses of containers in networks besides `default`, each with the container as `ps` lists it.
+    pub(crate) fn network_addresses<T: FromIterator<(String, IpAddr, NetworkId)>>(&self) -> T {
+        self.base
+            .table
+            .read(|table| table.network_addresses().collect())
     }
 
     fn rows(&self) -> Vec<AttachedContainer> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use mesh_dns::update::{KnownNames, NameUpdate, addresses_of, known, names_of};
 use mesh_names::MeshName;
+use mesh_proto::network::NetworkId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerState;
@@ -17,10 +18,10 @@ pub enum DnsCommand {
     Update(NameUpdate),
     /// Requests everything that is known.
     Show(oneshot::Sender<KnownNames>),
-    /// Requests the addresses of a name.
-    Lookup(MeshName, oneshot::Sender<Vec<IpAddr>>),
-    /// Requests the names of an address, in order.
-    Reverse(IpAddr, oneshot::Sender<Vec<MeshName>>),
+    /// Requests the addresses of a name in a network.
+    Lookup(NetworkId, MeshName, oneshot::Sender<Vec<IpAddr>>),
+    /// Requests the names of an address in a network, in order.
+    Reverse(NetworkId, IpAddr, oneshot::Sender<Vec<MeshName>>),
 }
 
 /// Processes commands until all senders are gone.
@@ -45,8 +46,12 @@ impl ServerState {
             }
             // A failed send means that the caller is gone.
             DnsCommand::Show(answer) => drop(answer.send(known(&names))),
-            DnsCommand::Lookup(name, answer) => drop(answer.send(addresses_of(&names, &name))),
-            DnsCommand::Reverse(ip, answer) => drop(answer.send(names_of(&names, ip))),
+            DnsCommand::Lookup(network, name, answer) => {
+                drop(answer.send(addresses_of(&names, &network, &name)));
+            }
+            DnsCommand::Reverse(network, ip, answer) => {
+                drop(answer.send(names_of(&names, &network, ip)));
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mesh_dns::server::counters::count;
-use mesh_dns::server::forwarding::{Attempts, JudgedReply, write_reply};
-use mesh_names::{Forwarded, Judgement, QueryTransport};
+use mesh_dns::server::forwarding::{JudgedReply, write_reply};
+use mesh_names::{AskerNetworks, Forwarded, Judgement, QueryTransport};
 use mesh_proto::entropy::Entropy;
 use mesh_proto::limits::{DNS_DEADLINE, DNS_PATIENCE, MAX_DNS_STRAYS};
 use mesh_sys::resolver::{tcp_to, udp_to};
@@ -34,16 +34,23 @@ pub(super) enum UpstreamServer {
     Embedded(EmbeddedResolver),
 }
 
+/// Listener that received a query, and the networks of its client.
+#[derive(Clone, Debug)]
+pub(super) struct AskedBy {
+    pub(super) key: ListenerKey,
+    pub(super) networks: AskerNetworks,
+}
+
 /// Writes the reply for the client into `out`, at the latest at the deadline.
 pub(super) async fn ask(
     shared: &Arc<ServerState>,
     forwarded: &Forwarded,
-    key: ListenerKey,
+    by: &AskedBy,
     out: &mut Vec<u8>,
 ) {
     count(&shared.counters.forwarded);
     let deadline = Instant::now() + DNS_DEADLINE;
-    let asking = ask_all(shared, forwarded, shared.attempts(key));
+    let asking = ask_all(shared, forwarded, by);
     let reply = timeout_at(deadline, asking).await.unwrap_or_default();
     if !write_reply(forwarded, reply, out) {
         count(&shared.counters.failed);
@@ -54,14 +61,16 @@ pub(super) async fn ask(
 async fn ask_all(
     shared: &Arc<ServerState>,
     forwarded: &Forwarded,
-    mut attempts: Attempts<UpstreamServer>,
+    by: &AskedBy,
 ) -> Option<JudgedReply> {
+    let mut attempts = shared.attempts(by.key);
     let mut tries: JoinSet<io::Result<JudgedReply>> = JoinSet::new();
     loop {
         let server = attempts.next_server();
         let may_wait = server.is_some();
         if let Some(server) = server {
-            tries.spawn(ask_one(shared.clone(), forwarded.clone(), server));
+            let networks = by.networks.clone();
+            tries.spawn(ask_one(shared.clone(), forwarded.clone(), networks, server));
         }
         let patience = Instant::now() + DNS_PATIENCE;
         tokio::select! {
@@ -83,6 +92,7 @@ async fn ask_all(
 async fn ask_one(
     shared: Arc<ServerState>,
     forwarded: Forwarded,
+    networks: AskerNetworks,
     server: UpstreamServer,
 ) -> io::Result<JudgedReply> {
     match server {
@@ -90,7 +100,7 @@ async fn ask_one(
         UpstreamServer::Embedded(embedded) => {
             let said = ask_embedded(&forwarded, &embedded).await?;
             // Docker's resolver knows only part of the addresses in the mesh; the mesh knows all.
-            if shared.leads_here(&said.1) {
+            if shared.leads_here(&said.1, &networks) {
                 return Err(io::Error::other("the address is of the mesh"));
             }
             Ok(said)

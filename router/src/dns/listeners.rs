@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use mesh_names::AskerNetworks;
 use mesh_sys::netns::{Netns, NetnsId};
 use mesh_sys::resolver::Resolver;
 use mesh_sys::socket::bind_both;
@@ -16,6 +18,22 @@ pub(super) enum ListenerKey {
     Host(SocketAddr),
     /// Network namespace of a container. All queries in it are answered.
     Inside(NetnsId),
+}
+
+/// Client of a query, and its networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AskingClient {
+    pub(super) key: ClientKey,
+    /// Networks that it is in at this moment.
+    pub(super) networks: AskerNetworks,
+}
+
+/// Listener, as its tasks know it.
+#[derive(Clone, Debug)]
+pub(super) struct Listener {
+    pub(super) key: ListenerKey,
+    /// Networks of the container in whose namespace it is; those of clients of the host are told by their addresses.
+    pub(super) networks: Arc<ArcSwap<AskerNetworks>>,
 }
 
 /// Client, as the key of per-client limits.
@@ -35,6 +53,8 @@ pub(super) struct ListenerState {
     pub(super) tasks: Vec<AbortHandle>,
     /// Resolver in the same namespace that is queried first for names outside the mesh.
     pub(super) embedded: Option<EmbeddedResolver>,
+    /// Networks of the container in whose namespace it is; its tasks read them at each query.
+    pub(super) networks: Arc<ArcSwap<AskerNetworks>>,
 }
 
 /// Resolver in the network namespace of a container, which knows more names than the host's servers.
@@ -59,6 +79,13 @@ impl ListenerState {
             address,
             tasks: Vec::new(),
             embedded: None,
+            networks: Arc::default(),
+        }
+    }
+
+    pub(super) fn set_networks(&self, networks: &AskerNetworks) {
+        if **self.networks.load() != *networks {
+            self.networks.store(Arc::new(networks.clone()));
         }
     }
 

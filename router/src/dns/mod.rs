@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use mesh_dns::server::counters::{DnsCounters, DnsCounts};
 use mesh_dns::server::forwarding::Attempts;
 use mesh_dns::server::permits::Permits;
-use mesh_names::{AnswerSettings, Forwarded, Names, QueryOutcome, QueryTransport, answer};
+use mesh_names::{AnswerSettings, Asker, AskerNetworks, Forwarded, Names, QueryOutcome, answer};
 use mesh_proto::limits::{
     MAX_DNS_COMMANDS, MAX_DNS_CONNECTIONS, MAX_DNS_CONNECTIONS_PER_SOURCE, MAX_DNS_FORWARDS,
     MAX_DNS_FORWARDS_PER_SOURCE,
@@ -30,7 +30,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, OsEntropy};
 use forward::UpstreamServer;
-use listeners::{ClientKey, ListenerKey, ListenerSockets, ListenerState, open};
+use listeners::{
+    AskingClient, ClientKey, Listener, ListenerKey, ListenerSockets, ListenerState, open,
+};
 
 pub use command::DnsCommand;
 pub use listeners::EmbeddedResolver;
@@ -42,7 +44,7 @@ pub struct DnsConfig {
     pub names: Names,
     /// Domain and TTL.
     pub settings: AnswerSettings,
-    /// Decides which source addresses are answered: containers of this host, and the host.
+    /// Decides which source addresses are answered, and about which networks: containers of this host, and the host.
     pub clients: ClientFilter,
     /// Servers for other names.
     pub upstreams: UpstreamSource,
@@ -50,8 +52,8 @@ pub struct DnsConfig {
     pub clock: Clock,
 }
 
-/// Predicate on the source address of a client: true if it is answered.
-pub type ClientFilter = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+/// Networks of the client with a source address; `None` if it is not answered.
+pub type ClientFilter = Arc<dyn Fn(IpAddr) -> Option<AskerNetworks> + Send + Sync>;
 
 /// Failure to listen on an address.
 #[derive(Debug, thiserror::Error)]
@@ -170,8 +172,8 @@ impl Dns {
         errors
     }
 
-    /// Answers all queries on these non-blocking sockets in a network namespace, until [`Dns::leave`]. Names outside
-    /// the mesh are forwarded to `embedded` first, if given.
+    /// Answers all queries on these non-blocking sockets in the network namespace of a container that is in `networks`,
+    /// until [`Dns::leave`]. Names outside the mesh are forwarded to `embedded` first, if given.
     ///
     /// # Errors
     /// The sockets are no longer valid.
@@ -180,6 +182,7 @@ impl Dns {
         netns: NetnsId,
         udp: UdpSocket,
         tcp: TcpListener,
+        networks: &AskerNetworks,
         embedded: Option<EmbeddedResolver>,
     ) -> io::Result<()> {
         let address = udp.local_addr()?;
@@ -191,8 +194,18 @@ impl Dns {
         self.begin(&mut listening, ListenerSockets { key, udp, tcp }, address);
         if let Some(begun) = listening.get_mut(&key) {
             begun.embedded = embedded;
+            begun.set_networks(networks);
         }
         Ok(())
+    }
+
+    /// Replaces the networks of the container in a namespace; its next query is answered about those, also on a
+    /// connection that it has.
+    pub fn set_networks(&self, netns: NetnsId, networks: &AskerNetworks) {
+        let listening = self.shared.listening();
+        if let Some(inside) = listening.get(&ListenerKey::Inside(netns)) {
+            inside.set_networks(networks);
+        }
     }
 
     /// Returns true if the server answers in the namespace, or is about to.
@@ -274,8 +287,12 @@ fn serve(shared: &Arc<ServerState>, opened: ListenerSockets) -> io::Result<()> {
     let tcp = tokio::net::TcpListener::from_std(opened.tcp)?;
     let mut listening = shared.listening();
     if let Some(entry) = listening.get_mut(&opened.key) {
-        let udp = tokio::spawn(udp::serve(udp, opened.key, shared.clone()));
-        let tcp = tokio::spawn(tcp::serve(tcp, opened.key, shared.clone()));
+        let listener = Listener {
+            key: opened.key,
+            networks: entry.networks.clone(),
+        };
+        let udp = tokio::spawn(udp::serve(udp, listener.clone(), shared.clone()));
+        let tcp = tokio::spawn(tcp::serve(tcp, listener, shared.clone()));
         entry.tasks = vec![udp.abort_handle(), tcp.abort_handle()];
     }
     Ok(())
@@ -283,11 +300,11 @@ fn serve(shared: &Arc<ServerState>, opened: ListenerSockets) -> io::Result<()> {
 
 impl ServerState {
     /// Writes the answer to a query into `out`, or returns how else to handle it.
-    fn answer(&self, query: &[u8], transport: QueryTransport, out: &mut Vec<u8>) -> QueryOutcome {
+    fn answer(&self, query: &[u8], asker: Asker<'_>, out: &mut Vec<u8>) -> QueryOutcome {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         answer(
             query,
-            transport,
+            asker,
             &names,
             &self.settings,
             self.clock.now(),
@@ -297,12 +314,18 @@ impl ServerState {
     }
 
     /// Returns the client for a source address; `None` if it is not served.
-    fn client(&self, key: ListenerKey, from: SocketAddr) -> Option<ClientKey> {
-        match key {
-            ListenerKey::Inside(netns) => Some(ClientKey::Inside(netns)),
+    fn client(&self, listener: &Listener, from: SocketAddr) -> Option<AskingClient> {
+        match listener.key {
+            ListenerKey::Inside(netns) => Some(AskingClient {
+                key: ClientKey::Inside(netns),
+                networks: AskerNetworks::clone(&listener.networks.load()),
+            }),
             ListenerKey::Host(_) => {
                 let ip = from.ip().to_canonical();
-                (self.clients)(ip).then_some(ClientKey::Address(ip))
+                (self.clients)(ip).map(|networks| AskingClient {
+                    key: ClientKey::Address(ip),
+                    networks,
+                })
             }
         }
     }
@@ -329,10 +352,10 @@ impl ServerState {
         Attempts::new(embedded.map(UpstreamServer::Embedded), &upstreams)
     }
 
-    /// Returns true if the answer contains the mesh address of a container on this host.
-    fn leads_here(&self, answer: &[u8]) -> bool {
+    /// Returns true if the answer contains the address of a container on this host in one of these networks.
+    fn leads_here(&self, answer: &[u8], networks: &AskerNetworks) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        Forwarded::leads_to(answer, |ip| names.is_here(ip))
+        Forwarded::leads_to(answer, |ip| names.is_here(networks, ip))
     }
 
     /// Returns true if a query to `server` from `local` would come back here: a local address and a port we listen on.
@@ -352,3 +375,6 @@ fn on_host(all: &BTreeMap<ListenerKey, ListenerState>) -> impl Iterator<Item = &
         .filter(|(key, _)| matches!(key, ListenerKey::Host(_)));
     here.map(|(_, listening)| listening)
 }
+
+#[cfg(test)]
+mod tests;

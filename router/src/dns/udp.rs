@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use mesh_dns::server::counters::count;
 use mesh_dns::server::permits::Permit;
-use mesh_names::{Forwarded, QueryOutcome, QueryTransport};
+use mesh_names::{Asker, Forwarded, QueryOutcome, QueryTransport};
 use mesh_proto::limits::MAX_DNS_QUERY;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::listeners::{ClientKey, ListenerKey};
+use super::forward::AskedBy;
+use super::listeners::{ClientKey, Listener};
 use super::{ServerState, forward};
 
 /// Datagrams handled before other tasks get a turn.
@@ -20,17 +21,17 @@ const BATCH: usize = 64;
 /// Socket of a listener, and its queries that were forwarded and wait for a reply.
 struct UdpServer {
     socket: Arc<UdpSocket>,
-    key: ListenerKey,
+    listener: Listener,
     shared: Arc<ServerState>,
     /// Forwarded queries; slots limit their number.
     asking: JoinSet<()>,
 }
 
 /// Answers forever. Pending queries are aborted when this future is dropped.
-pub(super) async fn serve(socket: UdpSocket, key: ListenerKey, shared: Arc<ServerState>) {
+pub(super) async fn serve(socket: UdpSocket, listener: Listener, shared: Arc<ServerState>) {
     let mut server = UdpServer {
         socket: Arc::new(socket),
-        key,
+        listener,
         shared,
         asking: JoinSet::new(),
     };
@@ -61,19 +62,27 @@ impl UdpServer {
     fn handle(&mut self, query: &[u8], from: SocketAddr, out: &mut Vec<u8>) {
         let (socket, shared) = (&self.socket, &self.shared);
         let counters = &shared.counters;
-        let Some(client) = shared.client(self.key, from) else {
+        let Some(client) = shared.client(&self.listener, from) else {
             return count(&counters.strangers);
         };
-        match shared.answer(query, QueryTransport::Udp, out) {
+        let asker = Asker {
+            networks: &client.networks,
+            transport: QueryTransport::Udp,
+        };
+        match shared.answer(query, asker, out) {
             QueryOutcome::Answer => {
                 count(&counters.answered);
                 send(socket, shared, out, from);
             }
             QueryOutcome::Drop => count(&counters.dropped),
-            QueryOutcome::Forward(forwarded) => match shared.forwards.take(client) {
+            QueryOutcome::Forward(forwarded) => match shared.forwards.take(client.key) {
                 Some(permit) => {
-                    let to = (from, self.key);
-                    let asking = ask(socket.clone(), shared.clone(), forwarded, to, permit);
+                    let by = AskedBy {
+                        key: self.listener.key,
+                        networks: client.networks,
+                    };
+                    let (socket, shared) = (socket.clone(), shared.clone());
+                    let asking = ask(socket, shared, forwarded, (from, by), permit);
                     self.asking.spawn(asking);
                 }
                 None => {
@@ -90,11 +99,11 @@ async fn ask(
     socket: Arc<UdpSocket>,
     shared: Arc<ServerState>,
     forwarded: Forwarded,
-    (from, key): (SocketAddr, ListenerKey),
+    (from, by): (SocketAddr, AskedBy),
     _permit: Permit<ClientKey>,
 ) {
     let mut out = Vec::new();
-    forward::ask(&shared, &forwarded, key, &mut out).await;
+    forward::ask(&shared, &forwarded, &by, &mut out).await;
     send(&socket, &shared, &out, from);
 }
 

@@ -119,6 +119,11 @@ impl Allocator {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether this router allocates addresses.
+    pub(crate) fn is_on(&self) -> bool {
+        self.pool.is_ok()
+    }
+
     /// Returns the range.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod client;
 mod collision;
 mod journal;
 mod open;
+mod plans;
 mod spaces;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use client::Allocator;
 pub(crate) use client::AllocatorRequest;
 pub use collision::colliding;
 pub use open::open;
+pub(crate) use plans::{plan_of, tell_plans};
 
 use callers::{CallerAnswer, Callers};
 use journal::JournalKeeper;

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mesh_dns::server::clients::{HostAddress, ServedClients, listening_address};
+use mesh_names::AskerNetworks;
 use mesh_options::DNS_PORT;
 use mesh_sys::bridge::others;
 use mesh_sys::error::SysError;
 use mesh_sys::netlink::Netlink;
+
+use super::networks::{BridgeRole, CalledNetworks};
 
 /// Docker's default bridge.
 pub(super) const DOCKER_BRIDGE: &str = "docker0";
@@ -20,28 +23,30 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Set of clients that the server answers.
 #[derive(Debug)]
 pub(super) struct DnsClients {
-    /// Name of the mesh's own bridge.
-    bridge: String,
+    /// Networks of the mesh's own bridges.
+    networks: CalledNetworks,
     served: ArcSwap<ServedClients>,
     looked: Mutex<Option<Instant>>,
 }
 
 impl DnsClients {
-    pub(super) fn new(bridge: &str) -> Self {
+    pub(super) fn new(networks: CalledNetworks) -> Self {
         Self {
-            bridge: bridge.to_owned(),
+            networks,
             served: ArcSwap::default(),
             looked: Mutex::default(),
         }
     }
 
-    /// Returns true if the address is the host's, or that of a container on one of its bridges.
-    pub(super) fn allows(&self, ip: IpAddr) -> bool {
-        if self.knows(ip) {
-            return true;
-        }
+    /// Returns the networks of the host, or of a container on one of its bridges, by its address; `None` for any other.
+    pub(super) fn networks(&self, ip: IpAddr) -> Option<AskerNetworks> {
+        let known = self.served.load().networks(ip);
         // It may be on a network that Docker has just created.
-        self.may_look() && self.look().is_ok() && self.knows(ip)
+        let may_come = || self.may_look() && self.look().is_ok();
+        match known {
+            None if may_come() => self.served.load().networks(ip),
+            known => known,
+        }
     }
 
     /// Reads the host's addresses. Returns the bridges that containers are on.
@@ -51,19 +56,21 @@ impl DnsClients {
         let entries = netlink.address().list()?;
         let addresses = entries.iter().filter_map(|entry| {
             let link = links.iter().find(|l| l.index == entry.link)?;
+            let role = self.networks.role_of(&link.name);
+            let is_foreign = role == BridgeRole::Foreign;
             Some(HostAddress {
                 interface: &link.name,
                 address: entry.address,
-                is_of_containers: others::is_of_containers(link, &links),
+                is_of_containers: is_foreign && others::is_of_containers(link, &links),
+                network: match role {
+                    BridgeRole::Foreign => None,
+                    BridgeRole::OfNetwork(network) => network,
+                },
             })
         });
-        let (served, bridges) = ServedClients::of(addresses, &self.bridge);
+        let (served, bridges) = ServedClients::of(addresses);
         self.served.store(Arc::new(served));
         Ok(bridges)
-    }
-
-    fn knows(&self, ip: IpAddr) -> bool {
-        self.served.load().contains(ip)
     }
 
     fn may_look(&self) -> bool {
@@ -94,8 +101,10 @@ mod tests {
 
     #[test]
     fn the_host_itself_is_answered_and_strangers_are_not() {
-        let clients = DnsClients::new("mesh");
-        assert!(clients.allows(IpAddr::from([127, 0, 0, 1])));
-        assert!(!clients.allows(IpAddr::from([192, 0, 2, 1])));
+        let (_sender, directory) = tokio::sync::watch::channel(Arc::default());
+        let clients = DnsClients::new(CalledNetworks::new("mesh", directory));
+        let networks = clients.networks(IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(networks, Some(AskerNetworks::default()));
+        assert_eq!(clients.networks(IpAddr::from([192, 0, 2, 1])), None);
     }
 }

@@ -179,6 +179,8 @@ fn serve(
     id: NetnsId,
     serving: &mut BTreeMap<NetnsId, RedirectedNamespace>,
 ) -> Result<bool, SysError> {
+    // Networks may change without a word of Docker, as by `mesh attach`.
+    dns.set_networks(id, &container.networks);
     if serving
         .get(&id)
         .is_some_and(|now| now.heard == container.heard)
@@ -208,7 +210,7 @@ fn serve(
     let (udp, tcp) = listen(&embedded.netns)?;
     let failed = |e| SysError::new("answer within the container", e);
     let address = udp.local_addr().map_err(failed)?;
-    dns.serve_inside(id, udp, tcp, Some(embedded.clone()))
+    dns.serve_inside(id, udp, tcp, &container.networks, Some(embedded.clone()))
         .map_err(failed)?;
     if let Err(error) = resolver::lead_to(&embedded.netns, address) {
         dns.leave(id);

@@ -1,5 +1,6 @@
 //! The task that announces the names of this host's containers, within milliseconds of a change; [`HostNames`] decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_dns::containers::docker::DockerContainer;
@@ -17,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::NamesError;
 use super::engines::{AGAIN, EngineMessage, PODMAN_AGAIN, ask, follow};
+use super::networks::CalledNetworks;
 use super::starting::StartingFiles;
 use crate::attach::Attachments;
 use crate::command::ControlCommand;
@@ -41,6 +43,7 @@ pub(super) struct NamesTask {
     commands: mpsc::Sender<ControlCommand>,
     server: Option<mpsc::Sender<DnsCommand>>,
     domain: Domain,
+    networks: CalledNetworks,
     names: HostNames,
     messages: mpsc::Sender<EngineMessage>,
     heard: mpsc::Receiver<EngineMessage>,
@@ -61,7 +64,7 @@ impl NamesTask {
         store: Arc<Store>,
         commands: mpsc::Sender<ControlCommand>,
         server: Option<mpsc::Sender<DnsCommand>>,
-        domain: Domain,
+        (domain, networks): (Domain, CalledNetworks),
         (docker, starting): (watch::Sender<Vec<DockerContainer>>, Arc<StartingFiles>),
     ) -> Result<Self, StateError> {
         let manual = store.names()?;
@@ -75,6 +78,7 @@ impl NamesTask {
             server,
             names: HostNames::new(manual, domain.clone()),
             domain,
+            networks,
             messages,
             heard,
             docker,
@@ -169,9 +173,10 @@ impl NamesTask {
     fn refresh(&mut self) {
         self.announced.mark_unchanged();
         self.listen_to_podman();
-        let rows = self.attachments.ps_of_default();
+        let rows = self.attachments.ps();
         let effects = self.names.look(AttachedNow {
             rows: &rows,
+            networks: self.attachments.network_addresses(),
             exposed: self.exposed.borrow_and_update().clone(),
             wishes: self.attachments.hosts_wishes(),
         });
@@ -262,14 +267,16 @@ impl NamesTask {
     }
 
     async fn add(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let network = self.networks.resolve(&change.network)?;
         let target = self.target(&change).await?;
-        let before = self.names.add(change, target)?;
+        let before = self.names.add(change, network, target)?;
         self.keep(before)
     }
 
     async fn remove(&mut self, change: DnsChange) -> Result<(), NamesError> {
+        let network = self.networks.resolve(&change.network)?;
         let target = self.target(&change).await?;
-        let before = self.names.remove(&change, target)?;
+        let before = self.names.remove(&change, network, target)?;
         self.keep(before)
     }
 
@@ -286,7 +293,8 @@ impl NamesTask {
         let Some(wanted) = change.container.as_deref() else {
             return Ok(None);
         };
-        if let Some(attached) = attached_target(&self.attachments.ps_of_default(), wanted) {
+        let networks = self.attachments.network_addresses();
+        if let Some(attached) = attached_target(&self.attachments.ps(), &networks, wanted) {
             return Ok(Some(attached));
         }
         // Not on the mesh now: its names apply once it is.
@@ -300,6 +308,7 @@ impl NamesTask {
         Ok(Some(ChangeTarget {
             id: container.id,
             name: container.name,
+            networks: BTreeSet::new(),
         }))
     }
 }

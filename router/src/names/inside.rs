@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mesh_dns::containers::namespaces::{NamespaceCheck, ServedNamespaces};
 use mesh_host::member::{NetnsPlace, ProcessIdentity, ResolverSite};
+use mesh_names::AskerNetworks;
 use mesh_options::DNS_PORT;
 use mesh_proto::limits::MAX_DNS_NAMESPACES;
 use mesh_sys::error::SysError;
@@ -19,6 +20,7 @@ use mesh_sys::process::start_time;
 use mesh_sys::socket::loopback::listen_in;
 use tokio::sync::watch;
 
+use super::networks;
 use crate::dns::Dns;
 
 /// Listening address in each namespace: neither Docker's (.11) nor systemd-resolved's (.53, .54), which may run in a
@@ -99,17 +101,20 @@ impl NetnsResolvers {
         for gone in serving.leave(&found) {
             self.dns.leave(gone);
         }
+        for (id, container) in &found {
+            self.dns.set_networks(*id, &container.networks());
+        }
         let left_out = serving.join(&found, MAX_DNS_NAMESPACES, |id, container| {
-            match self.enter(id, &container.place) {
+            match self.enter(id, container) {
                 Ok(entered) => return entered,
-                Err(error) if error.is_in_use() => check.note_taken(&container.name),
-                Err(error) => check.note_error(&container.name, &error),
+                Err(error) if error.is_in_use() => check.note_taken(container.name),
+                Err(error) => check.note_error(container.name, &error),
             }
             false
         });
         check.note_left_out(left_out);
         let served = found.iter().filter(|(id, _)| serving.contains(**id));
-        check.served = served.flat_map(|(_, c)| c.keys.iter().cloned()).collect();
+        check.served = served.flat_map(|(_, c)| c.keys().cloned()).collect();
         let mut known = lock(&self.check);
         for line in check.news(&known) {
             tracing::warn!("{line}");
@@ -118,29 +123,45 @@ impl NetnsResolvers {
     }
 
     /// Begins to answer in a namespace; not if it is gone by then.
-    fn enter(&self, id: NetnsId, place: &NetnsPlace) -> Result<bool, SysError> {
-        let Some((_, netns)) = open(place)?.filter(|(now, _)| *now == id) else {
+    fn enter(&self, id: NetnsId, container: &SharedNamespace<'_>) -> Result<bool, SysError> {
+        let Some((_, netns)) = open(container.place)?.filter(|(now, _)| *now == id) else {
             return Ok(false);
         };
         let address = SocketAddr::new(ADDRESS, DNS_PORT);
         let (udp, tcp) = listen_in(&netns, address)?;
-        let served = self.dns.serve_inside(id, udp, tcp, None);
+        let served = self
+            .dns
+            .serve_inside(id, udp, tcp, &container.networks(), None);
         served.map_err(|e| SysError::new(format!("answer on {address}"), e))?;
         Ok(true)
     }
 }
 
 /// A namespace and the containers in it: those of a pod share one. None is kept open, since there may be thousands.
-struct SharedNamespace {
-    place: NetnsPlace,
-    name: String,
-    keys: Vec<String>,
+struct SharedNamespace<'a> {
+    place: &'a NetnsPlace,
+    name: &'a str,
+    sites: Vec<&'a ResolverSite>,
+}
+
+impl SharedNamespace<'_> {
+    fn keys(&self) -> impl Iterator<Item = &String> {
+        self.sites.iter().map(|site| &site.key)
+    }
+
+    /// Returns the networks of all containers in it: a query may come from any of them.
+    fn networks(&self) -> AskerNetworks {
+        networks::of_sites(self.sites.iter().copied())
+    }
 }
 
 /// The namespaces there are, each once; the router's own is none of a container.
-fn find(wanted: &[ResolverSite], check: &mut NamespaceCheck) -> BTreeMap<NetnsId, SharedNamespace> {
+fn find<'a>(
+    wanted: &'a [ResolverSite],
+    check: &mut NamespaceCheck,
+) -> BTreeMap<NetnsId, SharedNamespace<'a>> {
     let own = Netns::current().and_then(|netns| netns.id()).ok();
-    let mut found: BTreeMap<NetnsId, SharedNamespace> = BTreeMap::new();
+    let mut found: BTreeMap<NetnsId, SharedNamespace<'a>> = BTreeMap::new();
     for container in wanted {
         let id = match open(&container.netns) {
             Ok(Some((id, _))) => id,
@@ -154,11 +175,11 @@ fn find(wanted: &[ResolverSite], check: &mut NamespaceCheck) -> BTreeMap<NetnsId
             continue;
         }
         let entry = found.entry(id).or_insert_with(|| SharedNamespace {
-            place: container.netns.clone(),
-            name: container.name.clone(),
-            keys: Vec::new(),
+            place: &container.netns,
+            name: &container.name,
+            sites: Vec::new(),
         });
-        entry.keys.push(container.key.clone());
+        entry.sites.push(container);
     }
     found
 }
@@ -198,6 +219,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use mesh_proto::network::NetworkId;
+
     use super::*;
 
     #[test]
@@ -227,9 +250,10 @@ mod tests {
             key: "k".to_owned(),
             name: "n".to_owned(),
             netns,
+            networks: vec![NetworkId::DEFAULT],
         };
         let mut check = NamespaceCheck::default();
-        assert!(find(&[wanted], &mut check).is_empty());
+        assert!(find(std::slice::from_ref(&wanted), &mut check).is_empty());
         assert_eq!(check, NamespaceCheck::default());
     }
 }

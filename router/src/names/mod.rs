@@ -7,6 +7,7 @@
 //! | [`crate::dns`] (a thread) | view of all names; answers |
 //! | [`listening`] (a task) | listening addresses of the server; [`firewall`]: rules for them |
 //! | [`docker_dns`] (a task) | Docker containers: redirection of their queries, and [`hosts_file`]: their `/etc/hosts` |
+//! | [`networks`] | networks of containers, bridges and of the host; what users call them |
 //! | [`inside`] (a task) | server inside containers that may have no route to the host |
 //!
 //! The decisions are in [`mesh_dns`].
@@ -20,6 +21,7 @@ mod host;
 mod hosts_file;
 mod inside;
 mod listening;
+mod networks;
 mod starting;
 
 use std::net::IpAddr;
@@ -34,7 +36,7 @@ use mesh_dns::update::KnownNames;
 use mesh_engine::error::EngineError;
 use mesh_names::{AnswerSettings, MeshName, NameError, Names};
 use mesh_options::DnsSettings;
-use mesh_proto::api::{DnsChange, DnsClient, Runtime};
+use mesh_proto::api::{DnsChange, DnsClient, DnsQuestion, Runtime};
 use mesh_proto::ids::PeerId;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -52,6 +54,7 @@ use listening::HostListeners;
 use starting::StartingFiles;
 
 pub use feed::NamesFeed;
+pub use networks::CalledNetworks;
 
 /// Capacity of the channel of operator requests.
 const REQUESTS: usize = 64;
@@ -73,6 +76,9 @@ pub enum NamesError {
     /// The name does not exist.
     #[error("{0} is not known; `mesh status dns` lists the names of the mesh")]
     Unknown(String),
+    /// No such network.
+    #[error("{0}")]
+    Network(String),
     /// The server is turned off.
     #[error("this router answers no names (it runs with --no-dns)")]
     Off,
@@ -103,6 +109,7 @@ impl NamesError {
 #[derive(Clone)]
 pub struct Naming {
     settings: DnsSettings,
+    networks: CalledNetworks,
     server: Option<NameServer>,
     inside: Option<Arc<NetnsResolvers>>,
     docker_dns: Arc<DockerDns>,
@@ -131,6 +138,7 @@ pub struct HostNamesView {
 /// The server, before anything on the host is changed.
 pub struct PreparedNames {
     settings: DnsSettings,
+    networks: CalledNetworks,
     server: Option<NameServer>,
 }
 
@@ -141,7 +149,7 @@ impl PreparedNames {
     /// An address is in use, or the host does not have it.
     pub fn start(
         settings: &DnsSettings,
-        bridge: &str,
+        networks: &CalledNetworks,
         me: PeerId,
         is_alone: bool,
         clock: Clock,
@@ -149,6 +157,7 @@ impl PreparedNames {
     ) -> anyhow::Result<Self> {
         let mut prepared = Self {
             settings: settings.clone(),
+            networks: networks.clone(),
             server: None,
         };
         if !settings.enabled {
@@ -158,7 +167,7 @@ impl PreparedNames {
         if is_alone {
             names.settle();
         }
-        let clients = Arc::new(DnsClients::new(bridge));
+        let clients = Arc::new(DnsClients::new(networks.clone()));
         clients.look()?;
         let who = clients.clone();
         let dns = Arc::new(Dns::start(DnsConfig {
@@ -168,11 +177,12 @@ impl PreparedNames {
                 ttl: settings.ttl,
                 ranges,
             },
-            clients: Arc::new(move |ip| who.allows(ip)),
+            clients: Arc::new(move |ip| who.networks(ip)),
             upstreams: UpstreamSource::file(RESOLV_CONF),
             clock,
         })?);
-        let listening = HostListeners::new(dns.clone(), clients, settings.listen.clone(), bridge);
+        let explicit = settings.listen.clone();
+        let listening = HostListeners::new(dns.clone(), clients, explicit, networks.main_bridge());
         listening.begin(settings.by_hand)?;
         prepared.server = Some(NameServer {
             commands: dns.commands(),
@@ -199,7 +209,7 @@ impl PreparedNames {
     ) -> Result<Naming, StateError> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let server = self.server.as_ref().map(|s| s.commands.clone());
-        let domain = self.settings.domain.clone();
+        let called = (self.settings.domain.clone(), self.networks.clone());
         let inside = self.server.as_ref().map(|server| {
             let inside = Arc::new(NetnsResolvers::new(
                 server.dns.clone(),
@@ -217,11 +227,12 @@ impl PreparedNames {
         let files = starting.clone();
         attachments.before_start(move |joined| files.before_start(joined));
         let looked_after = (known, starting.clone());
-        let task = NamesTask::new(attachments, store, commands, server, domain, looked_after)?;
+        let task = NamesTask::new(attachments, store, commands, server, called, looked_after)?;
         tokio::spawn(task.run(receiver));
         tokio::spawn(docker_dns.clone().run());
         Ok(Naming {
             settings: self.settings,
+            networks: self.networks,
             server: self.server,
             inside,
             docker_dns,
@@ -236,6 +247,11 @@ impl Naming {
     /// Returns the settings.
     pub fn settings(&self) -> &DnsSettings {
         &self.settings
+    }
+
+    /// Returns the networks as users call them.
+    pub fn networks(&self) -> &CalledNetworks {
+        &self.networks
     }
 
     /// Returns the server, if there is one.
@@ -337,30 +353,33 @@ impl Naming {
         })
     }
 
-    /// Returns the addresses of a name, or the names of an address.
+    /// Returns the addresses of a name, or the names of an address, in a network.
     ///
     /// # Errors
     /// The name is in another domain or does not exist; [`NamesError::Off`].
-    pub async fn lookup(&self, question: &str) -> Result<Vec<String>, NamesError> {
+    pub async fn lookup(&self, question: &DnsQuestion) -> Result<Vec<String>, NamesError> {
+        let network = self.networks.resolve(&question.network)?;
+        let question = &question.name;
+        let addresses = |name| self.look(move |to| DnsCommand::Lookup(network, name, to));
         let domain = &self.settings.domain;
         let found: Vec<String> = if let Ok(ip) = question.parse::<IpAddr>() {
-            let names = self.look(|answer| DnsCommand::Reverse(ip, answer)).await?;
+            let names = self.look(|to| DnsCommand::Reverse(network, ip, to)).await?;
             names.iter().map(|name| name.full(domain)).collect()
         } else {
             // As `status dns` lists it: without the domain, with any number of labels.
             let listed = MeshName::relative(question).ok();
             let mut ips = match listed {
-                Some(name) => self.look(|answer| DnsCommand::Lookup(name, answer)).await?,
+                Some(name) => addresses(name).await?,
                 None => Vec::new(),
             };
             if ips.is_empty() {
                 let name = MeshName::parse(question, domain)?;
-                ips = self.look(|answer| DnsCommand::Lookup(name, answer)).await?;
+                ips = addresses(name).await?;
             }
             ips.iter().map(ToString::to_string).collect()
         };
         match found.is_empty() {
-            true => Err(NamesError::Unknown(question.to_owned())),
+            true => Err(NamesError::Unknown(question.clone())),
             false => Ok(found),
         }
     }

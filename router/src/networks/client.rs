@@ -7,6 +7,8 @@ use mesh_proto::api::{NetworkReport, NetworksSummary};
 use mesh_proto::network::NetworkId;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::ipam::{Allocator, plan_of};
+
 /// Requests that may wait for the control thread.
 pub(super) const REQUESTS: usize = 256;
 const STOPPING: &str = "the router is stopping";
@@ -55,6 +57,7 @@ pub(crate) enum NetworksRequest {
 pub struct NetworksClient {
     requests: mpsc::Sender<NetworksRequest>,
     directory: watch::Receiver<Arc<NetworkDirectory>>,
+    allocator: Allocator,
     mesh_mtu: u16,
 }
 
@@ -63,11 +66,13 @@ impl NetworksClient {
     pub(super) fn new(
         requests: mpsc::Sender<NetworksRequest>,
         directory: watch::Receiver<Arc<NetworkDirectory>>,
+        allocator: Allocator,
         mesh_mtu: u16,
     ) -> Self {
         Self {
             requests,
             directory,
+            allocator,
             mesh_mtu,
         }
     }
@@ -83,8 +88,14 @@ impl NetworksClient {
     /// One line.
     pub async fn create(&self, new: NewNetwork) -> Result<CreatedNetwork, String> {
         let new = Box::new(new);
-        self.ask(|answer| NetworksRequest::Create { new, answer })
-            .await?
+        let created = self
+            .ask(|answer| NetworksRequest::Create { new, answer })
+            .await??;
+        if let Some(definition) = self.definition(&created.id).filter(|_| created.is_new) {
+            // All its addresses are this router's at first.
+            self.allocator.define(plan_of(&definition), true).await;
+        }
+        Ok(created)
     }
 
     /// Removes a network, given by its name or id, for the whole mesh; returns once that is stored.

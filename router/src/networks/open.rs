@@ -13,10 +13,12 @@ use super::callers::NetworkCallers;
 use super::client::{NetworksClient, REQUESTS};
 use super::disk::NetworksDisk;
 use crate::clock::OsEntropy;
+use crate::ipam::Allocator;
 use crate::state::Store;
 use crate::warnings::Warnings;
 
-/// Opens the networks with the file of the last run. `mesh_tag` tells this mesh from others.
+/// Opens the networks with the file of the last run. `mesh_tag` tells this mesh from others; `allocator` is told of what is
+/// created here.
 ///
 /// # Errors
 /// The file is damaged or of a later version: it is left alone. The system's.
@@ -24,6 +26,7 @@ pub fn open(
     store: &Arc<Store>,
     config: NetworksConfig,
     mesh_tag: &[u8],
+    allocator: &Allocator,
     control: &Control,
     warnings: &Warnings,
     now: Instant,
@@ -41,7 +44,7 @@ pub fn open(
     let desk = NetworksDesk::new(networks, config);
     let (directory, receiver) = watch::channel(Arc::new(desk.directory()));
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let client = NetworksClient::new(sender, receiver, mesh_mtu);
+    let client = NetworksClient::new(sender, receiver, allocator.clone(), mesh_mtu);
     let shell = NetworksShell {
         desk,
         disk,

@@ -8,6 +8,7 @@ use mesh_state::files::NETWORKS;
 
 use super::*;
 use crate::clock::Clock;
+use crate::ipam::Allocator;
 use crate::state::Store;
 use crate::testing::control;
 use crate::warnings::Warnings;
@@ -30,8 +31,16 @@ impl ServedNetworks {
             mtu: 1376,
             default_subnets: Vec::new(),
         };
-        let (mut networks, client) =
-            open(&store, config, b"blue", &control, &warnings, clock.now())?;
+        let allocator = Allocator::off("nothing is allocated here");
+        let (mut networks, client) = open(
+            &store,
+            config,
+            b"blue",
+            &allocator,
+            &control,
+            &warnings,
+            clock.now(),
+        )?;
         let (used, receiver) = watch::channel(BTreeSet::new());
         networks.follow(receiver);
         let serving = tokio::spawn(async move {

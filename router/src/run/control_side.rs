@@ -60,20 +60,21 @@ impl ControlSide {
             mtu: settings.mtu,
             default_subnets: pool.into_iter().collect(),
         };
+        let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
         let (networks, networks_client) = networks::open(
             &opened.store,
             config,
             &mesh_tag,
+            &allocator,
             &control,
             warnings,
             clock.now(),
         )?;
-        let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
         let range = watch::Range::new(settings, allocator.clone(), warnings.clone());
         range.look();
         let names = names::PreparedNames::start(
             &settings.dns,
-            &settings.bridge,
+            &names::CalledNetworks::new(&settings.bridge, networks_client.directory()),
             control.me(),
             !control.has_targets(),
             clock,

@@ -41,10 +41,12 @@ use crate::engine::Engines;
 use crate::fastpath::{self, FastPath};
 use crate::host::{DatapathView, HostView};
 use crate::host_routes::HostRoutes;
+use crate::ipam::{self, Allocator};
 use crate::lanes::latency::Latency;
 use crate::lanes::networks::NetworkPorts;
 use crate::lanes::port;
 use crate::lanes::{ControlSender, LANE_EVENTS, LaneContext, Lanes, Reported, Spare};
+use crate::networks::NetworksClient;
 use crate::process::log;
 use crate::process::start::StartMode;
 use crate::shell::{Accepts, Shell};
@@ -114,7 +116,7 @@ async fn start(
     let offloads_off = kernel.offloads_off;
     let attachments = open_attachments(&settings, &mut side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
-    tokio::spawn(side.range.run());
+    follow_networks(side.range, &side.networks_client, &side.allocator);
     let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
     let feed = side.names.feed();
     let naming = side.names.run(
@@ -156,6 +158,12 @@ async fn start(
     lanes.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Keeps the allocator informed of the range and of networks.
+fn follow_networks(range: watch::Range, networks: &NetworksClient, allocator: &Allocator) {
+    tokio::spawn(range.run());
+    tokio::spawn(ipam::tell_plans(networks.directory(), allocator.clone()));
 }
 
 /// Has the control plane look up routes of this host.

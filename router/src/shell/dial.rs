@@ -180,16 +180,22 @@ mod tests {
         (listener, address)
     }
 
-    /// Returns an address that nobody listens on.
-    async fn dead() -> SocketAddr {
-        listener().await.1
+    /// Returns an address that refuses; nobody else can listen there as long as the socket lives.
+    fn dead() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(any).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
     }
 
     #[tokio::test]
     async fn one_that_refuses_makes_room_for_the_next_at_once() {
         let (_listener, alive) = listener().await;
         let begun = Instant::now();
-        let addresses = VecDeque::from([dead().await, dead().await, alive]);
+        let (_first, first) = dead();
+        let (_second, second) = dead();
+        let addresses = VecDeque::from([first, second, alive]);
         assert_eq!(race(addresses).await.unwrap().1, alive);
         assert!(begun.elapsed() < DIAL_AGAIN);
     }
@@ -230,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lone_address_that_refuses_is_not_dialled_again() {
-        let dead = dead().await;
+        let (_socket, dead) = dead();
         let begun = Instant::now();
         let error = race(VecDeque::from([dead])).await.unwrap_err();
         assert_eq!(

@@ -4,13 +4,14 @@ use core::net::SocketAddr;
 use std::sync::LazyLock;
 
 use mesh_names::{
-    AnswerSettings, Container, Domain, Forwarded, Judgement, LocalNames, MeshName, Names, Port,
-    QueryOutcome, QueryTransport, ServiceProtocol, answer, decode, options, search_domains,
-    upstreams,
+    AnswerSettings, Asker, AskerNetworks, Container, Domain, Forwarded, Judgement, LocalNames,
+    MeshName, Names, Port, QueryOutcome, QueryTransport, ServiceProtocol, StatedNames, answer,
+    decode, options, search_domains, upstreams,
 };
 use mesh_proto::entropy::SeededEntropy;
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_DNS_UDP, MAX_UPSTREAMS};
+use mesh_proto::network::NetworkId;
 
 use super::fixture::{START, id};
 
@@ -26,6 +27,7 @@ static SETTINGS: LazyLock<AnswerSettings> = LazyLock::new(|| AnswerSettings {
 fn container(name: &str, last: u8) -> Container {
     Container {
         id: format!("{last:064x}"),
+        network: NetworkId::DEFAULT,
         names: vec![MeshName::relative(name).expect("a name")],
         addresses: vec![[10, 32, 0, last].into()],
         ports: vec![Port {
@@ -46,7 +48,7 @@ fn view() -> Names {
     let mut names = Names::new(id(0), START);
     let web = (1..60).map(|n| container("web", n));
     let host = host(web.chain([container("a.b", 99)]).collect());
-    names.set_own(host.entries().to_vec());
+    names.set_own(host.entries().clone());
     names.settle();
     names
 }
@@ -79,12 +81,50 @@ pub(super) fn target(data: &[u8]) {
 
 fn ask(query: &[u8], transport: QueryTransport) -> (QueryOutcome, Vec<u8>) {
     static VIEW: LazyLock<Names> = LazyLock::new(view);
+    ask_in(&VIEW, &AskerNetworks::default(), query, transport)
+}
+
+fn ask_in(
+    names: &Names,
+    networks: &AskerNetworks,
+    query: &[u8],
+    transport: QueryTransport,
+) -> (QueryOutcome, Vec<u8>) {
     let mut out = Vec::new();
     let mut dice = SeededEntropy::new(1);
-    let verdict = answer(
-        query, transport, &VIEW, &SETTINGS, START, &mut dice, &mut out,
-    );
+    let asker = Asker {
+        networks,
+        transport,
+    };
+    let verdict = answer(query, asker, names, &SETTINGS, START, &mut dice, &mut out);
     (verdict, out)
+}
+
+/// Askers of one network hear the same whatever is stated in others.
+fn check_apart(stated: &StatedNames) {
+    let settled = |stated: StatedNames| {
+        let mut names = Names::new(id(0), START);
+        names.set_own(stated);
+        names.settle();
+        names
+    };
+    let whole = settled(stated.clone());
+    let last = stated.iter().last().map(|(network, _)| network);
+    for network in [Some(NetworkId::DEFAULT), last].into_iter().flatten() {
+        let own = stated.iter().filter(|(of, _)| *of == network);
+        let alone = settled(own.map(|(of, entry)| (of, entry.clone())).collect());
+        let networks = AskerNetworks::of([network]);
+        for (_, entry) in stated.iter().take(8) {
+            let name = entry.name.as_str();
+            for question in [query(name, 255), query(&format!("{name}.mesh.local"), 255)] {
+                assert_eq!(
+                    ask_in(&whole, &networks, &question, QueryTransport::Tcp),
+                    ask_in(&alone, &networks, &question, QueryTransport::Tcp),
+                    "{name} in {network}"
+                );
+            }
+        }
+    }
 }
 
 fn check_query(query: &[u8], transport: QueryTransport) {
@@ -122,8 +162,9 @@ fn check_statement(bytes: &[u8]) {
     let taken = names.handle_statement(origin, version, bytes);
     let read = decode(bytes);
     assert_eq!(taken.is_ok(), read.is_ok() || bytes.is_empty());
-    let stated = read.map_or(0, |entries| entries.len());
-    assert_eq!(names.zone().iter().count(), shown + stated);
+    let stated = read.unwrap_or_default();
+    assert_eq!(names.zone().iter().count(), shown + stated.count());
+    check_apart(&stated);
     names.forget(&origin);
     assert_eq!(names.zone().iter().count(), shown, "nothing stays");
     assert_eq!(names.zone().pairs(), 0);
@@ -190,5 +231,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         4,
         b"search x\nnameserver 10.0.0.1\nnameserver fd00::1\n",
     ));
+    let within = |network: u8, container: Container| Container {
+        network: NetworkId([network; 16]),
+        ..container
+    };
+    let apart = [
+        container("web", 1),
+        within(1, container("web", 1)),
+        within(2, container("a.b", 1)),
+    ];
+    seeds.push(of(2, self::host(apart.to_vec()).statement()));
     seeds
 }

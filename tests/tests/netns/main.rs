@@ -15,6 +15,7 @@ mod loops;
 mod mistakes;
 mod names;
 mod nat;
+mod network_addresses;
 mod network_verbs;
 mod networks;
 mod path_mtu;

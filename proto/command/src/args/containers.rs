@@ -16,8 +16,8 @@ Containers use the router for DNS; with podman and --runtime process it listens 
 namespace. --without-dns turns this off, for example for a container that serves DNS on port 53 of all its addresses. \
 A process gets its own /etc/resolv.conf, in a private mount namespace. With docker and podman, your --dns takes precedence.
 
---net NAME puts the container on the network NAME of the mesh (`mesh network ls`), in place of the network default; its \
-addresses must be given, with or without the prefix length. Before the first address and the first engine flag, --net is \
+--net NAME puts the container on the network NAME of the mesh (`mesh network ls`), in place of the network default, with a \
+free address of its subnets or those that are given, with or without the prefix length. Before the first address and the first engine flag, --net is \
 mesh's, except --net host, none, bridge, private, slirp4netns, pasta, and values with ':', '=' or ','; those, each --net after \
 that, and --network anywhere are the engine's, as ever.
 
@@ -30,7 +30,7 @@ Example:
   mesh run net:10.32.5.0/24 nginx
   mesh run 10.2.1.1/24 --name db postgres
   mesh run 10.2.1.2/24 10.3.1.2/24 -ti ubuntu
-  mesh run --net web 10.40.0.1 --name app nginx
+  mesh run --net web --name app nginx
   mesh run --json net:default -d nginx
   mesh run --runtime process 10.2.1.3/24 -- ping 10.2.1.1
 

@@ -11,6 +11,9 @@ pub struct DnsChangeArgs {
     /// Name in the mesh, with or without the domain
     #[arg(short = 'h', long = "hostname", value_name = "NAME")]
     pub name: Option<String>,
+    /// Network of the name; default: the network default
+    #[arg(long, value_name = "NETWORK")]
+    pub net: Option<String>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     pub help: Option<bool>,
@@ -25,6 +28,9 @@ pub struct DnsLookupArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Network of the name or address; default: the network default
+    #[arg(long, value_name = "NETWORK")]
+    pub net: Option<String>,
     /// Name, with or without the domain, or address
     pub name: String,
 }

@@ -116,10 +116,10 @@ pub enum Verb {
     #[command(after_help = "Example:\n  mesh ps\n  mesh ps web db\n  mesh ps mesh:expose")]
     Ps(PsArgs),
     /// Add a DNS name for a container or an address
-    #[command(override_usage = "mesh dns-add [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
+    #[command(override_usage = "mesh dns-add [--net NETWORK] [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::ADD_HELP)]
     DnsAdd(DnsChangeArgs),
     /// Remove DNS names of a container or an address
-    #[command(override_usage = "mesh dns-remove [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::REMOVE_HELP)]
+    #[command(override_usage = "mesh dns-remove [--net NETWORK] [ADDRESS]... [CONTAINER] [-h NAME]", after_help = dns::REMOVE_HELP)]
     DnsRemove(DnsChangeArgs),
     /// Print the addresses of a name, or the names of an address
     #[command(after_help = dns::LOOKUP_HELP)]

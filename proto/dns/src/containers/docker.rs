@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use mesh_names::AskerNetworks;
+
 use crate::containers::hosts_file::HostsLines;
 
 /// Port of DNS, as containers use it.
@@ -25,6 +27,8 @@ pub struct DockerContainer {
     pub is_told: bool,
     /// Its `/etc/hosts` on this host, and our lines in it; `None` if the file must not be changed.
     pub hosts: Option<(PathBuf, HostsLines)>,
+    /// Networks whose names it is answered.
+    pub networks: AskerNetworks,
     /// Number of Docker's last answer about it.
     pub heard: u64,
 }

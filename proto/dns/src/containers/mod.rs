@@ -4,4 +4,5 @@ pub mod docker;
 pub mod hosts_file;
 pub mod namespaces;
 pub mod naming;
+pub mod networks;
 pub mod starting;

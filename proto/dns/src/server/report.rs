@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use mesh_names::ZoneEntry;
 use mesh_proto::api::{ControlReport, DnsEntry};
+use mesh_proto::network::NetworkId;
 
 use crate::server::counters::DnsCounts;
 use crate::update::KnownNames;
 
-/// Returns one row per name, container and address, in order.
-pub fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
+/// Returns one row per name, container and address, in order; `shown` returns the name of a network, empty for `default`.
+pub fn entries(
+    held: &[(NetworkId, ZoneEntry)],
+    router: &ControlReport,
+    shown: impl Fn(&NetworkId) -> String,
+) -> Vec<DnsEntry> {
     let peers: BTreeMap<&str, Arc<str>> = router
         .peers
         .iter()
@@ -21,10 +26,12 @@ pub fn entries(held: &[ZoneEntry], router: &ControlReport) -> Vec<DnsEntry> {
         .collect();
     let mut entries: Vec<DnsEntry> = held
         .iter()
-        .flat_map(|held| {
+        .flat_map(|(network, held)| {
+            let network = shown(network);
             let id = held.origin.to_string();
             let peer = peers.get(id.as_str()).map_or(&*id, |p| p).to_owned();
             let line = move |address| DnsEntry {
+                network: network.clone(),
                 name: held.entry.name.to_string(),
                 address,
                 container: held.entry.container.clone(),

@@ -57,6 +57,19 @@ pub fn exists(name: &str, all: &[Network]) -> Result<bool, EngineError> {
     }
 }
 
+/// Returns the ids of our networks of a name if there are several, the last to be kept first: an engine that creates two
+/// networks of one name can connect a container to neither by name.
+pub fn namesakes(name: &str, all: &[Network]) -> Vec<String> {
+    let ours = all.iter().filter(|n| has_our_driver(n));
+    let called = ours.filter(|n| n.name.as_deref() == Some(name));
+    let mut ids: Vec<String> = called.filter_map(|n| n.id.clone()).collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    match ids.len() {
+        0 | 1 => Vec::new(),
+        _ => ids,
+    }
+}
+
 /// Returns the request that creates a network of ours, without address management.
 pub fn creation(name: &str) -> NetworkCreateRequest {
     NetworkCreateRequest {
@@ -102,6 +115,24 @@ mod tests {
         assert!(!has_our_driver(&other));
         let made = [labelled, old, by_hand].map(|n| own(n).map(|n| n.made_by_us));
         assert_eq!(made, [Some(true), Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn all_but_one_of_a_name_are_too_many() {
+        let network = |id: &str, name: &str, driver: &str| Network {
+            id: Some(id.to_owned()),
+            name: Some(name.to_owned()),
+            driver: Some(driver.to_owned()),
+            ..Network::default()
+        };
+        let one = [network("a", "mesh", "mesh"), network("b", "mesh-1", "mesh")];
+        assert!(namesakes("mesh", &one).is_empty());
+        let all = [
+            network("a", "mesh", "mesh"),
+            network("c", "mesh", "mesh"),
+            network("b", "mesh", "bridge"),
+        ];
+        assert_eq!(namesakes("mesh", &all), ["c", "a"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Leases of the range that routers share are free again when nobody can use their addresses any more.
+//! Leases of the range that routers share, and of networks, are free again when nobody can use their addresses any more.
 //!
 //! An address may be used by what is in the table, stopped or not; by a container that Docker keeps, running or not, whose
 //! connections promise it; by a preparation whose caller lives. All of these are looked at again and again, so that
@@ -9,14 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// A lease whose address was never seen in use since the start is free after this long: what uses it may not be up yet,
 /// and not be known to its engine.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// An address in its network.
+pub type LeasedAddress = (NetworkId, Ipv4Addr);
+
 /// Addresses with the prefix length of their subnets, and the owners of their leases.
-pub type LeaseOwners = BTreeMap<Ipv4Addr, (Ipv4Net, String)>;
+pub type LeaseOwners = BTreeMap<LeasedAddress, (Ipv4Net, String)>;
 
 /// The part of the router that may use a lease beyond the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub struct HeldLease {
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseFacts<'a> {
     /// The leases.
-    pub held: &'a BTreeMap<Ipv4Addr, HeldLease>,
+    pub held: &'a BTreeMap<LeasedAddress, HeldLease>,
     /// Owners that are preparations whose callers live.
     pub prepared: &'a BTreeSet<String>,
     /// Docker's promises to its containers; none when it cannot be asked.
@@ -58,28 +62,28 @@ pub struct LeaseFacts<'a> {
 #[derive(Debug, Default)]
 pub struct LeaseGc {
     /// Addresses that were held before the start.
-    inherited: BTreeSet<Ipv4Addr>,
+    inherited: BTreeSet<LeasedAddress>,
     /// Addresses that were used since the start.
-    seen: BTreeSet<Ipv4Addr>,
+    seen: BTreeSet<LeasedAddress>,
     /// Since when an address is not used.
-    unused: BTreeMap<Ipv4Addr, Instant>,
+    unused: BTreeMap<LeasedAddress, Instant>,
     /// Addresses in use that could not be claimed, as was told.
-    unclaimable: BTreeSet<Ipv4Addr>,
+    unclaimable: BTreeSet<LeasedAddress>,
 }
 
 impl LeaseGc {
     /// Remembers the leases of before the start: no request of this run waits for them.
-    pub fn set_inherited(&mut self, held: impl IntoIterator<Item = Ipv4Addr>) {
+    pub fn set_inherited(&mut self, held: impl IntoIterator<Item = LeasedAddress>) {
         self.inherited = held.into_iter().collect();
     }
 
     /// Notes that an address was in use until now: its lease is free as soon as nobody else can use it.
-    pub fn note_used(&mut self, addr: Ipv4Addr) {
+    pub fn note_used(&mut self, addr: LeasedAddress) {
         self.seen.insert(addr);
     }
 
     /// Returns the leases that nobody can use any more, with their owners.
-    pub fn sweep(&mut self, facts: LeaseFacts<'_>, now: Instant) -> Vec<(Ipv4Addr, String)> {
+    pub fn sweep(&mut self, facts: LeaseFacts<'_>, now: Instant) -> Vec<(LeasedAddress, String)> {
         let mut free = Vec::new();
         for (addr, lease) in facts.held {
             if is_kept(*addr, lease, facts) {
@@ -100,14 +104,14 @@ impl LeaseGc {
     }
 
     /// Returns whether an address that is not used was used before in this run, or is unused for long.
-    fn is_free(&mut self, addr: Ipv4Addr, now: Instant) -> bool {
+    fn is_free(&mut self, addr: LeasedAddress, now: Instant) -> bool {
         let since = *self.unused.entry(addr).or_insert(now);
         self.seen.remove(&addr) || now.since(since) >= GRACE
     }
 
     /// Returns the addresses that are used and not held, with the owners that their leases should have; those that could
     /// not be claimed before come last.
-    pub fn missing(&self, facts: LeaseFacts<'_>) -> Vec<(Ipv4Net, String)> {
+    pub fn missing(&self, facts: LeaseFacts<'_>) -> Vec<(NetworkId, Ipv4Net, String)> {
         let missing = facts.promised.into_iter().flatten().chain(facts.used);
         let missing = missing
             .filter(|(addr, (_, owner))| !facts.held.contains_key(addr) && !owner.is_empty());
@@ -116,22 +120,22 @@ impl LeaseGc {
         missing.extend(told);
         missing
             .into_iter()
-            .map(|(_, claim)| claim.clone())
+            .map(|((network, _), (net, owner))| (*network, *net, owner.clone()))
             .collect()
     }
 
     /// Notes that the lease of an address in use was claimed.
-    pub fn claimed(&mut self, addr: Ipv4Addr) {
+    pub fn claimed(&mut self, addr: LeasedAddress) {
         self.unclaimable.remove(&addr);
     }
 
     /// Notes that the lease of an address in use could not be claimed, and returns whether that is to be told.
-    pub fn not_claimed(&mut self, addr: Ipv4Addr) -> bool {
+    pub fn not_claimed(&mut self, addr: LeasedAddress) -> bool {
         self.unclaimable.insert(addr)
     }
 }
 
-fn is_kept(addr: Ipv4Addr, lease: &HeldLease, facts: LeaseFacts<'_>) -> bool {
+fn is_kept(addr: LeasedAddress, lease: &HeldLease, facts: LeaseFacts<'_>) -> bool {
     facts.used.contains_key(&addr)
         || facts.prepared.contains(&lease.owner)
         || lease.kind == LeaseKind::Host && facts.is_exposing
@@ -146,13 +150,16 @@ fn is_kept(addr: Ipv4Addr, lease: &HeldLease, facts: LeaseFacts<'_>) -> bool {
 #[derive(Debug, Default)]
 pub struct DockerPromises {
     /// The containers and the leases that it was asked about.
-    asked: Option<(BTreeSet<String>, BTreeSet<Ipv4Addr>)>,
+    asked: Option<(BTreeSet<String>, BTreeSet<LeasedAddress>)>,
     promised: LeaseOwners,
 }
 
 impl DockerPromises {
     /// Returns the leases of Docker's containers that nothing in the table uses.
-    pub fn open(held: &BTreeMap<Ipv4Addr, HeldLease>, used: &LeaseOwners) -> BTreeSet<Ipv4Addr> {
+    pub fn open(
+        held: &BTreeMap<LeasedAddress, HeldLease>,
+        used: &LeaseOwners,
+    ) -> BTreeSet<LeasedAddress> {
         let open = held
             .iter()
             .filter(|(addr, lease)| lease.kind == LeaseKind::Docker && !used.contains_key(*addr));
@@ -160,7 +167,7 @@ impl DockerPromises {
     }
 
     /// Returns whether it makes no difference what Docker promises.
-    pub fn is_moot(&self, open: &BTreeSet<Ipv4Addr>) -> bool {
+    pub fn is_moot(&self, open: &BTreeSet<LeasedAddress>) -> bool {
         open.is_empty() && self.asked.is_some()
     }
 
@@ -168,7 +175,7 @@ impl DockerPromises {
     pub fn known(
         &self,
         containers: &BTreeSet<String>,
-        open: &BTreeSet<Ipv4Addr>,
+        open: &BTreeSet<LeasedAddress>,
     ) -> Option<&LeaseOwners> {
         let (asked_containers, asked_open) = self.asked.as_ref()?;
         (asked_containers == containers && asked_open == open).then_some(&self.promised)
@@ -178,7 +185,7 @@ impl DockerPromises {
     pub fn learn(
         &mut self,
         containers: BTreeSet<String>,
-        open: BTreeSet<Ipv4Addr>,
+        open: BTreeSet<LeasedAddress>,
         promised: LeaseOwners,
     ) {
         self.asked = Some((containers, open));
@@ -190,25 +197,25 @@ impl DockerPromises {
 mod tests {
     use super::*;
 
-    const ADDR: Ipv4Addr = Ipv4Addr::new(10, 32, 0, 1);
+    const ADDR: LeasedAddress = (NetworkId::DEFAULT, Ipv4Addr::new(10, 32, 0, 1));
 
     fn at(secs: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(secs)
     }
 
-    fn held(kind: LeaseKind) -> BTreeMap<Ipv4Addr, HeldLease> {
+    fn held(kind: LeaseKind) -> BTreeMap<LeasedAddress, HeldLease> {
         let owner = "docker:web:1".to_owned();
         BTreeMap::from([(ADDR, HeldLease { owner, kind })])
     }
 
     fn owners(owner: &str) -> LeaseOwners {
-        let net = Ipv4Net::new(ADDR, 24).unwrap();
+        let net = Ipv4Net::new(ADDR.1, 24).unwrap();
         BTreeMap::from([(ADDR, (net, owner.to_owned()))])
     }
 
     /// Facts that the tests change one by one: Docker answers and promises nothing.
     struct Facts {
-        held: BTreeMap<Ipv4Addr, HeldLease>,
+        held: BTreeMap<LeasedAddress, HeldLease>,
         prepared: BTreeSet<String>,
         promised: Option<LeaseOwners>,
         is_exposing: bool,
@@ -300,13 +307,14 @@ mod tests {
         facts.used = owners("docker:web:1");
         assert!(gc.missing(facts.view()).is_empty());
         facts.held.clear();
-        let other = Ipv4Addr::new(10, 32, 0, 2);
-        let net = Ipv4Net::new(other, 24).unwrap();
+        // The same address in another network is another.
+        let other = (NetworkId([7; 16]), ADDR.1);
+        let net = Ipv4Net::new(other.1, 24).unwrap();
         let promised = LeaseOwners::from([(other, (net, "docker:db:2".to_owned()))]);
         facts.promised = Some(promised);
         let order = |gc: &LeaseGc| -> Vec<String> {
             let missing = gc.missing(facts.view()).into_iter();
-            missing.map(|(_, owner)| owner).collect()
+            missing.map(|(_, _, owner)| owner).collect()
         };
         assert_eq!(order(&gc), ["docker:db:2", "docker:web:1"]);
         assert!(gc.not_claimed(other) && !gc.not_claimed(other));

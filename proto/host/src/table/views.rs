@@ -1,6 +1,7 @@
 //! Views of the table: for the control plane, for `ps`, and for those who keep leases.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_proto::address::mac_for;
@@ -108,6 +109,20 @@ impl AttachmentTable {
             }
         }
         names
+    }
+
+    /// Returns the addresses of containers in networks besides `default`, each with the container as `ps` lists it.
+    pub fn network_addresses(&self) -> impl Iterator<Item = (String, IpAddr, NetworkId)> + '_ {
+        let members = self.members.iter().filter(|(_, m)| m.is_live());
+        let members = members.flat_map(|(key, member)| {
+            let owner = member.owner(key);
+            member.addresses().map(move |scoped| (owner, scoped))
+        });
+        let endpoints = self.endpoints.iter();
+        let endpoints = endpoints.map(|(id, end)| (end.owner_id(id), end.scoped()));
+        let all = members.chain(endpoints);
+        all.filter(|(_, scoped)| !scoped.network.is_default())
+            .map(|(owner, scoped)| (owner.to_owned(), scoped.ip(), scoped.network))
     }
 
     /// Returns what is on the mesh, by container, as `ps` lists it; the host by the names and MAC addresses of its bridges.

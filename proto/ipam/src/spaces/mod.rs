@@ -190,6 +190,9 @@ impl IpamSet {
         if plan.network.is_default() || (is_new && self.plans.len() >= MAX_NETWORKS) {
             return;
         }
+        if self.plans.get(&plan.network) == Some(&plan) {
+            return;
+        }
         let (network, founder) = (plan.network, plan.founder);
         for (id, space) in &mut self.spaces {
             if let Some(subnet) = plan.get(id).filter(|_| id.network == network) {

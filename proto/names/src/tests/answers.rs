@@ -12,7 +12,7 @@ use super::*;
 use mesh_proto::limits::{MAX_DNS_QUERY, MAX_DNS_UDP};
 
 /// Returns a query as encoded by a client.
-fn query(qname: &str, rtype: Rtype) -> Vec<u8> {
+pub(super) fn query(qname: &str, rtype: Rtype) -> Vec<u8> {
     let mut out = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in qname.split('.').filter(|l| !l.is_empty()) {
         out.push(u8::try_from(label.len()).unwrap());
@@ -38,15 +38,12 @@ fn ask_at(
     now: Instant,
 ) -> (QueryOutcome, Vec<u8>) {
     let mut out = vec![9; 5];
-    let verdict = answer(
-        query,
+    let networks = AskerNetworks::default();
+    let asker = Asker {
+        networks: &networks,
         transport,
-        names,
-        &settings(),
-        now,
-        &mut dice(),
-        &mut out,
-    );
+    };
+    let verdict = answer(query, asker, names, &settings(), now, &mut dice(), &mut out);
     (verdict, out)
 }
 
@@ -56,7 +53,7 @@ fn ask(names: &Names, query: &[u8]) -> Vec<u8> {
     out
 }
 
-fn texts(section: RecordSection<'_, [u8]>) -> Vec<String> {
+pub(super) fn texts(section: RecordSection<'_, [u8]>) -> Vec<String> {
     section
         .limit_to::<AllRecordData<&[u8], ParsedName<&[u8]>>>()
         .map(|record| {
@@ -228,7 +225,7 @@ fn unknown_single_labels_are_forwarded() {
     // Names that may be merely unknown, and removed names, are not forwarded.
     let young = super::names();
     assert_eq!(verdict(&young, START), QueryOutcome::Answer);
-    names.deny([name("printer")].into());
+    names.deny([(NetworkId::DEFAULT, name("printer"))].into());
     assert_eq!(asked(&names, "printer", Rtype::A), ABSENT);
     assert_eq!(asked(&names, "printer", Rtype::TXT), ABSENT);
 }
@@ -322,13 +319,18 @@ fn all_addresses_come_in_every_order() {
     let hosts = (1..=3).map(|n| container(&format!("c{n}"), &["web"], &[&format!("10.32.0.{n}")]));
     own(&mut names, hosts.collect());
     let mut orders = BTreeSet::new();
+    let networks = AskerNetworks::default();
+    let asker = Asker {
+        networks: &networks,
+        transport: QueryTransport::Udp,
+    };
     let mut dice = dice();
     let mut out = Vec::new();
     for _ in 0..200 {
         let asked = query("web.mesh.local", Rtype::A);
         answer(
             &asked,
-            QueryTransport::Udp,
+            asker,
             &names,
             &settings(),
             LATER,

@@ -33,9 +33,14 @@ fn client_query(edns: Option<u16>) -> Vec<u8> {
 
 fn forwarded(query: &[u8], transport: QueryTransport) -> Forwarded {
     let mut out = Vec::new();
+    let networks = AskerNetworks::default();
+    let asker = Asker {
+        networks: &networks,
+        transport,
+    };
     match answer(
         query,
-        transport,
+        asker,
         &names(),
         &settings(),
         LATER,

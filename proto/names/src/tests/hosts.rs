@@ -14,7 +14,7 @@ fn listed(local: &LocalNames) -> Vec<String> {
         let addresses: Vec<String> = e.addresses.iter().map(ToString::to_string).collect();
         format!("{} {} {}", e.name, e.container, addresses.join(","))
     };
-    let mut texts: Vec<String> = local.entries().iter().map(text).collect();
+    let mut texts: Vec<String> = local.entries().iter().map(|(_, e)| text(e)).collect();
     texts.sort();
     texts
 }
@@ -31,6 +31,7 @@ fn web() -> LocalNames {
 
 fn added(container: &str, text: &str, addresses: &[&str]) -> ManualName {
     ManualName {
+        network: NetworkId::DEFAULT,
         container: container.to_owned(),
         name: name(text),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
@@ -49,7 +50,7 @@ fn a_container_has_all_its_names_with_all_its_addresses() {
             "www 0123456789ab 10.32.0.1,10.32.0.2"
         ]
     );
-    assert_eq!(decode(local.statement()).unwrap(), local.entries());
+    assert_eq!(decode(local.statement()).as_ref(), Ok(local.entries()));
     let before = local.statement().to_vec();
     assert!(!local.set_containers(vec![container(
         ID,
@@ -84,13 +85,31 @@ fn names_are_added_and_removed_by_hand() {
         ]
     );
     let some = [ip("192.0.2.1")].into();
-    assert_eq!(local.remove("", Some(&name("far")), &some), Ok(1));
-    assert_eq!(local.remove("", Some(&name("far")), &some), Ok(0));
-    assert_eq!(local.remove("", Some(&name("nobody")), &[].into()), Ok(0));
-    assert_eq!(local.remove("", None, &[].into()), Ok(1));
-    assert_eq!(local.remove(ID, Some(&name("www")), &[].into()), Ok(1));
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ""), Some(&name("far")), &some),
+        Ok(1)
+    );
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ""), Some(&name("far")), &some),
+        Ok(0)
+    );
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ""), Some(&name("nobody")), &[].into()),
+        Ok(0)
+    );
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ""), None, &[].into()),
+        Ok(1)
+    );
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ID), Some(&name("www")), &[].into()),
+        Ok(1)
+    );
     assert_eq!(listed(&local).len(), 3);
-    assert_eq!(local.remove(ID, None, &[].into()), Ok(3));
+    assert_eq!(
+        local.remove((NetworkId::DEFAULT, ID), None, &[].into()),
+        Ok(3)
+    );
     assert_eq!(listed(&local), Vec::<String>::new());
     assert_eq!(local.add(added(ID, "web", &[])), Ok(true), "back again");
 }
@@ -100,7 +119,9 @@ fn manual_changes_outlive_a_restart_and_end_with_the_container() {
     let mut local = web();
     local.add(added(ID, "extra", &[])).unwrap();
     local.add(added("", "far", &["192.0.2.1"])).unwrap();
-    local.remove(ID, Some(&name("www")), &[].into()).unwrap();
+    local
+        .remove((NetworkId::DEFAULT, ID), Some(&name("www")), &[].into())
+        .unwrap();
     let json = serde_json::to_string(local.manual()).unwrap();
 
     let mut again = LocalNames::new(serde_json::from_str(&json).unwrap());
@@ -150,7 +171,7 @@ fn mistakes_are_refused_and_change_nothing() {
         local.add(added("", "more", &["10.32.0.1"])),
         Err(AddError::Full)
     );
-    assert_eq!(local.entries().len(), MAX_MANUAL_NAMES);
+    assert_eq!(local.entries().count(), MAX_MANUAL_NAMES);
 }
 
 /// Returns the addresses from 10.32.`block`.0, as many as one name may have.
@@ -164,6 +185,7 @@ fn block(block: usize) -> BTreeSet<IpAddr> {
 fn a_name_has_room_for_many_addresses_and_all_names_of_a_host_for_a_bound() {
     let mut local = LocalNames::default();
     let wide = |n: usize| ManualName {
+        network: NetworkId::DEFAULT,
         container: String::new(),
         name: name(&format!("n{n}")),
         addresses: block(n),
@@ -172,7 +194,7 @@ fn a_name_has_room_for_many_addresses_and_all_names_of_a_host_for_a_bound() {
     for n in 0..most {
         assert_eq!(local.add(wide(n)), Ok(true));
     }
-    assert_eq!(local.entries().len(), most);
+    assert_eq!(local.entries().count(), most);
     let beyond = MAX_HOST_NAME_PAIRS + MAX_NAME_ADDRESSES;
     let refused = Err(AddError::TooManyPairs(beyond));
     assert_eq!(local.add(wide(most)), refused);
@@ -203,11 +225,17 @@ fn names_come_in_the_order_in_which_an_address_is_to_be_called() {
     )]);
     local.add(added(ID, "aaa", &[])).unwrap();
     local.add(added(ID, "alpha", &[])).unwrap();
-    let names: Vec<&str> = local.entries().iter().map(|e| e.name.as_str()).collect();
+    let names: Vec<&str> = local
+        .entries()
+        .iter()
+        .map(|(_, e)| e.name.as_str())
+        .collect();
     assert_eq!(names, ["zeta", "alpha", "aaa"], "each once");
     assert!(local.denied().is_empty());
-    local.remove(ID, Some(&name("alpha")), &[].into()).unwrap();
-    assert_eq!(local.denied(), [name("alpha")].into());
+    local
+        .remove((NetworkId::DEFAULT, ID), Some(&name("alpha")), &[].into())
+        .unwrap();
+    assert_eq!(local.denied(), [(NetworkId::DEFAULT, name("alpha"))].into());
     local.set_containers(Vec::new());
     assert!(local.denied().is_empty(), "its container is not here");
 }
@@ -221,6 +249,6 @@ fn a_full_host_states_what_fits_and_counts_the_rest() {
     });
     local.set_containers(many.collect());
     let stated = decode(local.statement()).unwrap();
-    assert_eq!(stated.len() + local.left_out(), MAX_HOST_NAMES + 10);
+    assert_eq!(stated.count() + local.left_out(), MAX_HOST_NAMES + 10);
     assert!(local.left_out() >= 10);
 }

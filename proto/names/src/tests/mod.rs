@@ -3,6 +3,7 @@
 mod answers;
 mod forwards;
 mod hosts;
+mod networks;
 mod statements;
 mod views;
 
@@ -34,6 +35,7 @@ fn seq(seq: u64) -> Version {
 fn container(id: &str, names: &[&str], addresses: &[&str]) -> Container {
     Container {
         id: id.to_owned(),
+        network: NetworkId::DEFAULT,
         names: names.iter().map(|n| name(n)).collect(),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
         ports: Vec::new(),
@@ -65,7 +67,7 @@ fn stated(containers: &[Container]) -> Vec<u8> {
 
 /// Sets the containers of this host.
 fn own(names: &mut Names, containers: Vec<Container>) {
-    names.set_own(host(containers).entries().to_vec());
+    names.set_own(host(containers).entries().clone());
 }
 
 fn settings() -> AnswerSettings {

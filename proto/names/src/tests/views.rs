@@ -6,9 +6,14 @@ use super::*;
 use mesh_proto::limits::{MAX_HOST_NAMES, MAX_NAME_PAIRS};
 
 fn leads(names: &Names, text: &str) -> Vec<(PeerId, IpAddr)> {
-    let held = names.zone().holders(text).iter();
+    let held = shown(names).holders(text).iter();
     held.flat_map(|h| h.entry.addresses.iter().map(|ip| (h.origin, *ip)))
         .collect()
+}
+
+/// Returns the names of the network `default`.
+fn shown(names: &Names) -> &NetworkNames {
+    names.zone().network(&NetworkId::DEFAULT)
 }
 
 fn web(address: &str) -> Vec<u8> {
@@ -27,7 +32,7 @@ fn names_of_others_are_shown_while_they_can_be_reached() {
     assert_eq!(leads(&names, "web"), [(B, ip("10.32.0.1"))]);
     assert!(names.set_reachable(B, false));
     assert_eq!(leads(&names, "web"), []);
-    assert_eq!(names.zone().named(ip("10.32.0.1")), []);
+    assert_eq!(shown(&names).named(ip("10.32.0.1")), []);
     assert_eq!(names.zone().hidden(), 1);
     assert!(names.set_reachable(B, true), "back at once");
     assert_eq!(leads(&names, "web").len(), 1);
@@ -123,7 +128,7 @@ fn the_mesh_has_a_bound_and_this_host_has_its_place() {
         container("c", &[&format!("n{n}")], &addresses)
     });
     let full = stated(&many.collect::<Vec<_>>());
-    let pairs = 2 * decode(&full).unwrap().len();
+    let pairs = 2 * decode(&full).unwrap().count();
     let mut refused = 0;
     for n in 0..=u8::try_from(MAX_NAME_PAIRS / pairs).unwrap() {
         let peer = PeerId([n + 10; 16]);
@@ -190,7 +195,7 @@ fn names_below_a_name_are_found() {
         &mut names,
         vec![container("a", &["a.b.c", "b-x.c"], &["10.32.0.1"])],
     );
-    let zone = names.zone();
+    let zone = shown(&names);
     assert!(zone.has_below("c") && zone.has_below("b.c"));
     assert!(!zone.has_below("a.b.c") && !zone.has_below("a") && !zone.has_below("x.c"));
 }

@@ -55,6 +55,21 @@ impl NetworkDirectory {
         self.live.get(id)
     }
 
+    /// Returns the present networks, in the order of their ids; without `default`.
+    pub fn definitions(&self) -> impl Iterator<Item = &NetworkDefinition> {
+        self.live.values().map(|definition| &**definition)
+    }
+
+    /// Returns the ids of the removed networks that are remembered.
+    pub fn removed(&self) -> impl Iterator<Item = NetworkId> {
+        self.removed.iter().copied()
+    }
+
+    /// Returns the ids of the present networks, in order; without `default`.
+    pub fn ids(&self) -> impl Iterator<Item = &NetworkId> {
+        self.live.keys()
+    }
+
     /// Returns true if a network was removed; false also for one that is not known yet.
     pub fn is_removed(&self, id: &NetworkId) -> bool {
         self.removed.contains(id)

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mesh_allocator::call::{Acquire, ContainerLease};
-use mesh_host::arguments::ArgumentError;
+use mesh_host::leases::lease_gc::LeasedAddress;
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::AttachRefusal;
-use mesh_ipam::{AddressPool, AddressRequest};
+use mesh_ipam::{ANY_SUBNET, AddressPool, AddressRequest};
+use mesh_networks::NetworkDefinition;
 use mesh_proto::address::AddressArg;
 use mesh_proto::network::NetworkId;
 
 use crate::attach::AttachmentError;
+use crate::attach::networks::NetworkAccess;
 use crate::attach::operations::Operations;
-use crate::ipam::Allocator;
+use crate::ipam::{Allocator, plan_of};
 
 /// Time that an address which is held elsewhere has to be given up.
 const RELEASE_WAIT: Duration = Duration::from_millis(1_500);
@@ -37,9 +39,9 @@ pub(crate) struct LeaseRequest {
 }
 
 impl LeaseRequest {
-    fn for_address(&self, request: AddressRequest, prefix: u8) -> Acquire {
+    fn acquire(&self, network: NetworkId, request: AddressRequest, prefix: u8) -> Acquire {
         Acquire {
-            network: NetworkId::DEFAULT,
+            network,
             owner: self.owner.clone(),
             request,
             prefix,
@@ -57,10 +59,11 @@ pub(crate) struct AcquiredAddresses {
     pub(crate) fresh: Vec<IpNet>,
 }
 
-/// The place where addresses come from: the allocator for the range that routers share, the operator for all others, and
-/// for those of other networks than `default`.
+/// The place where addresses come from: the allocator for the range that routers share and for the IPv4 subnets of
+/// networks, the operator for all others.
 pub(crate) struct LeaseSource {
     allocator: Allocator,
+    networks: Arc<dyn NetworkAccess>,
     book: AddressBook,
     operations: Arc<Operations>,
 }
@@ -68,11 +71,13 @@ pub(crate) struct LeaseSource {
 impl LeaseSource {
     pub(crate) fn new(
         allocator: Allocator,
+        networks: Arc<dyn NetworkAccess>,
         book: AddressBook,
         operations: Arc<Operations>,
     ) -> Self {
         Self {
             allocator,
+            networks,
             book,
             operations,
         }
@@ -91,10 +96,23 @@ impl LeaseSource {
         self.allocator.pool().ok().map(|pool| pool.range)
     }
 
-    /// Returns whether an address is allocated; any other is the operator's business. In networks besides `default` none
-    /// is yet: allocation there begins here, and in [`LeaseSource::acquire`].
+    /// Returns whether anything is allocated here.
+    pub(crate) fn is_on(&self) -> bool {
+        self.allocator.pool().is_ok()
+    }
+
+    /// Returns whether an address is allocated; any other is the operator's business.
     pub(crate) fn covers(&self, network: NetworkId, address: IpAddr) -> bool {
-        network.is_default() && self.allocator.covers(address)
+        if network.is_default() {
+            return self.allocator.covers(address);
+        }
+        let is_in_subnet = |definition: Arc<NetworkDefinition>| {
+            let mut subnets = definition.subnets.iter();
+            subnets.any(|subnet| subnet.net.contains(&address))
+        };
+        self.allocator.is_on()
+            && address.is_ipv4()
+            && self.networks.definition(&network).is_some_and(is_in_subnet)
     }
 
     /// Returns the holder of an address of a network elsewhere in the mesh, in words.
@@ -102,16 +120,13 @@ impl LeaseSource {
         (self.book)(network, ip)
     }
 
-    /// Returns the leases of this host in the network `default`.
+    /// Returns the leases of this host.
     pub(crate) async fn leases(&self) -> Vec<ContainerLease> {
-        let mut leases = self.allocator.leases().await;
-        leases.retain(|lease| lease.network.is_default());
-        leases
+        self.allocator.leases().await
     }
 
     /// Releases a lease, if this owner has it.
-    pub(crate) async fn release(&self, address: Ipv4Addr, owner: &str) {
-        let network = NetworkId::DEFAULT;
+    pub(crate) async fn release(&self, (network, address): LeasedAddress, owner: &str) {
         self.allocator.release(network, address, owner).await;
     }
 
@@ -132,22 +147,21 @@ impl LeaseSource {
         args: &[AddressArg],
     ) -> Result<AcquiredAddresses, AttachmentError> {
         self.operations.refuse_if_retired()?;
-        if !network.is_default() {
-            return given(args);
-        }
+        self.define(network).await;
         // Mistakes in any argument are told before anybody is asked for anything.
         let wants: Vec<(AddressRequest, u8)> = args
             .iter()
-            .map(|arg| self.want(*arg))
+            .map(|arg| self.want(network, *arg))
             .collect::<Result<_, _>>()?;
         let held = self.leases().await;
-        let had: BTreeSet<Ipv4Addr> = held.iter().map(|held| held.addr).collect();
+        let held = held.iter().filter(|held| held.network == network);
+        let had: BTreeSet<Ipv4Addr> = held.map(|held| held.addr).collect();
         let mut acquired = AcquiredAddresses {
             addresses: Vec::new(),
             fresh: Vec::new(),
         };
         for (arg, want) in args.iter().zip(wants) {
-            match self.acquire_one(request, *arg, want).await {
+            match self.acquire_one(request, network, *arg, want).await {
                 Ok(address) => {
                     let is_known = matches!(address, IpNet::V4(v4) if had.contains(&v4.addr()));
                     if !is_known && self.covers(network, address.addr()) {
@@ -170,22 +184,36 @@ impl LeaseSource {
     async fn acquire_one(
         &self,
         request: &LeaseRequest,
+        network: NetworkId,
         arg: AddressArg,
         (want, prefix): (AddressRequest, u8),
     ) -> Result<IpNet, AttachmentError> {
         if let AddressArg::Ip(ip) = arg {
-            let scoped = ScopedAddress::new(NetworkId::DEFAULT, ip);
+            let scoped = ScopedAddress::new(network, ip);
             self.claim(scoped, request).await?;
             return Ok(ip);
         }
-        let acquired = self.allocator.acquire(request.for_address(want, prefix));
+        let acquired = self
+            .allocator
+            .acquire(request.acquire(network, want, prefix));
         acquired
             .await
             .map_err(|why| AttachmentError::Allocation(why.text))
     }
 
+    /// Tells the allocator the subnets of a network, so that what follows can be about it.
+    async fn define(&self, network: NetworkId) {
+        if let Some(definition) = self.networks.definition(&network) {
+            self.allocator.define(plan_of(&definition), false).await;
+        }
+    }
+
     /// Returns what an argument asks of the allocator.
-    fn want(&self, arg: AddressArg) -> Result<(AddressRequest, u8), AttachmentError> {
+    fn want(
+        &self,
+        network: NetworkId,
+        arg: AddressArg,
+    ) -> Result<(AddressRequest, u8), AttachmentError> {
         let subnet = match arg {
             AddressArg::Ip(IpNet::V4(v4)) => {
                 return Ok((AddressRequest::Address(v4.addr()), v4.prefix_len()));
@@ -200,7 +228,8 @@ impl LeaseSource {
                     "net:{net}: only IPv4 addresses are allocated; give an address like fd00::5/64"
                 )));
             }
-            AddressArg::Default => self.default_subnet()?,
+            AddressArg::Default if network.is_default() => self.default_subnet()?,
+            AddressArg::Default => ANY_SUBNET,
         };
         self.pool()?;
         Ok((AddressRequest::Subnet(subnet), subnet.prefix_len()))
@@ -223,7 +252,9 @@ impl LeaseSource {
             return Ok(());
         }
         self.operations.refuse_if_retired()?;
-        let acquire = request.for_address(AddressRequest::Address(v4.addr()), v4.prefix_len());
+        self.define(scoped.network).await;
+        let wanted = AddressRequest::Address(v4.addr());
+        let acquire = request.acquire(scoped.network, wanted, v4.prefix_len());
         // A container that announces it has a name; the owner of its space may know an id only.
         let holder_there = self.elsewhere(scoped.network, ip);
         let claimed = self.allocator.acquire(acquire).await;
@@ -238,12 +269,9 @@ impl LeaseSource {
 
     /// Frees addresses that were acquired for nothing.
     pub(crate) async fn give_back(&self, owner: &str, network: NetworkId, addresses: &[IpNet]) {
-        if !network.is_default() {
-            return;
-        }
         for address in addresses {
             if let IpNet::V4(v4) = address {
-                self.release(v4.addr(), owner).await;
+                self.release((network, v4.addr()), owner).await;
             }
         }
     }
@@ -259,14 +287,4 @@ impl LeaseSource {
             tokio::time::sleep(RELEASE_WAIT / RELEASE_POLLS).await;
         }
     }
-}
-
-/// Returns the addresses that were given, in a network where none are allocated.
-fn given(args: &[AddressArg]) -> Result<AcquiredAddresses, AttachmentError> {
-    let address = |arg: &AddressArg| arg.explicit();
-    let addresses: Result<_, _> = args.iter().map(address).collect();
-    Ok(AcquiredAddresses {
-        addresses: addresses.map_err(ArgumentError::from)?,
-        fresh: Vec::new(),
-    })
 }

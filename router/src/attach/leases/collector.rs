@@ -1,7 +1,6 @@
 //! The garbage collector of leases at work: gathers what is known of them, releases and claims. [`LeaseGc`] decides.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use mesh_engine::container::EngineContainer;
 use mesh_host::docker::driver_options;
 use mesh_host::docker::endpoint::ContainerRef;
 use mesh_host::leases::lease_gc::{
-    DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners,
+    DockerPromises, HeldLease, LeaseFacts, LeaseGc, LeaseKind, LeaseOwners, LeasedAddress,
 };
 use mesh_host::leases::lease_owner::{HOST, id, is_of_docker, lease_owner};
 use mesh_host::network::scoped::ScopedAddress;
@@ -89,8 +88,9 @@ impl LeaseCollector {
         };
         let used = self.used();
         for held in self.source.leases().await {
-            if held.owner == lease_owner && !used.contains_key(&held.addr) {
-                self.source.release(held.addr, &lease_owner).await;
+            let address = (held.network, held.addr);
+            if held.owner == lease_owner && !used.contains_key(&address) {
+                self.source.release(address, &lease_owner).await;
             }
         }
     }
@@ -102,7 +102,7 @@ impl LeaseCollector {
             if let IpNet::V4(v4) = scoped.address
                 && self.source.covers(scoped.network, scoped.ip())
             {
-                gc.note_used(v4.addr());
+                gc.note_used((scoped.network, v4.addr()));
             }
         }
     }
@@ -110,12 +110,13 @@ impl LeaseCollector {
     /// Remembers the leases of before this run: no request of this one waits for them.
     pub(crate) async fn note_inherited(&self) {
         let held = self.source.leases().await.into_iter();
-        self.gc().set_inherited(held.map(|held| held.addr));
+        self.gc()
+            .set_inherited(held.map(|held| (held.network, held.addr)));
     }
 
     /// Releases the leases that nobody can use any more, and claims those of addresses that are used.
     pub(crate) async fn collect(&self) {
-        if self.source.range().is_none() || self.operations.is_retired() {
+        if !self.source.is_on() || self.operations.is_retired() {
             return;
         }
         let held = self.held().await;
@@ -135,20 +136,20 @@ impl LeaseCollector {
         };
         let free = self.gc().sweep(facts, self.clock.now());
         for (address, owner) in free {
-            tracing::info!("{address} is free: its container is gone");
+            tracing::info!("{} is free: its container is gone", address.1);
             self.source.release(address, &owner).await;
         }
         let missing = self.gc().missing(facts);
         let claiming = async {
-            for (net, owner) in missing {
-                self.claim(net, owner).await;
+            for (network, net, owner) in missing {
+                self.claim(network, net, owner).await;
             }
         };
         // What takes longer is for the next look.
         let _ = tokio::time::timeout(2 * MEND_WAIT, claiming).await;
     }
 
-    async fn held(&self) -> BTreeMap<Ipv4Addr, HeldLease> {
+    async fn held(&self) -> BTreeMap<LeasedAddress, HeldLease> {
         let held = self.source.leases().await.into_iter();
         held.map(|held| {
             let kind = match &held.owner {
@@ -157,31 +158,31 @@ impl LeaseCollector {
                 _ => LeaseKind::Other,
             };
             let owner = held.owner;
-            (held.addr, HeldLease { owner, kind })
+            ((held.network, held.addr), HeldLease { owner, kind })
         })
         .collect()
     }
 
-    async fn claim(&self, net: Ipv4Net, owner: String) {
+    async fn claim(&self, network: NetworkId, net: Ipv4Net, owner: String) {
         let request = LeaseRequest {
             owner,
             patience: MEND_WAIT,
             caller: 0,
         };
-        let scoped = ScopedAddress::new(NetworkId::DEFAULT, net.into());
+        let scoped = ScopedAddress::new(network, net.into());
         let claimed = self.source.claim(scoped, &request).await;
-        let address = net.addr();
+        let address = (network, net.addr());
         match claimed {
             Ok(()) => self.gc().claimed(address),
             Err(error) => {
                 if self.gc().not_claimed(address) {
-                    tracing::warn!("{address} is used here and cannot be claimed: {error}");
+                    tracing::warn!("{} is used here and cannot be claimed: {error}", address.1);
                 }
             }
         }
     }
 
-    /// Returns what the table uses of the range, with the owners of the leases.
+    /// Returns the leased addresses that the table uses, with the owners of the leases.
     fn used(&self) -> LeaseOwners {
         self.table.read(|table| {
             let leases = table.leases().filter_map(|(scoped, subject)| {
@@ -189,7 +190,8 @@ impl LeaseCollector {
                     return None;
                 };
                 let is_covered = self.source.covers(scoped.network, scoped.ip());
-                is_covered.then(|| (v4.addr(), (v4, owner_of(&subject))))
+                let address = (scoped.network, v4.addr());
+                is_covered.then(|| (address, (v4, owner_of(&subject))))
             });
             leases.collect()
         })
@@ -197,7 +199,7 @@ impl LeaseCollector {
 
     /// Returns what Docker keeps for its containers; none when it cannot be asked. It is asked again only when there are
     /// other containers, or other addresses that nobody in the table uses, than before.
-    async fn promised(&self, held: &BTreeMap<Ipv4Addr, HeldLease>) -> Option<LeaseOwners> {
+    async fn promised(&self, held: &BTreeMap<LeasedAddress, HeldLease>) -> Option<LeaseOwners> {
         let docker = self.engines.of(Runtime::Docker)?;
         let open = DockerPromises::open(held, &self.used());
         if self.promises().is_moot(&open) {
@@ -243,7 +245,7 @@ impl LeaseCollector {
                         name: container.name.clone(),
                     };
                     keepers.extend(id(&owner).map(|id| (id.to_owned(), keeper)));
-                    promised.insert(v4.addr(), (v4, owner));
+                    promised.insert((scoped.network, v4.addr()), (v4, owner));
                 }
             }
         }

@@ -51,8 +51,7 @@ impl ChosenNetwork {
         let Some(definition) = &self.definition else {
             return Ok(parse_addresses(args)?);
         };
-        let addresses = parse_in(definition, args, purpose)?;
-        Ok(addresses.into_iter().map(AddressArg::Ip).collect())
+        Ok(parse_in(definition, args, purpose)?)
     }
 
     /// Returns a definition; none for `default`.

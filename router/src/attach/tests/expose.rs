@@ -47,7 +47,7 @@ impl Setup {
 
     fn names(&self) -> Vec<String> {
         let names = self.attachments.exposed_names().borrow().clone();
-        let shown = |(name, to): &ExposedName| format!("{name} {to:?}");
+        let shown = |(_, name, to): &ExposedName| format!("{name} {to:?}");
         names.iter().map(shown).collect()
     }
 }

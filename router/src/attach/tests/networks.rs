@@ -117,7 +117,14 @@ async fn a_container_is_in_several_networks() {
         all.iter().map(|a| a.network).collect()
     };
     assert_eq!(networks, [NetworkId::DEFAULT, WEB, DB]);
-    assert_eq!(s.attachments.ps_of_default()[0].interfaces.len(), 1);
+    let in_networks: Vec<_> = s.attachments.network_addresses();
+    assert_eq!(
+        in_networks
+            .iter()
+            .map(|(_, ip, network)| (ip.to_string(), *network))
+            .collect::<Vec<_>>(),
+        [("10.40.0.1".to_owned(), WEB), ("10.40.0.2".to_owned(), DB)]
+    );
 
     // Addresses without a network are those of default; without addresses, all is meant.
     let error = s.detach_in("", "web", &["10.40.0.2/16"]).await.unwrap_err();
@@ -182,11 +189,6 @@ async fn mistakes_are_told_and_leave_nothing() {
         ("web", &["10.40.0.1/24"][..], "write 10.40.0.1/16"),
         (
             "web",
-            &[][..],
-            "not allocated yet; give one of 10.40.0.0/16, like --net web 10.40.0.1",
-        ),
-        (
-            "web",
             &["net:default"][..],
             "leave out either it or --net web",
         ),
@@ -235,9 +237,8 @@ async fn a_process_is_prepared_in_a_network() {
         s.listed(),
         ["mesh0 10.40.0.1/16 'web'", "mesh1 10.40.0.2/16 'web'"]
     );
-    // Names are those of default alone.
-    assert!(s.attachments.resolver_sites().borrow().is_empty());
-    assert!(s.attachments.ps_of_default().is_empty());
+    let sites = s.attachments.resolver_sites().borrow().clone();
+    assert_eq!(sites[0].networks, [WEB, WEB]);
     s.kernel.end_process(50);
     s.reconcile().await;
     assert!(s.listed().is_empty());

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::{Network, NetworkDisconnectRequest};
-use mesh_engine::docker::networks::{base_beside, creation, exists, own_networks};
+use mesh_engine::docker::networks::{base_beside, creation, exists, namesakes, own_networks};
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
 use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
+use tokio::sync::Mutex;
 
 use super::client::DockerClient;
 
@@ -15,11 +16,16 @@ use super::client::DockerClient;
 #[derive(Clone)]
 pub(super) struct DriverNetworks {
     client: Arc<DockerClient>,
+    /// Held while a network is created: older engines silently create a second one of the same name.
+    creating: Arc<Mutex<()>>,
 }
 
 impl DriverNetworks {
     pub(super) fn new(client: Arc<DockerClient>) -> Self {
-        Self { client }
+        Self {
+            client,
+            creating: Arc::default(),
+        }
     }
 
     /// Returns the networks with our driver, sorted by name.
@@ -34,26 +40,44 @@ impl DriverNetworks {
 
     /// Creates a network of that name, unless it exists.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), EngineError> {
-        if self.is_there(name).await? {
-            return Ok(());
+        let _one_at_a_time = self.creating.lock().await;
+        let all = self.all_networks().await?;
+        if exists(name, &all)? {
+            return self.keep_one(name, &all).await;
         }
         let client = self.client.get().await?;
         match client.create_network(creation(name)).await {
-            // Older engines silently create a second network of the same name.
-            Ok(made) => match self.is_there(name).await {
-                Err(taken) => {
-                    let removed = client.remove_network(&made.id).await;
-                    removed.map_err(|e| self.client.error(e, None))?;
-                    Err(taken)
+            // Another program may have created one, too.
+            Ok(made) => {
+                let all = self.all_networks().await?;
+                match exists(name, &all) {
+                    Err(taken) => {
+                        let removed = client.remove_network(&made.id).await;
+                        removed.map_err(|e| self.client.error(e, None))?;
+                        Err(taken)
+                    }
+                    Ok(_) => self.keep_one(name, &all).await,
                 }
-                Ok(_) => Ok(()),
-            },
+            }
             // It may have been created concurrently.
             Err(e) => match self.is_there(name).await? {
                 true => Ok(()),
                 false => Err(self.client.error(e, None)),
             },
         }
+    }
+
+    /// Removes all networks of a name but one; those that containers are on stay.
+    async fn keep_one(&self, name: &str, all: &[Network]) -> Result<(), EngineError> {
+        let same = namesakes(name, all);
+        let mut left = same.len();
+        let client = self.client.get().await?;
+        for id in same {
+            if left > 1 && client.remove_network(&id).await.is_ok() {
+                left -= 1;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a network by its id; success if it does not exist.

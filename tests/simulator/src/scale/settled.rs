@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mesh_proto::ids::Mac;
+use mesh_proto::network::NetworkId;
 
 use super::goals::{COPIES, DUPLICATES, IDLE, LINKS, MEMORY, MISSES, NAME};
 use super::measured::{Measured, PATIENCE, count, seconds};
@@ -56,7 +57,8 @@ pub(super) fn names(m: &mut Measured) {
             missing.retain(|host| {
                 let router = m.world.router(*host);
                 let knows = router.is_some_and(|r| {
-                    let held = r.names().names().zone().holders(&name);
+                    let zone = r.names().names().zone();
+                    let held = zone.network(&NetworkId::DEFAULT).holders(&name);
                     held.iter().any(|h| h.origin == peer)
                 });
                 if knows {

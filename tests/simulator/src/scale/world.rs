@@ -270,6 +270,7 @@ impl LargeMesh {
     pub(crate) fn state_name(&mut self, host: HostId, name: &str) {
         let named = Container {
             id: name.to_owned(),
+            network: NetworkId::DEFAULT,
             names: MeshName::relative(name).into_iter().collect(),
             addresses: vec![container(host).into()],
             ports: Vec::new(),

@@ -46,16 +46,17 @@ impl AnnouncedNames {
         if !self.local.set_containers(containers) {
             return None;
         }
-        self.names.set_own(self.local.entries().to_vec());
+        self.names.set_own(self.local.entries().clone());
         Some(self.local.statement().to_vec())
     }
 
     /// Injected fault `ForgottenName`: returns removed containers that are still in the announcement.
     fn stale(&self, containers: &[Container]) -> Vec<Container> {
         let entries = self.local.entries().iter();
-        let gone = entries.filter(|e| !containers.iter().any(|c| c.names.contains(&e.name)));
-        gone.map(|entry| Container {
+        let gone = entries.filter(|(_, e)| !containers.iter().any(|c| c.names.contains(&e.name)));
+        gone.map(|(network, entry)| Container {
             id: entry.container.clone(),
+            network,
             names: vec![entry.name.clone()],
             addresses: entry.addresses.clone(),
             ports: Vec::new(),

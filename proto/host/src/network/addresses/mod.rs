@@ -68,18 +68,6 @@ pub enum NetworkAddressError {
         /// Its subnets.
         subnets: String,
     },
-    /// No address was given.
-    #[error(
-        "addresses of the network {network} are not allocated yet; give one of {subnets}, like --net {network} {example}"
-    )]
-    NotAllocated {
-        /// The network.
-        network: String,
-        /// Its subnets.
-        subnets: String,
-        /// An address of one of them.
-        example: String,
-    },
     /// More than one container may have.
     #[error("{0} addresses for one container; at most {MAX_ADDRESSES} are possible")]
     TooMany(usize),
@@ -94,16 +82,16 @@ pub enum AddressFor {
     Host,
 }
 
-/// Reads address arguments in a network other than `default`, each once, in order. An address without a prefix length has
-/// that of the subnet which contains it.
+/// Reads address arguments in a network other than `default`, each once, in order; none means any address of its subnets.
+/// An address without a prefix length has that of the subnet which contains it.
 ///
 /// # Errors
-/// The first argument that cannot be used. Without any: addresses of such networks are not allocated yet.
+/// The first argument that cannot be used; too many.
 pub fn parse_in(
     network: &NetworkDefinition,
     args: &[String],
     purpose: AddressFor,
-) -> Result<Vec<IpNet>, NetworkAddressError> {
+) -> Result<Vec<AddressArg>, NetworkAddressError> {
     let mut addresses = Vec::new();
     for arg in args {
         let address = address(network, arg, purpose)?;
@@ -112,7 +100,7 @@ pub fn parse_in(
         }
     }
     match addresses.len() {
-        0 => Err(not_allocated(network)),
+        0 => Ok(vec![AddressArg::Default]),
         given if given > MAX_ADDRESSES => Err(NetworkAddressError::TooMany(given)),
         _ => Ok(addresses),
     }
@@ -162,7 +150,7 @@ fn address(
     network: &NetworkDefinition,
     arg: &str,
     purpose: AddressFor,
-) -> Result<IpNet, NetworkAddressError> {
+) -> Result<AddressArg, NetworkAddressError> {
     let bare = arg.strip_prefix("ip:").unwrap_or(arg).parse::<IpAddr>();
     let address = match bare {
         Ok(ip) => {
@@ -172,42 +160,27 @@ fn address(
         }
         Err(_) => match arg.parse() {
             Ok(AddressArg::Ip(address)) => address,
-            Ok(subnet) => return Err(of_subnet(network, subnet)),
+            Ok(subnet) => return of_subnet(network, subnet),
             Err(error) => return Err(error.into()),
         },
     };
-    check_in(network, address, purpose).map(|()| address)
+    check_in(network, address, purpose).map(|()| AddressArg::Ip(address))
 }
 
-/// Returns why an address of a subnet cannot be had: where addresses are allocated per network, this is asked for there.
-fn of_subnet(network: &NetworkDefinition, arg: AddressArg) -> NetworkAddressError {
+/// Accepts a subnet or a part of one, of which any address is meant.
+fn of_subnet(
+    network: &NetworkDefinition,
+    arg: AddressArg,
+) -> Result<AddressArg, NetworkAddressError> {
     let is_inside = |subnet: IpNet| network.subnets.iter().any(|s| s.net.contains(&subnet));
     match arg {
-        AddressArg::Net(subnet) if is_inside(subnet) => not_allocated(network),
-        arg => NetworkAddressError::Contradiction {
+        AddressArg::Net(subnet) if is_inside(subnet) => Ok(arg),
+        arg => Err(NetworkAddressError::Contradiction {
             arg: arg.to_string(),
             network: network.name.to_string(),
             subnets: subnets(network),
-        },
+        }),
     }
-}
-
-fn not_allocated(network: &NetworkDefinition) -> NetworkAddressError {
-    NetworkAddressError::NotAllocated {
-        network: network.name.to_string(),
-        subnets: subnets(network),
-        example: network.subnets.first().map_or_else(
-            || "10.40.0.1".to_owned(),
-            |subnet| example(subnet).to_string(),
-        ),
-    }
-}
-
-/// Returns the first address of a subnet that a container may have.
-fn example(subnet: &NetworkSubnet) -> IpAddr {
-    let mut hosts = subnet.net.hosts();
-    let first = hosts.find(|ip| Some(*ip) != subnet.gateway && !is_first_or_last(subnet.net, *ip));
-    first.unwrap_or(subnet.net.addr())
 }
 
 fn subnet_of(network: &NetworkDefinition, ip: IpAddr) -> Option<&NetworkSubnet> {

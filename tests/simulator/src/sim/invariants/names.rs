@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use mesh_names::Names;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::{Check, Violation};
 use crate::sim::network::HostId;
@@ -20,7 +21,8 @@ pub(crate) fn are_true(
     truth: &BTreeMap<String, BTreeSet<IpAddr>>,
 ) -> Check {
     for (name, addresses) in truth {
-        let held = names.zone().holders(name).iter();
+        let known = names.zone().network(&NetworkId::DEFAULT);
+        let held = known.holders(name).iter();
         let held: BTreeSet<IpAddr> = held
             .flat_map(|h| h.entry.addresses.iter().copied())
             .collect();
@@ -32,9 +34,9 @@ pub(crate) fn are_true(
     match names
         .zone()
         .iter()
-        .find(|held| !truth.contains_key(held.name().as_str()))
+        .find(|(_, held)| !truth.contains_key(held.name().as_str()))
     {
-        Some(held) => {
+        Some((_, held)) => {
             let detail = format!(
                 "router {host} shows {}, which is gone",
                 held.name().as_str()
@@ -48,8 +50,8 @@ pub(crate) fn are_true(
 /// Checks that the origin of every answered name is reachable.
 pub(crate) fn within_reach(host: HostId, names: &Names, reachable: &BTreeSet<PeerId>) -> Check {
     let mut shown = names.zone().iter();
-    match shown.find(|held| !reachable.contains(&held.origin)) {
-        Some(held) => {
+    match shown.find(|(_, held)| !reachable.contains(&held.origin)) {
+        Some((_, held)) => {
             let detail = format!(
                 "router {host} shows {} of {}, which it cannot reach",
                 held.name().as_str(),

@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use mesh_ipam::{AddressRequest, Slicing};
 use mesh_names::{Container, MeshName};
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::event::SimEvent;
 use super::hosts::Hosts;
@@ -252,6 +253,7 @@ impl Workload {
         let named = self.hosts[host].iter().filter_map(|(name, holder)| {
             Some(Container {
                 id: name.clone(),
+                network: NetworkId::DEFAULT,
                 names: vec![MeshName::relative(name).ok()?],
                 addresses: vec![holder.addr?.into()],
                 ports: Vec::new(),

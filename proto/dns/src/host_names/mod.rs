@@ -3,58 +3,35 @@
 //! The container name comes with its attachment. Host name, aliases and ports come from the engine, which may take
 //! longer: until it answers, the container name is announced alone.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
+
+pub use change::{ChangeTarget, NameChangeError, attached_target};
 
 use mesh_engine::container::is_part_of_id;
 use mesh_engine::event::EngineEvent;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
-use mesh_names::{
-    AddError, Container, Domain, LocalNames, ManualName, ManualNames, MeshName, NameError,
-};
+use mesh_names::{Container, Domain, LocalNames, ManualName, ManualNames, MeshName};
 use mesh_proto::api::{AttachedContainer, DnsChange, EXPOSE, Runtime};
+use mesh_proto::network::NetworkId;
 
 use crate::containers::docker::DockerContainer;
 use crate::containers::hosts_file::{HostsLines, path_of};
 use crate::containers::naming::ContainerNaming;
+use crate::containers::networks::InterfaceNetworks;
 use crate::update::OwnNames;
-
-/// Reason why a name is not changed; one line, ready to print.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameChangeError {
-    /// Not a valid name in the mesh.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name cannot be added.
-    #[error(transparent)]
-    Add(#[from] AddError),
-    /// The request has neither a container nor an address with a name.
-    #[error(
-        "nothing to go by: give a container, or an address and -h NAME, like `mesh dns-add 10.2.1.1 -h web`"
-    )]
-    Nothing,
-    /// The name to remove does not exist.
-    #[error("{0} has no such name; `mesh status dns` lists what there is")]
-    NotThere(String),
-}
-
-/// A container of this host, as the target of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeTarget {
-    /// Full id.
-    pub id: String,
-    /// Name, as it is shown.
-    pub name: String,
-}
 
 /// All that is on the mesh on this host now.
 #[derive(Debug)]
 pub struct AttachedNow<'a> {
     /// All containers, and the host itself.
     pub rows: &'a [AttachedContainer],
-    /// Names of the host itself.
+    /// Networks of their interfaces.
+    pub networks: InterfaceNetworks,
+    /// Names of the host itself, with their networks.
     pub exposed: Vec<ExposedName>,
     /// Wishes of users about `/etc/hosts`, by container.
     pub wishes: BTreeMap<String, HostsWish>,
@@ -144,7 +121,7 @@ impl HostNames {
     }
 
     /// Updates the containers to those that are attached now.
-    pub fn look(&mut self, attachments: AttachedNow<'_>) -> LookEffects {
+    pub fn look(&mut self, mut attachments: AttachedNow<'_>) -> LookEffects {
         let rows = attachments.rows;
         let here: BTreeSet<&str> = rows.iter().map(|row| row.container.as_str()).collect();
         self.details.retain(|id, _| here.contains(id.as_str()));
@@ -159,13 +136,15 @@ impl HostNames {
             .iter()
             .filter(|row| row.container == EXPOSE || is_named(row));
         let lines: BTreeSet<String> = rows.iter().flat_map(|row| self.unusable_of(row)).collect();
-        let containers = named.map(|row| self.container(row));
-        let containers = containers.chain(attachments.exposed.into_iter().map(host_name));
+        let exposed = core::mem::take(&mut attachments.exposed);
+        let networks = &attachments.networks;
+        let containers = named.flat_map(|row| self.containers(row, networks));
+        let containers = containers.chain(exposed.into_iter().map(host_name));
         self.local.set_containers(containers.collect());
         let is_new = |line: &&String| !self.unusable.contains(line);
         let warnings = lines.iter().filter(is_new).cloned().collect();
         self.unusable = lines.into_iter().collect();
-        let docker = self.docker_containers(rows, &attachments.wishes);
+        let docker = self.docker_containers(&attachments);
         // Changes to the names of a process end with it. For containers, engines report the end.
         let is_changed = self
             .local
@@ -248,7 +227,7 @@ impl HostNames {
     /// Returns the announcement, if it changed since the last call.
     pub fn take_announcement(&mut self) -> Option<NewAnnouncement> {
         let own = OwnNames {
-            entries: self.local.entries().to_vec(),
+            entries: self.local.entries().clone(),
             denied: self.local.denied(),
             addresses: self.local.addresses(),
         };
@@ -263,19 +242,26 @@ impl HostNames {
         })
     }
 
-    /// Adds a name for the operator. Returns the changes from before, for [`HostNames::roll_back`].
+    /// Adds a name in a network for the operator; that of the request is not read. Returns the changes from before, for
+    /// [`HostNames::roll_back`].
     ///
     /// # Errors
     /// The request cannot be carried out; nothing is changed.
     pub fn add(
         &mut self,
         change: DnsChange,
+        network: NetworkId,
         target: Option<ChangeTarget>,
     ) -> Result<ManualNames, NameChangeError> {
         let Some(name) = self.name(&change, target.as_ref())? else {
             return Err(NameChangeError::Nothing);
         };
+        let elsewhere = target.as_ref().filter(|t| !t.may_be_in(&network));
+        if let Some(target) = elsewhere {
+            return Err(NameChangeError::OtherNetwork(target.name.clone()));
+        }
         let added = ManualName {
+            network,
             container: target.map(|target| target.id).unwrap_or_default(),
             name,
             addresses: change.addresses.into_iter().collect(),
@@ -285,27 +271,31 @@ impl HostNames {
         Ok(before)
     }
 
-    /// Removes names for the operator. Returns the changes from before, for [`HostNames::roll_back`].
+    /// Removes names in a network for the operator; that of the request is not read. Returns the changes from before, for
+    /// [`HostNames::roll_back`].
     ///
     /// # Errors
     /// The request cannot be carried out; nothing is changed.
     pub fn remove(
         &mut self,
         change: &DnsChange,
+        network: NetworkId,
         target: Option<ChangeTarget>,
     ) -> Result<ManualNames, NameChangeError> {
         if target.is_none() && change.name.is_none() {
             return Err(NameChangeError::Nothing);
         }
         let name = change.name.as_deref();
-        let name = name.map(|n| self.known(n)).transpose()?;
+        let name = name.map(|n| self.known(&network, n)).transpose()?;
         let addresses = change.addresses.iter().copied().collect();
         let target = target.unwrap_or_else(|| ChangeTarget {
             id: String::new(),
             name: "this host".to_owned(),
+            networks: BTreeSet::new(),
         });
         let before = self.local.manual().clone();
-        match self.local.remove(&target.id, name.as_ref(), &addresses)? {
+        let of = (network, target.id.as_str());
+        match self.local.remove(of, name.as_ref(), &addresses)? {
             0 => Err(NameChangeError::NotThere(target.name)),
             _ => Ok(before),
         }
@@ -316,16 +306,17 @@ impl HostNames {
         self.local.set_manual(before);
     }
 
-    fn docker_containers(
-        &self,
-        rows: &[AttachedContainer],
-        wishes: &BTreeMap<String, HostsWish>,
-    ) -> Vec<DockerContainer> {
-        let docker = rows.iter().filter(|row| row.runtime == Runtime::Docker);
+    fn docker_containers(&self, attachments: &AttachedNow<'_>) -> Vec<DockerContainer> {
+        let docker = attachments
+            .rows
+            .iter()
+            .filter(|row| row.runtime == Runtime::Docker);
         let containers = docker.filter_map(|row| {
             let details = self.details.get(&row.container)?;
-            let wish = wishes.get(&row.container).cloned().unwrap_or_default();
-            Some(self.docker_container(row, details, &wish))
+            let wish = attachments.wishes.get(&row.container);
+            let wish = wish.cloned().unwrap_or_default();
+            let networks = &attachments.networks;
+            Some(self.docker_container(row, networks, details, &wish))
         });
         containers.collect()
     }
@@ -333,6 +324,7 @@ impl HostNames {
     fn docker_container(
         &self,
         row: &AttachedContainer,
+        networks: &InterfaceNetworks,
         details: &ContainerNaming,
         wish: &HostsWish,
     ) -> DockerContainer {
@@ -341,9 +333,10 @@ impl HostNames {
         let is_told = engine.dns_search.iter().any(is_ours);
         let path = path_of(&row.container, &engine.hosts_file);
         let path = path.filter(|_| !engine.leave_hosts && !wish.leave());
+        let addresses = networks.addresses(row).into_iter();
         let lines = HostsLines::new(
             &engine.hostname,
-            addresses(row).collect(),
+            addresses.flat_map(|(_, addresses)| addresses).collect(),
             wish.added().to_vec(),
         );
         DockerContainer {
@@ -353,11 +346,13 @@ impl HostNames {
             asks: engine.dns.clone(),
             is_told,
             hosts: path.map(|path| (path, lines)),
+            networks: networks.asker(row),
             heard: details.heard,
         }
     }
 
-    fn container(&self, row: &AttachedContainer) -> Container {
+    /// Returns a container in each of its networks.
+    fn containers(&self, row: &AttachedContainer, networks: &InterfaceNetworks) -> Vec<Container> {
         let details = self.details.get(&row.container);
         // Until the engine answers, only the container name is known; processes have no other.
         let mut names = details.map(|d| d.names.clone()).unwrap_or_default();
@@ -367,12 +362,17 @@ impl HostNames {
             let behind_hostname = details.is_some_and(|d| d.has_hostname);
             names.insert(usize::from(behind_hostname), name);
         }
-        Container {
-            id: row.container.clone(),
-            names,
-            addresses: addresses(row).collect(),
-            ports: details.map(|d| d.ports.clone()).unwrap_or_default(),
-        }
+        let ports = details.map(|d| d.ports.clone()).unwrap_or_default();
+        let there = networks.addresses(row).into_iter();
+        there
+            .map(|(network, addresses)| Container {
+                id: row.container.clone(),
+                network,
+                names: names.clone(),
+                addresses,
+                ports: ports.clone(),
+            })
+            .collect()
     }
 
     /// Returns the names of a container that are not valid in the mesh, one line each.
@@ -411,9 +411,10 @@ impl HostNames {
     }
 
     /// Parses a name as users write it; names of this host also in the form of `status dns`.
-    fn known(&self, text: &str) -> Result<MeshName, NameChangeError> {
+    fn known(&self, network: &NetworkId, text: &str) -> Result<MeshName, NameChangeError> {
         let listed = MeshName::relative(text).ok();
-        let listed = listed.filter(|name| self.local.entries().iter().any(|e| e.name == *name));
+        let entries = self.local.entries().of(network);
+        let listed = listed.filter(|name| entries.iter().any(|e| e.name == *name));
         match listed {
             Some(name) => Ok(name),
             None => Ok(MeshName::parse(text, &self.domain)?),
@@ -421,31 +422,15 @@ impl HostNames {
     }
 }
 
-/// Returns the attached container that a user calls `wanted`.
-pub fn attached_target(rows: &[AttachedContainer], wanted: &str) -> Option<ChangeTarget> {
-    let named = |row: &&AttachedContainer| row.name == wanted || row.container == wanted;
-    rows.iter().find(named).map(|row| ChangeTarget {
-        id: row.container.clone(),
-        name: row.name.clone(),
-    })
-}
-
 /// Returns one name of the host in the form of a container.
-fn host_name((name, addresses): ExposedName) -> Container {
+fn host_name((network, name, addresses): ExposedName) -> Container {
     Container {
         id: EXPOSE.to_owned(),
+        network,
         names: vec![name],
         addresses,
         ports: Vec::new(),
     }
-}
-
-/// Returns its mesh addresses, in the order of its interfaces.
-fn addresses(row: &AttachedContainer) -> impl Iterator<Item = IpAddr> + '_ {
-    row.interfaces.iter().filter_map(|i| {
-        let text = i.address.split('/').next().unwrap_or_default();
-        text.parse().ok()
-    })
 }
 
 /// Returns true if the displayed name is a real one: while the owner is unknown, it is a prefix of the id.
@@ -459,141 +444,4 @@ fn attached_only(id: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use mesh_proto::api::AttachedInterface;
-
-    use super::*;
-
-    #[test]
-    fn a_name_that_begins_an_id_by_chance_is_a_name() {
-        let row = |name: &str| AttachedContainer {
-            container: "c7a90b1122334455".to_owned(),
-            name: name.to_owned(),
-            runtime: Runtime::Process,
-            interfaces: Vec::new(),
-            notes: Vec::new(),
-        };
-        for name in ["c", "c7", "web", "c7a90b11223"] {
-            assert!(is_named(&row(name)), "{name}");
-        }
-        for id in ["c7a90b112233", "c7a90b1122334455"] {
-            assert!(!is_named(&row(id)), "{id}");
-        }
-    }
-
-    fn web() -> AttachedContainer {
-        AttachedContainer {
-            container: "0123456789abcdef".repeat(4),
-            name: "web".to_owned(),
-            runtime: Runtime::Docker,
-            interfaces: vec![AttachedInterface {
-                name: "mesh0".into(),
-                address: "10.2.1.1/24".into(),
-                mac: String::new(),
-                network: String::new(),
-            }],
-            notes: Vec::new(),
-        }
-    }
-
-    fn host_names() -> HostNames {
-        HostNames::new(ManualNames::default(), Domain::parse("mesh.local").unwrap())
-    }
-
-    fn look(names: &mut HostNames, rows: &[AttachedContainer]) -> LookEffects {
-        names.look(AttachedNow {
-            rows,
-            exposed: Vec::new(),
-            wishes: BTreeMap::new(),
-        })
-    }
-
-    fn shown(announcement: &NewAnnouncement) -> Vec<String> {
-        let entries = announcement.own.entries.iter();
-        entries.map(|entry| entry.name.to_string()).collect()
-    }
-
-    #[test]
-    fn a_name_is_announced_before_the_engine_answers_and_the_rest_after() {
-        let mut names = host_names();
-        let rows = [web()];
-        let id = rows[0].container.clone();
-        let effects = look(&mut names, &rows);
-        assert_eq!(effects.inspect, std::slice::from_ref(&id));
-        assert!(effects.docker.is_empty(), "nothing is known of it");
-        assert_eq!(shown(&names.take_announcement().unwrap()), ["web"]);
-        assert_eq!(names.take_announcement(), None);
-        assert!(
-            look(&mut names, &rows).inspect.is_empty(),
-            "it is being asked"
-        );
-        let details = ContainerNaming {
-            name: "web".into(),
-            names: vec![MeshName::given("www", &names.domain).unwrap()],
-            has_hostname: true,
-            ..ContainerNaming::default()
-        };
-        assert!(!names.inspected(&id, Some(details)));
-        let effects = look(&mut names, &rows);
-        assert_eq!((effects.docker.len(), effects.docker[0].heard), (1, 1));
-        assert_eq!(shown(&names.take_announcement().unwrap()).len(), 2);
-        look(&mut names, &[]);
-        let gone = names.take_announcement().unwrap();
-        assert_eq!(gone.statement, Some(Vec::new()));
-    }
-
-    #[test]
-    fn a_change_during_a_query_asks_once_more() {
-        let mut names = host_names();
-        let rows = [web()];
-        let id = rows[0].container.clone();
-        look(&mut names, &rows);
-        let changed = || EngineEvent::Changed(id.clone());
-        assert!(names.handle_event(changed()).inspect.is_empty());
-        assert!(names.inspected(&id, None), "it is asked again");
-        assert!(!names.inspected(&id, None));
-        let effects = names.handle_event(changed());
-        assert_eq!(
-            (effects.inspect, effects.resolve_owners),
-            (vec![id.clone()], true)
-        );
-        let other = names.handle_event(EngineEvent::Changed("other".into()));
-        assert!(other.inspect.is_empty());
-        let renamed = || EngineEvent::Renamed(id.clone(), "new".into());
-        assert!(names.handle_event(renamed()).renamed.is_some());
-        assert!(names.inspected(&id, None), "the old name may be in it");
-        assert!(!names.inspected(&id, None));
-        assert!(names.handle_event(renamed()).renamed.is_some());
-        assert!(
-            names.handle_event(changed()).inspect == [id.clone()],
-            "nothing was asked"
-        );
-    }
-
-    #[test]
-    fn the_operator_adds_and_removes_names_until_the_container_is_removed() {
-        let mut names = host_names();
-        let rows = [web()];
-        look(&mut names, &rows);
-        let change = |name: Option<&str>| DnsChange {
-            name: name.map(str::to_owned),
-            ..DnsChange::default()
-        };
-        assert_eq!(names.add(change(None), None), Err(NameChangeError::Nothing));
-        let target = attached_target(&rows, "web");
-        let before = names.add(change(Some("shop")), target.clone()).unwrap();
-        let added = names.manual().clone();
-        assert_ne!(added, before);
-        names.roll_back(before.clone());
-        assert_eq!(*names.manual(), before);
-        names.add(change(Some("shop")), target.clone()).unwrap();
-        assert!(shown(&names.take_announcement().unwrap()).contains(&"shop".to_owned()));
-        let error = names.remove(&change(Some("nope")), None).unwrap_err();
-        assert_eq!(error, NameChangeError::NotThere("this host".into()));
-        names.remove(&change(Some("shop")), target.clone()).unwrap();
-        names.add(change(Some("shop")), target.clone()).unwrap();
-        let removed = names.handle_event(EngineEvent::Removed(target.unwrap().id));
-        assert!(removed.is_changed);
-        assert_eq!(*names.manual(), before);
-    }
-}
+mod tests;

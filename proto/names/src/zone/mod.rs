@@ -1,31 +1,34 @@
 //! Zone: the names of the mesh as seen by this router, merged from the statements of all routers. Those of
 //! unreachable routers are kept but hidden, so that they are back as soon as the routers are.
+//!
+//! Names of all networks are kept, also of those in which this host has no containers, so that its first one finds the
+//! others at once. Each network has tables of its own ([`NetworkNames`]).
+
+mod index;
 
 use core::cmp::Reverse;
-use core::net::IpAddr;
-use core::ops::Bound;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::name::MeshName;
-use super::statement::{NameEntry, StatementError};
-use mesh_proto::ids::{PeerId, Version};
-use mesh_proto::limits::{MAX_DNS_RECORDS, MAX_NAME_PAIRS, MAX_PEERS};
+pub use index::{NetworkNames, ZoneEntry};
 
-/// Entry with its origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZoneEntry {
-    /// Router on whose host the container is.
-    pub origin: PeerId,
-    /// Stated entry.
-    pub entry: Arc<NameEntry>,
-}
+use super::statement::{NameEntry, StatedNames, StatementError};
+use mesh_proto::ids::{PeerId, Version};
+use mesh_proto::limits::{MAX_NAME_PAIRS, MAX_PEERS, NETWORK_NAME_PAIRS};
+use mesh_proto::network::NetworkId;
+
+/// Tables of a network without names.
+static NO_NAMES: NetworkNames = NetworkNames::new();
+
+/// Entries of one statement, by network.
+type EntryGroups = Vec<(NetworkId, Vec<Arc<NameEntry>>)>;
 
 /// Statement of one router.
 #[derive(Debug, Default)]
 struct Origin {
     version: Version,
-    entries: Vec<Arc<NameEntry>>,
+    groups: EntryGroups,
+    /// Share of it in [`MAX_NAME_PAIRS`].
     pairs: usize,
     is_reachable: bool,
     /// Age rank: number of routers added before it.
@@ -36,13 +39,13 @@ struct Origin {
 #[derive(Debug, Default)]
 pub struct Zone {
     origins: BTreeMap<PeerId, Origin>,
-    /// Pairs of name and address of all origins except this router, which is never refused.
+    /// Pairs of name and address of all origins except this router, which is never refused, and the surcharges of their
+    /// networks.
     pairs: usize,
     /// Number of origins added so far.
     born: u64,
-    /// Entries by name with its labels in reverse order, so that names below a name follow it.
-    forward: BTreeMap<Box<str>, Vec<ZoneEntry>>,
-    reverse: BTreeMap<IpAddr, Vec<ZoneEntry>>,
+    /// Names shown, by network; none empty.
+    networks: BTreeMap<NetworkId, NetworkNames>,
 }
 
 impl Zone {
@@ -56,7 +59,7 @@ impl Zone {
         &mut self,
         origin: PeerId,
         version: Version,
-        entries: Vec<NameEntry>,
+        stated: StatedNames,
         own: bool,
     ) -> Result<bool, StatementError> {
         let Some(known) = self.known(origin) else {
@@ -66,7 +69,7 @@ impl Zone {
             return Ok(false);
         }
         let (before, born, is_reachable) = (known.pairs, known.born, known.is_reachable);
-        let pairs: usize = entries.iter().map(|e| e.addresses.len()).sum();
+        let pairs = stated.pairs() + NETWORK_NAME_PAIRS * stated.others();
         let mut changed = false;
         if !own && self.pairs - before + pairs > MAX_NAME_PAIRS {
             if is_reachable {
@@ -81,15 +84,15 @@ impl Zone {
         }
         changed |= self.clear(&origin);
         self.pairs += if own { 0 } else { pairs };
-        let entries: Vec<Arc<NameEntry>> = entries.into_iter().map(Arc::new).collect();
+        let groups = shared(stated);
         let Some(known) = self.origins.get_mut(&origin) else {
             return Ok(changed);
         };
         known.pairs = if own { 0 } else { pairs };
-        known.entries.clone_from(&entries);
-        let shown = known.is_reachable && !entries.is_empty();
+        known.groups.clone_from(&groups);
+        let shown = known.is_reachable && !groups.is_empty();
         if shown {
-            self.show(origin, &entries);
+            self.show(origin, &groups);
         }
         Ok(changed || shown)
     }
@@ -103,12 +106,12 @@ impl Zone {
             return false;
         }
         known.is_reachable = is_reachable;
-        let entries = known.entries.clone();
+        let groups = known.groups.clone();
         match is_reachable {
-            true => self.show(origin, &entries),
-            false => self.hide(&origin, &entries),
+            true => self.show(origin, &groups),
+            false => self.hide(&origin, &groups),
         }
-        !entries.is_empty()
+        !groups.is_empty()
     }
 
     /// Removes a router of which no record is stored any more. Returns true if the view changed.
@@ -118,54 +121,19 @@ impl Zone {
         changed
     }
 
-    /// Returns the entries with this name; empty if there are none.
-    pub fn holders(&self, name: &str) -> &[ZoneEntry] {
-        let found = self.forward.get(&*reversed(name));
-        found.map(Vec::as_slice).unwrap_or_default()
+    /// Returns the names of a network; without any if it is not known.
+    pub fn network(&self, network: &NetworkId) -> &NetworkNames {
+        self.networks.get(network).unwrap_or(&NO_NAMES)
     }
 
-    /// Returns true if there are names that end with `.name`.
-    pub fn has_below(&self, name: &str) -> bool {
-        let start = format!("{}.", reversed(name));
-        let from = (Bound::Included(&*start), Bound::Unbounded);
-        let mut from = self.forward.range::<str, _>(from);
-        from.next().is_some_and(|(key, _)| key.starts_with(&start))
+    /// Returns all entries shown with their networks, in ascending order of networks, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (NetworkId, &ZoneEntry)> {
+        let networks = self.networks.iter();
+        networks.flat_map(|(network, names)| names.iter().map(|held| (*network, held)))
     }
 
-    /// Returns the entries with this address.
-    pub fn named(&self, ip: IpAddr) -> &[ZoneEntry] {
-        let found = self.reverse.get(&ip);
-        found.map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Returns the names of an address, each once, in the same order on every host: those of each router in the order
-    /// of its statement, and those of several routers by rank, at equal rank the lesser name first.
-    pub fn names_of(&self, ip: IpAddr) -> Vec<&MeshName> {
-        let mut places: BTreeMap<PeerId, usize> = BTreeMap::new();
-        let ranked = self.named(ip).iter().take(MAX_DNS_RECORDS).map(|held| {
-            let place = places.entry(held.origin).or_default();
-            *place += 1;
-            (*place, held.name())
-        });
-        let mut ranked: Vec<(usize, &MeshName)> = ranked.collect();
-        ranked.sort_unstable();
-        let mut seen = BTreeSet::new();
-        let names = ranked.into_iter().map(|(_, name)| name);
-        names.filter(|name| seen.insert(*name)).collect()
-    }
-
-    /// Returns all entries shown, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &ZoneEntry> {
-        self.forward.values().flatten()
-    }
-
-    /// Returns the number of names shown; a shared one counts once.
-    pub fn names(&self) -> usize {
-        self.forward.len()
-    }
-
-    /// Returns the number of pairs of name and address stated by other routers, shown or not; at most
-    /// [`MAX_NAME_PAIRS`].
+    /// Returns the number of pairs of name and address stated by other routers, shown or not, with the surcharge
+    /// [`NETWORK_NAME_PAIRS`] of each network; at most [`MAX_NAME_PAIRS`].
     pub fn pairs(&self) -> usize {
         self.pairs
     }
@@ -173,7 +141,8 @@ impl Zone {
     /// Returns the number of names hidden because their routers are unreachable.
     pub fn hidden(&self) -> usize {
         let hidden = self.origins.values().filter(|o| !o.is_reachable);
-        hidden.map(|o| o.entries.len()).sum()
+        let groups = hidden.flat_map(|origin| &origin.groups);
+        groups.map(|(_, entries)| entries.len()).sum()
     }
 
     /// Returns the number of known routers, with or without a statement; at most [`MAX_PEERS`].
@@ -228,67 +197,39 @@ impl Zone {
         let Some(known) = self.origins.get_mut(origin) else {
             return false;
         };
-        let entries = core::mem::take(&mut known.entries);
+        let groups = core::mem::take(&mut known.groups);
         self.pairs -= core::mem::take(&mut known.pairs);
-        let was_shown = known.is_reachable && !entries.is_empty();
+        let was_shown = known.is_reachable && !groups.is_empty();
         if was_shown {
-            self.hide(origin, &entries);
+            self.hide(origin, &groups);
         }
         was_shown
     }
 
-    fn show(&mut self, origin: PeerId, entries: &[Arc<NameEntry>]) {
-        for entry in entries {
-            let held = ZoneEntry {
-                origin,
-                entry: entry.clone(),
+    fn show(&mut self, origin: PeerId, groups: &EntryGroups) {
+        for (network, entries) in groups {
+            let names = self.networks.entry(*network).or_default();
+            names.show(origin, entries);
+        }
+    }
+
+    fn hide(&mut self, origin: &PeerId, groups: &EntryGroups) {
+        for (network, entries) in groups {
+            let Some(names) = self.networks.get_mut(network) else {
+                continue;
             };
-            let key = reversed(entry.name.as_str()).into_boxed_str();
-            self.forward.entry(key).or_default().push(held.clone());
-            for ip in &entry.addresses {
-                self.reverse.entry(*ip).or_default().push(held.clone());
-            }
-        }
-    }
-
-    fn hide(&mut self, origin: &PeerId, entries: &[Arc<NameEntry>]) {
-        for entry in entries {
-            drop_origin(&mut self.forward, &*reversed(entry.name.as_str()), origin);
-            for ip in &entry.addresses {
-                drop_origin(&mut self.reverse, ip, origin);
+            names.hide(origin, entries);
+            if names.is_empty() {
+                self.networks.remove(network);
             }
         }
     }
 }
 
-fn drop_origin<K, Q>(map: &mut BTreeMap<K, Vec<ZoneEntry>>, key: &Q, origin: &PeerId)
-where
-    K: Ord + core::borrow::Borrow<Q>,
-    Q: Ord + ?Sized,
-{
-    if let Some(list) = map.get_mut(key) {
-        list.retain(|held| held.origin != *origin);
-        if list.is_empty() {
-            map.remove(key);
-        }
-    }
-}
-
-/// Returns the name with its labels in reverse order.
-fn reversed(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for label in name.rsplit('.') {
-        if !out.is_empty() {
-            out.push('.');
-        }
-        out.push_str(label);
-    }
-    out
-}
-
-impl ZoneEntry {
-    /// Returns the name.
-    pub fn name(&self) -> &MeshName {
-        &self.entry.name
-    }
+fn shared(stated: StatedNames) -> EntryGroups {
+    let groups = stated.into_groups();
+    let shared = |entries: Vec<NameEntry>| entries.into_iter().map(Arc::new).collect();
+    groups
+        .map(|(network, entries)| (network, shared(entries)))
+        .collect()
 }

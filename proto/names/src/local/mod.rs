@@ -1,74 +1,32 @@
 //! Names of this host: those of its containers, those added manually, and those removed manually.
 
+mod manual;
+
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+pub use manual::{AddError, ManualName, ManualNames, RemovedName};
 
 use super::name::MeshName;
-use super::statement::{self, NameEntry, Port};
+use super::statement::{self, NameEntry, Port, StatedNames};
 use mesh_proto::limits::{
-    MAX_HOST_NAME_PAIRS, MAX_MANUAL_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
+    MAX_MANUAL_NAMES, MAX_NAME_ADDRESSES, MAX_NAME_CONTAINER, MAX_NAME_PORTS,
 };
+use mesh_proto::network::NetworkId;
 
-/// Container of this host.
+/// Container of this host in one network; there is one for each of its networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
     /// Full container id.
     pub id: String,
-    /// Host name, name and aliases, in the order of reverse answers.
+    /// The network.
+    pub network: NetworkId,
+    /// Its names there: host name, name and aliases, in the order of reverse answers.
     pub names: Vec<MeshName>,
-    /// Addresses in the mesh.
+    /// Its addresses there.
     pub addresses: Vec<IpAddr>,
     /// Exposed ports.
     pub ports: Vec<Port>,
-}
-
-/// Manual changes, which are kept over restarts of the router.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManualNames {
-    /// Added names.
-    pub added: BTreeSet<ManualName>,
-    /// Removed names of containers: container id and name.
-    pub removed: BTreeSet<(String, MeshName)>,
-}
-
-/// Manually added name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ManualName {
-    /// Full id of the container; the name exists while that is on the mesh. Empty for a permanent name.
-    pub container: String,
-    /// Name without the domain.
-    pub name: MeshName,
-    /// Addresses of the name; empty for those of the container.
-    pub addresses: BTreeSet<IpAddr>,
-}
-
-/// Reason why a name is not added; one line, ready to print.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddError {
-    /// Neither a container nor an address is given.
-    #[error("{0} would lead nowhere; give an address or a container")]
-    Nowhere(MeshName),
-    /// No address of a container.
-    #[error("{0} cannot be the address of a name (multicast, loopback or unspecified)")]
-    NotAnAddress(IpAddr),
-    /// More addresses than one name may have.
-    #[error("{0} addresses for one name; at most {MAX_NAME_ADDRESSES} are possible")]
-    TooManyAddresses(usize),
-    /// The table is full.
-    #[error("{MAX_MANUAL_NAMES} names were changed by hand on this host already; remove some")]
-    Full,
-    /// More addresses than all manually added names may have.
-    #[error(
-        "the names added by hand on this host have {0} addresses then; at most {MAX_HOST_NAME_PAIRS} are possible"
-    )]
-    TooManyPairs(usize),
-    /// The statement of this host would exceed its bound.
-    #[error(
-        "there is no room for {0} among the names that this host announces; remove some (`mesh dns-remove`)"
-    )]
-    NoRoom(MeshName),
 }
 
 /// Names of this host, and its statement of them.
@@ -76,7 +34,7 @@ pub enum AddError {
 pub struct LocalNames {
     containers: Vec<Container>,
     manual: ManualNames,
-    entries: Vec<NameEntry>,
+    entries: StatedNames,
     bytes: Vec<u8>,
     left_out: usize,
 }
@@ -120,9 +78,7 @@ impl LocalNames {
             return Err(AddError::Nowhere(added.name));
         }
         let mut manual = self.manual.clone();
-        manual
-            .removed
-            .remove(&(added.container.clone(), added.name.clone()));
+        manual.restore(added.network, &added.container, &added.name);
         let name = added.name.clone();
         manual.insert(added)?;
         let (before, left_out) = (core::mem::replace(&mut self.manual, manual), self.left_out);
@@ -134,15 +90,15 @@ impl LocalNames {
         Ok(changed)
     }
 
-    /// Removes names: of `container` (empty: of none), with this name or any, leading to one of these addresses or
-    /// any. Names that the container has by itself stay removed until they are added again or the container is
+    /// Removes names of one network: of `container` (empty: of none), with this name or any, leading to one of these
+    /// addresses or any. Names that the container has by itself stay removed until they are added again or the container is
     /// replaced. Returns the number of names removed, including those that lost only some of their addresses.
     ///
     /// # Errors
     /// [`AddError::Full`]; nothing is changed.
     pub fn remove(
         &mut self,
-        container: &str,
+        (network, container): (NetworkId, &str),
         name: Option<&MeshName>,
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<usize, AddError> {
@@ -150,7 +106,8 @@ impl LocalNames {
         let named = |n: &MeshName| name.is_none_or(|name| n == name);
         let (mut changed, mut rest) = (0, BTreeSet::new());
         for added in manual.added {
-            if added.container != container || !named(&added.name) {
+            let is_of = added.network == network && added.container == container;
+            if !is_of || !named(&added.name) {
                 rest.insert(added);
                 continue;
             }
@@ -167,10 +124,10 @@ impl LocalNames {
         manual.added = rest;
         // A container's own name leads to all of its addresses, and can only be removed as a whole.
         if addresses.is_empty() && !container.is_empty() {
-            let own = self.containers.iter().filter(|c| c.id == container);
+            let own = self.containers.iter();
+            let own = own.filter(|c| c.id == container && c.network == network);
             for own in own.flat_map(|c| &c.names).filter(|n| named(n)) {
-                let is_new = manual.removed.insert((container.to_owned(), own.clone()));
-                changed += usize::from(is_new);
+                changed += usize::from(manual.suppress(network, container, own));
             }
         }
         if manual.len() > MAX_MANUAL_NAMES && manual.len() > self.manual.len() {
@@ -184,12 +141,7 @@ impl LocalNames {
     /// Drops the manual changes for containers that do not exist any more. Returns true if there were any.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
         let before = self.manual.len();
-        self.manual
-            .added
-            .retain(|a| a.container.is_empty() || exists(&a.container));
-        self.manual
-            .removed
-            .retain(|(container, _)| exists(container));
+        self.manual.retain(exists);
         let changed = self.manual.len() != before;
         if changed {
             self.refresh();
@@ -205,16 +157,24 @@ impl LocalNames {
     }
 
     /// Returns the removed names of present containers; queries for them are not forwarded either.
-    pub fn denied(&self) -> BTreeSet<MeshName> {
-        let is_here = |id: &str| self.containers.iter().any(|c| c.id == id);
-        let removed = self.manual.removed.iter().filter(|(id, _)| is_here(id));
-        removed.map(|(_, name)| name.clone()).collect()
+    pub fn denied(&self) -> BTreeSet<(NetworkId, MeshName)> {
+        let is_here = |network, id: &str| {
+            let mut containers = self.containers.iter();
+            containers.any(|c| c.id == id && c.network == network)
+        };
+        let removed = self.manual.removed_names();
+        removed
+            .filter(|(network, id, _)| is_here(*network, id))
+            .map(|(network, _, name)| (network, name.clone()))
+            .collect()
     }
 
     /// Returns the addresses of this host's containers, with a name or without.
-    pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        let all = self.containers.iter().flat_map(|c| &c.addresses);
-        all.copied().collect()
+    pub fn addresses(&self) -> BTreeSet<(NetworkId, IpAddr)> {
+        let containers = self.containers.iter();
+        containers
+            .flat_map(|c| c.addresses.iter().map(|ip| (c.network, *ip)))
+            .collect()
     }
 
     /// Returns the manual changes, to be kept over a restart.
@@ -232,7 +192,7 @@ impl LocalNames {
     }
 
     /// Returns the entries of the statement.
-    pub fn entries(&self) -> &[NameEntry] {
+    pub fn entries(&self) -> &StatedNames {
         &self.entries
     }
 
@@ -244,41 +204,48 @@ impl LocalNames {
     /// Rebuilds the statement. Returns true if it changed.
     fn refresh(&mut self) -> bool {
         // Entries with their rank among the names of their container; manually added ones come last.
-        let mut all: BTreeMap<NameEntry, usize> = BTreeMap::new();
+        let mut all: BTreeMap<(NetworkId, NameEntry), usize> = BTreeMap::new();
         for container in &self.containers {
+            let network = container.network;
             let taken = |(_, name): &(usize, &MeshName)| {
-                let key = (container.id.clone(), (*name).clone());
-                !self.manual.removed.contains(&key)
+                !self.manual.is_removed(network, &container.id, name)
             };
             for (place, name) in container.names.iter().enumerate().filter(taken) {
                 if let Some(entry) = entry(name, Some(container), &container.addresses) {
-                    all.entry(entry).or_insert(place);
+                    all.entry((network, entry)).or_insert(place);
                 }
             }
         }
         for added in &self.manual.added {
-            let container = self.containers.iter().find(|c| c.id == added.container);
-            let addresses: Vec<IpAddr> = added.addresses.iter().copied().collect();
-            let entry = match container {
-                Some(c) if addresses.is_empty() => entry(&added.name, Some(c), &c.addresses),
-                Some(c) => entry(&added.name, Some(c), &addresses),
-                None if added.container.is_empty() => entry(&added.name, None, &addresses),
-                None => None,
-            };
-            if let Some(entry) = entry {
-                all.entry(entry).or_insert(usize::MAX);
+            if let Some(entry) = self.added_entry(added) {
+                all.entry((added.network, entry)).or_insert(usize::MAX);
             }
         }
-        let mut all: Vec<(NameEntry, usize)> = all.into_iter().collect();
+        let mut all: Vec<((NetworkId, NameEntry), usize)> = all.into_iter().collect();
         // The primary names of containers come first, so that they have room before others.
         all.sort_by_key(|(_, place)| *place);
-        let all: Vec<NameEntry> = all.into_iter().map(|(entry, _)| entry).collect();
+        let all: Vec<(NetworkId, NameEntry)> = all.into_iter().map(|(entry, _)| entry).collect();
         let (bytes, stated) = statement::encode(&all);
-        self.left_out = all.len() - stated.len();
+        self.left_out = all.len() - stated.count();
         self.entries = stated;
         let changed = bytes != self.bytes;
         self.bytes = bytes;
         changed
+    }
+
+    /// Returns the entry of a manually added name; `None` if it leads nowhere now.
+    fn added_entry(&self, added: &ManualName) -> Option<NameEntry> {
+        let addresses: Vec<IpAddr> = added.addresses.iter().copied().collect();
+        if added.container.is_empty() {
+            return entry(&added.name, None, &addresses);
+        }
+        let mut containers = self.containers.iter();
+        let container =
+            containers.find(|c| c.id == added.container && c.network == added.network)?;
+        match addresses.is_empty() {
+            true => entry(&added.name, Some(container), &container.addresses),
+            false => entry(&added.name, Some(container), &addresses),
+        }
     }
 }
 
@@ -309,44 +276,4 @@ fn entry(
         addresses,
         ports,
     })
-}
-
-impl ManualNames {
-    fn len(&self) -> usize {
-        self.added.len() + self.removed.len()
-    }
-
-    fn insert(&mut self, mut added: ManualName) -> Result<(), AddError> {
-        let same = |a: &&ManualName| a.container == added.container && a.name == added.name;
-        let old: Vec<ManualName> = self.added.iter().filter(same).cloned().collect();
-        for old in old {
-            // An entry for all addresses of the container and one for certain addresses are kept side by side.
-            if old.addresses.is_empty() == added.addresses.is_empty() {
-                added.addresses.extend(&old.addresses);
-                self.added.remove(&old);
-            }
-        }
-        if added.addresses.len() > MAX_NAME_ADDRESSES {
-            return Err(AddError::TooManyAddresses(added.addresses.len()));
-        }
-        if self.len() >= MAX_MANUAL_NAMES {
-            return Err(AddError::Full);
-        }
-        let pairs: usize = self.added.iter().map(|a| a.addresses.len()).sum();
-        let pairs = pairs + added.addresses.len();
-        if pairs > MAX_HOST_NAME_PAIRS {
-            return Err(AddError::TooManyPairs(pairs));
-        }
-        self.added.insert(added);
-        Ok(())
-    }
-
-    /// Enforces the bound on the content of a file.
-    fn bound(&mut self) {
-        while self.len() > MAX_MANUAL_NAMES {
-            if self.added.pop_last().is_none() {
-                self.removed.pop_last();
-            }
-        }
-    }
 }
