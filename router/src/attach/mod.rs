@@ -69,7 +69,7 @@ use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
 use containers::{ContainerCommands, Detachment, Members, Preparations, Tenants};
-use docker::{DockerEndpoints, DockerNetworks, Revival};
+use docker::{DockerEndpoints, DockerNetworks, DockerPools, Revival, UserNetworks};
 use foundation::Foundation;
 use host::{HostExposer, Uplinks};
 use kernel::KernelApi;
@@ -81,7 +81,7 @@ use reconcile::{
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;
-pub use networks::{JoinAnswer, NetworkAccess};
+pub use networks::{CreateAnswer, JoinAnswer, NetworkAccess};
 
 /// All that attachments ask of the rest of the router, and of the host.
 pub struct Surroundings {
@@ -108,6 +108,8 @@ pub struct Attachments {
     containers: ContainerCommands,
     endpoints: Arc<DockerEndpoints>,
     networks: Arc<DockerNetworks>,
+    users: Arc<UserNetworks>,
+    pools: DockerPools,
     exposer: Arc<HostExposer>,
     uplinks: Arc<Uplinks>,
     reconciler: Reconciler,
@@ -123,7 +125,8 @@ impl Attachments {
         let base = Foundation::open(around)?;
         let members = Arc::new(Members::new(&base));
         let tenants = Arc::new(Tenants::new(&base, &members));
-        let endpoints = Arc::new(DockerEndpoints::new(&base));
+        let users = Arc::new(UserNetworks::new(&base));
+        let endpoints = Arc::new(DockerEndpoints::new(&base, users.clone()));
         let networks = Arc::new(DockerNetworks::new(&base));
         let exposer = Arc::new(HostExposer::new(&base));
         let uplinks = Arc::new(Uplinks::new(&base));
@@ -131,6 +134,7 @@ impl Attachments {
         let docker = DockerRepairs {
             endpoints: endpoints.clone(),
             networks: networks.clone(),
+            users: users.clone(),
             revival: Revival::new(&base),
         };
         let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
@@ -149,6 +153,8 @@ impl Attachments {
             containers,
             endpoints,
             networks,
+            pools: DockerPools::new(&base, users.clone()),
+            users,
             exposer,
             uplinks,
             reconciler: Reconciler::new(&base, repairs, docker),
@@ -304,6 +310,29 @@ impl Attachments {
         wanted: Option<EndpointOptions>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
         self.endpoints.create(id, network, wanted).await
+    }
+
+    /// Makes the pair of an endpoint with the address that Docker has given it, in a network that a user created.
+    ///
+    /// # Errors
+    /// The network cannot be used; the address is used; the kernel's.
+    pub(crate) async fn create_given(
+        &self,
+        id: &str,
+        network: &str,
+        address: IpNet,
+    ) -> Result<(EndpointOptions, Mac), AttachmentError> {
+        self.endpoints.create_given(id, network, address).await
+    }
+
+    /// Returns Docker's networks that users created.
+    pub(crate) fn user_networks(&self) -> &UserNetworks {
+        &self.users
+    }
+
+    /// Returns Docker's address pools.
+    pub(crate) fn pools(&self) -> &DockerPools {
+        &self.pools
     }
 
     /// Notes that Docker is about to move the interface into the namespace at `sandbox`.
@@ -469,6 +498,12 @@ impl Attachments {
     /// Notes that events of Docker may have been missed until now.
     pub(crate) fn docker_connected(&self) {
         self.base.leases.forget_promises();
+    }
+
+    /// Notes the name of a network that Docker has created.
+    pub(crate) fn network_named(&self, id: &str, name: &str) {
+        let (users, id, name) = (self.users.clone(), id.to_owned(), name.to_owned());
+        tokio::spawn(async move { users.named(&id, &name).await });
     }
 
     /// Asks podman soon: something about a container of it is not as it was.

@@ -113,12 +113,11 @@ async fn it_says_what_it_is() {
     let s = setup();
     assert_eq!(
         call(&s.socket, "Plugin.Activate", "").await,
-        json!({"Implements": ["NetworkDriver"]})
+        json!({"Implements": ["NetworkDriver", "IpamDriver"]})
     );
     let capabilities = call(&s.socket, "NetworkDriver.GetCapabilities", "null").await;
     assert_eq!(capabilities["Scope"], "local");
     for nothing in [
-        "CreateNetwork",
         "DeleteNetwork",
         "DiscoverNew",
         "DiscoverDelete",
@@ -132,8 +131,8 @@ async fn it_says_what_it_is() {
             json!({})
         );
     }
-    let unknown = call(&s.socket, "IpamDriver.RequestPool", "{}").await;
-    assert!(unknown["Err"].is_string());
+    let unknown = call(&s.socket, "IpamDriver.Other", "{}").await;
+    assert!(unknown["Error"].is_string());
 }
 
 #[tokio::test]

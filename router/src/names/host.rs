@@ -135,6 +135,9 @@ impl NamesTask {
                         self.attachments.docker_connected();
                         self.learn_of_all();
                     }
+                    (Runtime::Docker, EngineEvent::NetworkCreated(id, name)) => {
+                        self.attachments.network_named(id, name);
+                    }
                     _ => {}
                 }
                 self.handle_event(event).await;

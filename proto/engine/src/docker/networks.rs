@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 
 use bollard_stubs::models::{Ipam, Network, NetworkCreateRequest};
+use ipnet::Ipv4Net;
+use mesh_host::docker::user_networks::NewUserNetwork;
 
 use super::refused;
 use crate::error::EngineError;
-use crate::network::{BASES, DRIVER, OwnNetwork, free_base, may_be_ours};
+use crate::network::{BASES, DRIVER, ListedNetwork, OwnNetwork, free_base, may_be_ours};
+use crate::plugin::{MTU_OPTION, NETWORK_OPTION};
 
 /// Label of networks that the router created.
 const LABEL: &str = "mesh.network";
@@ -20,6 +23,38 @@ pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
         .collect();
     ours.sort_by(|a, b| a.name.cmp(&b.name));
     ours
+}
+
+/// Returns what Docker says of the networks with our driver.
+pub fn listed_networks(all: Vec<Network>) -> Vec<ListedNetwork> {
+    let ours = all.into_iter().filter(has_our_driver);
+    ours.filter_map(listed).collect()
+}
+
+fn listed(network: Network) -> Option<ListedNetwork> {
+    let options = network.options.unwrap_or_default();
+    let ipam = network.ipam.unwrap_or_default();
+    let of_pool = ipam.options.unwrap_or_default();
+    let pools = ipam
+        .config
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|config| {
+            let subnet: Ipv4Net = config.subnet?.parse().ok()?;
+            let gateway = config.gateway.and_then(|gateway| gateway.parse().ok());
+            Some((subnet.trunc(), gateway))
+        });
+    let mesh_network = options.get(NETWORK_OPTION).or(of_pool.get(NETWORK_OPTION));
+    Some(ListedNetwork {
+        id: network.id?,
+        name: network.name?,
+        new: NewUserNetwork {
+            pools: pools.take(1).collect(),
+            internal: network.internal == Some(true),
+            mtu: options.get(MTU_OPTION).and_then(|mtu| mtu.parse().ok()),
+            mesh_network: mesh_network.cloned(),
+        },
+    })
 }
 
 /// Returns the prefix for names of our networks beside those that exist.

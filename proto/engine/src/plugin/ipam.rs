@@ -8,12 +8,11 @@ use mesh_host::docker::user_networks::WantedPool;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::NETWORK_OPTION;
 use super::messages::parse;
 
 /// Path of all calls.
 pub(super) const PREFIX: &str = "IpamDriver.";
-/// Option of a pool: name or id of a network of the mesh.
-pub(super) const NETWORK_OPTION: &str = "mesh.network";
 /// Longest text of an option or id that is read.
 const MAX_TEXT: usize = 255;
 /// Option that says what an address is for.

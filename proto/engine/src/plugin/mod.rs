@@ -9,6 +9,10 @@ pub mod process;
 
 pub use messages::endpoint_of;
 
+/// Option of a network or pool: name or id of a network of the mesh.
+pub const NETWORK_OPTION: &str = "mesh.network";
+/// Option of a network: the MTU of its containers.
+pub const MTU_OPTION: &str = "com.docker.network.driver.mtu";
 /// Call that makes an endpoint.
 pub const CREATE_ENDPOINT: &str = "NetworkDriver.CreateEndpoint";
 /// Call that joins an endpoint to a namespace.

@@ -9,13 +9,12 @@ use mesh_proto::limits::MAX_NETWORK_NAME;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ipam::NETWORK_OPTION;
 use super::messages::{check_id, parse};
+use super::{MTU_OPTION as MTU, NETWORK_OPTION};
 
 /// Options of the user (`-o`), among Docker's own.
 const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
-const MTU: &str = "com.docker.network.driver.mtu";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct DeleteNetworkRequest {

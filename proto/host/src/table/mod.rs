@@ -478,7 +478,7 @@ impl AddressBinding {
     }
 
     /// Returns the owner in words that complete "… is already used by …".
-    fn words(&self) -> String {
+    pub fn words(&self) -> String {
         if self.is_host() {
             return "this host itself (mesh expose)".to_owned();
         }

@@ -3,8 +3,12 @@
 
 mod endpoints;
 mod networks;
+mod pools;
 mod revival;
+mod user_networks;
 
 pub(super) use endpoints::DockerEndpoints;
 pub(super) use networks::DockerNetworks;
+pub(super) use pools::DockerPools;
 pub(super) use revival::Revival;
+pub(super) use user_networks::UserNetworks;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::{Network, NetworkDisconnectRequest};
-use mesh_engine::docker::networks::{base_beside, creation, exists, namesakes, own_networks};
+use mesh_engine::docker::networks::{
+    base_beside, creation, exists, listed_networks, namesakes, own_networks,
+};
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
 use tokio::sync::Mutex;
 
 use super::client::DockerClient;
@@ -31,6 +33,11 @@ impl DriverNetworks {
     /// Returns the networks with our driver, sorted by name.
     pub(super) async fn ours(&self) -> Result<Vec<OwnNetwork>, EngineError> {
         Ok(own_networks(self.all_networks().await?))
+    }
+
+    /// Returns what Docker says of the networks with our driver.
+    pub(super) async fn listed(&self) -> Result<Vec<ListedNetwork>, EngineError> {
+        Ok(listed_networks(self.all_networks().await?))
     }
 
     /// Returns the prefix for names of our networks.
