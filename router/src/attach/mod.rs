@@ -382,7 +382,7 @@ impl Attachments {
 
     /// Looks at everything now: the mesh has another network, or one less.
     pub fn networks_changed(&self) {
-        self.base.wakeups.wake();
+        self.base.wakeups.wake_for_docker();
     }
 
     /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is

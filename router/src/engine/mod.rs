@@ -14,7 +14,7 @@ use std::sync::Arc;
 use mesh_engine::container::{EngineContainer, NetworkConnection};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{DRIVER, ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{DRIVER, ListedNetwork, MirrorNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_engine::search::ContainerSearch;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
@@ -68,6 +68,11 @@ pub trait Engine: Send + Sync {
     /// Returns what Docker says of the networks with our driver.
     fn user_networks(&self) -> EngineAnswer<'_, Vec<ListedNetwork>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Creates the Docker network of a network of the mesh.
+    fn create_mirror<'a>(&'a self, _: &'a MirrorNetwork) -> EngineAnswer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Returns the prefix for names of our Docker networks, which no network of another driver uses.

@@ -110,6 +110,29 @@ fn what_contradicts_is_refused_with_both_values() -> Result<()> {
             "{told}"
         );
 
+        // A network of the mesh is there for Docker on all hosts.
+        one.mesh(&["network", "create", "db", "--subnet", "10.60.0.0/16"])?
+            .ok()?;
+        for host in [one, two] {
+            wait_until(SOON, "Docker has the network", || {
+                host.docker(&["network", "inspect", "db"])?.ok()
+            })?;
+        }
+        let first = run_on(one, "db", &["--ip", "10.60.0.9"], "first")?;
+        run_on(two, "db", &[], "second")?.reaches(&first)?;
+        one.docker(&["rm", "-f", "first"])?.ok()?;
+        two.docker(&["rm", "-f", "second"])?.ok()?;
+        wait_until(SOON, "nobody is in it", || {
+            one.mesh(&["network", "rm", "db"])?.ok()
+        })?;
+        for host in [one, two] {
+            wait_until(SOON, "Docker has it no more", || {
+                host.docker(&["network", "inspect", "db"])?
+                    .refused()
+                    .map(drop)
+            })?;
+        }
+
         // Docker's own IPAM does not know what is in use on the other host.
         create(one, &["--subnet", "10.50.0.0/16"], "shop")?;
         wait_until(SOON, "the other host knows it", || {

@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 
-use bollard_stubs::models::{Ipam, Network, NetworkCreateRequest};
+use bollard_stubs::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use ipnet::Ipv4Net;
 use mesh_host::docker::user_networks::NewUserNetwork;
+use mesh_proto::network::NetworkId;
 
 use super::refused;
 use crate::error::EngineError;
-use crate::network::{BASES, DRIVER, ListedNetwork, OwnNetwork, free_base, may_be_ours};
+use crate::network::{
+    BASES, DRIVER, ListedNetwork, MirrorNetwork, OwnNetwork, free_base, may_be_ours,
+};
 use crate::plugin::{MTU_OPTION, NETWORK_OPTION};
 
 /// Label of networks that the router created.
 const LABEL: &str = "mesh.network";
+/// Label with the id of the network of the mesh that a network stands for.
+const MIRROR_LABEL: &str = "io.mesh.network";
 
 /// Returns the networks with our driver, sorted by name.
 pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
@@ -44,10 +49,13 @@ fn listed(network: Network) -> Option<ListedNetwork> {
             let gateway = config.gateway.and_then(|gateway| gateway.parse().ok());
             Some((subnet.trunc(), gateway))
         });
+    let labels = network.labels.unwrap_or_default();
+    let mirrors = labels.get(MIRROR_LABEL);
     let mesh_network = options.get(NETWORK_OPTION).or(of_pool.get(NETWORK_OPTION));
     Some(ListedNetwork {
         id: network.id?,
         name: network.name?,
+        mirrors: mirrors.and_then(|id| NetworkId::from_hex(id)),
         new: NewUserNetwork {
             pools: pools.take(1).collect(),
             internal: network.internal == Some(true),
@@ -115,6 +123,31 @@ pub fn creation(name: &str) -> NetworkCreateRequest {
             ..Ipam::default()
         }),
         labels: Some(HashMap::from([(LABEL.to_owned(), "1".to_owned())])),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// Returns the request that creates the Docker network of a network of the mesh.
+pub fn mirror_creation(mirror: &MirrorNetwork) -> NetworkCreateRequest {
+    let id = mirror.network.to_string();
+    let config = IpamConfig {
+        subnet: Some(mirror.subnet.to_string()),
+        gateway: mirror.gateway.map(|gateway| gateway.to_string()),
+        ..IpamConfig::default()
+    };
+    NetworkCreateRequest {
+        name: mirror.name.clone(),
+        driver: Some(DRIVER.to_owned()),
+        internal: Some(mirror.internal),
+        ipam: Some(Ipam {
+            driver: Some(DRIVER.to_owned()),
+            config: Some(vec![config]),
+            options: Some(HashMap::from([(NETWORK_OPTION.to_owned(), id.clone())])),
+        }),
+        labels: Some(HashMap::from([
+            (LABEL.to_owned(), "1".to_owned()),
+            (MIRROR_LABEL.to_owned(), id),
+        ])),
         ..NetworkCreateRequest::default()
     }
 }

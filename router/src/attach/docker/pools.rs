@@ -41,7 +41,7 @@ pub(crate) struct DockerPools {
 }
 
 impl DockerPools {
-    pub(crate) fn new(base: &Foundation, users: Arc<UserNetworks>) -> Self {
+    pub(in crate::attach) fn new(base: &Foundation, users: Arc<UserNetworks>) -> Self {
         Self {
             table: base.table.clone(),
             source: base.source.clone(),

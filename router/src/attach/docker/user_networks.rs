@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
-use mesh_engine::network::may_be_ours;
+use mesh_engine::network::{ListedNetwork, MirrorNetwork, may_be_ours};
 use mesh_host::docker::user_networks::{MeshTarget, NewUserNetwork, UserNetwork, auxiliary_owner};
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::api::Runtime;
@@ -21,7 +21,7 @@ use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::networks::AttachedNetworks;
 use crate::attach::stored_table::StoredTable;
-use crate::engine::Engines;
+use crate::engine::{Engine, Engines};
 use crate::networks::occupied;
 
 /// Longest wait for the name of a network, which Docker tells right after it is created.
@@ -42,16 +42,19 @@ pub(crate) struct UserNetworks {
     networks: Arc<AttachedNetworks>,
     /// What was known when Docker was last asked.
     known: Mutex<BTreeSet<String>>,
+    /// Networks that Docker did not take, as was told.
+    told: Mutex<BTreeSet<NetworkId>>,
 }
 
 impl UserNetworks {
-    pub(crate) fn new(base: &Foundation) -> Self {
+    pub(in crate::attach) fn new(base: &Foundation) -> Self {
         Self {
             table: base.table.clone(),
             engines: base.engines.clone(),
             source: base.source.clone(),
             networks: base.networks.clone(),
             known: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -121,8 +124,8 @@ impl UserNetworks {
         };
         let listed = docker.user_networks().await?;
         let ids: BTreeSet<String> = listed.iter().map(|listed| listed.id.clone()).collect();
-        let now = self.table.record(|table| {
-            let known = &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.table.record(|table| {
+            let known = &mut *lock(&self.known);
             table.user_networks.retain(known, &ids);
             for listed in &listed {
                 // One that is too much is refused when it is used.
@@ -132,11 +135,44 @@ impl UserNetworks {
             }
             *known = table.user_networks.ids();
         });
-        let () = now;
-        for listed in listed {
+        for listed in &listed {
             self.named(&listed.id, &listed.name).await;
         }
+        self.mirror(&*docker, &listed).await;
         Ok(())
+    }
+
+    /// Makes the Docker networks of networks of the mesh that are missing, and removes those whose networks were removed.
+    async fn mirror(&self, docker: &dyn Engine, listed: &[ListedNetwork]) {
+        let all = self.networks.access().all();
+        for mirror in all
+            .iter()
+            .filter_map(|definition| MirrorNetwork::of(definition))
+        {
+            let is_there = listed.iter().any(|listed| listed.name == mirror.name);
+            let has_name = self.networks.access().resolve(&mirror.name) == Ok(mirror.network);
+            if is_there || !has_name {
+                continue;
+            }
+            let Err(error) = docker.create_mirror(&mirror).await else {
+                continue;
+            };
+            if lock(&self.told).insert(mirror.network) {
+                let name = &mirror.name;
+                tracing::warn!("the network {name} has no Docker network on this host: {error}");
+            }
+        }
+        lock(&self.told).retain(|id| all.iter().any(|definition| definition.id == *id));
+        for listed in listed {
+            let is_removed = |id: NetworkId| self.networks.access().is_removed(&id);
+            if !listed.mirrors.is_some_and(is_removed) {
+                continue;
+            }
+            // Containers may still be on it; they are disconnected first.
+            if let Err(error) = docker.remove_network(&listed.id).await {
+                tracing::debug!(%error, "a Docker network of a removed network is left for now");
+            }
+        }
     }
 
     /// Returns the network of the mesh that a Docker network is, once its name is known. Makes it if the mesh has none of
@@ -271,4 +307,8 @@ impl UserNetworks {
         });
         (true, gateway.filter(|gateway| *gateway != scoped.ip()))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

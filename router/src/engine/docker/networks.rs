@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bollard::errors::Error;
 use bollard::models::{Network, NetworkDisconnectRequest};
 use mesh_engine::docker::networks::{
-    base_beside, creation, exists, listed_networks, namesakes, own_networks,
+    base_beside, creation, exists, listed_networks, mirror_creation, namesakes, own_networks,
 };
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, MirrorNetwork, NetworkEndpoint, OwnNetwork};
 use tokio::sync::Mutex;
 
 use super::client::DockerClient;
@@ -72,6 +72,17 @@ impl DriverNetworks {
                 false => Err(self.client.error(e, None)),
             },
         }
+    }
+
+    /// Creates the network of a network of the mesh, unless there is one of that name.
+    pub(super) async fn create_mirror(&self, mirror: &MirrorNetwork) -> Result<(), EngineError> {
+        let _one_at_a_time = self.creating.lock().await;
+        if exists(&mirror.name, &self.all_networks().await?)? {
+            return Ok(());
+        }
+        let client = self.client.get().await?;
+        let created = client.create_network(mirror_creation(mirror)).await;
+        created.map(drop).map_err(|e| self.client.error(e, None))
     }
 
     /// Removes all networks of a name but one; those that containers are on stay.

@@ -18,7 +18,7 @@ use mesh_proto::limits::{MAX_DOCKER_NETWORKS, MAX_DOCKER_POOLS};
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
-pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
+pub use network::{MeshTarget, NewUserNetwork, UserNetwork, is_of_docker};
 pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
 
 /// All networks, by Docker's ids, and all pools, by ours.

@@ -3,11 +3,21 @@
 use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
-use mesh_networks::{DEFAULT_NETWORK, NetworkSubnet, NewNetwork};
+use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, NetworkSubnet, NewNetwork, UserLabel};
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::network::hex;
+
+/// Label of networks of the mesh that were made for a Docker network.
+const MADE_BY: &str = "io.mesh.made-by";
+const BY_DOCKER: &str = "docker";
+
+/// Returns true if a network of the mesh was made for a Docker network of one host: others get none by themselves.
+pub fn is_of_docker(definition: &NetworkDefinition) -> bool {
+    let mut labels = definition.labels.iter();
+    labels.any(|label| label.key == MADE_BY && label.value == BY_DOCKER)
+}
 
 /// A Docker network as the driver is told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +104,10 @@ impl UserNetwork {
             ipv6: false,
             internal: self.internal,
             mtu: self.mtu,
-            labels: Vec::new(),
+            labels: vec![UserLabel {
+                key: MADE_BY.to_owned(),
+                value: BY_DOCKER.to_owned(),
+            }],
             avoid,
         }
     }
