@@ -23,6 +23,13 @@ fn run_on(host: &TestbedHost, network: &str, args: &[&str], name: &str) -> Resul
     host.container(name, &address)
 }
 
+/// Returns the error of a command of Docker, which adds lines of its own.
+fn denied(host: &TestbedHost, line: &[&str]) -> Result<String> {
+    let output = host.docker(line)?;
+    ensure!(output.code.is_some_and(|code| code != 0), "{output}");
+    Ok(output.stderr)
+}
+
 /// Returns the address that `docker inspect` shows.
 fn address_of(host: &TestbedHost, network: &str, name: &str) -> Result<String> {
     let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
@@ -61,6 +68,10 @@ fn a_network_of_one_name_is_one_network_on_two_hosts() -> Result<()> {
         );
         front.reaches(&back)?;
         back.reaches(&fixed)?;
+        wait_until(SOON, "names of the other host are known", || {
+            one.docker(&["exec", "front", "getent", "hosts", "back"])?
+                .ok()
+        })?;
         let taken = [
             "run",
             "-d",
@@ -71,7 +82,7 @@ fn a_network_of_one_name_is_one_network_on_two_hosts() -> Result<()> {
             "ubuntu",
             "true",
         ];
-        let told = one.docker(&taken)?.refused()?;
+        let told = denied(one, &taken)?;
         ensure!(told.contains("fixed"), "{told}");
 
         one.docker(&["network", "disconnect", "web", "front"])?
@@ -104,7 +115,7 @@ fn what_contradicts_is_refused_with_both_values() -> Result<()> {
         })?;
         create(two, &subnet("10.41.0.0/16"), "web")?;
         let line = ["run", "-d", "--network", "web", "ubuntu", "true"];
-        let told = two.docker(&line)?.refused()?;
+        let told = denied(two, &line)?;
         ensure!(
             told.contains("10.40.0.0/16") && told.contains("10.41.0.0/16"),
             "{told}"
@@ -142,7 +153,7 @@ fn what_contradicts_is_refused_with_both_values() -> Result<()> {
         run_on(one, "shop", &[], "till")?;
         wait_until(SOON, "the holder is named", || {
             let line = ["run", "-d", "--network", "shop", "ubuntu", "true"];
-            let told = two.docker(&line)?.refused()?;
+            let told = denied(two, &line)?;
             ensure!(
                 told.contains("till") && told.contains("--ipam-driver mesh"),
                 "{told}"
