@@ -68,10 +68,6 @@ fn a_network_of_one_name_is_one_network_on_two_hosts() -> Result<()> {
         );
         front.reaches(&back)?;
         back.reaches(&fixed)?;
-        wait_until(SOON, "names of the other host are known", || {
-            one.docker(&["exec", "front", "getent", "hosts", "back"])?
-                .ok()
-        })?;
         let taken = [
             "run",
             "-d",
@@ -138,9 +134,7 @@ fn what_contradicts_is_refused_with_both_values() -> Result<()> {
         })?;
         for host in [one, two] {
             wait_until(SOON, "Docker has it no more", || {
-                host.docker(&["network", "inspect", "db"])?
-                    .refused()
-                    .map(drop)
+                denied(host, &["network", "inspect", "db"]).map(drop)
             })?;
         }
 
