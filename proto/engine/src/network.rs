@@ -1,10 +1,6 @@
 //! Docker networks with our driver, and names for them.
 
-use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net};
-use mesh_host::docker::user_networks::{NewUserNetwork, is_of_docker};
-use mesh_networks::NetworkDefinition;
+use mesh_host::docker::user_networks::NewUserNetwork;
 use mesh_proto::network::NetworkId;
 
 /// Name of the Docker network driver, and of the first network with it.
@@ -34,44 +30,6 @@ pub struct ListedNetwork {
     pub new: NewUserNetwork,
     /// The network of the mesh that the router made it for.
     pub mirrors: Option<NetworkId>,
-}
-
-/// A Docker network that the router makes for a network of the mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorNetwork {
-    /// Name.
-    pub name: String,
-    /// The network of the mesh.
-    pub network: NetworkId,
-    /// Its first IPv4 subnet.
-    pub subnet: Ipv4Net,
-    /// The gateway in that.
-    pub gateway: Option<IpAddr>,
-    /// True if it leads nowhere else.
-    pub internal: bool,
-}
-
-impl MirrorNetwork {
-    /// Returns the Docker network for a network of the mesh; none for one that has no IPv4 subnet, whose name is one of the
-    /// router's own, or that was made for a Docker network of one host.
-    pub fn of(definition: &NetworkDefinition) -> Option<Self> {
-        let name = definition.name.to_string();
-        if is_of_docker(definition) || may_be_ours(&name) {
-            return None;
-        }
-        let mut subnets = definition.subnets.iter();
-        let (subnet, gateway) = subnets.find_map(|subnet| match subnet.net {
-            IpNet::V4(v4) => Some((v4, subnet.gateway)),
-            IpNet::V6(_) => None,
-        })?;
-        Some(Self {
-            name,
-            network: definition.id,
-            subnet,
-            gateway,
-            internal: definition.internal,
-        })
-    }
 }
 
 /// Endpoint of a container on a Docker network.

@@ -69,7 +69,7 @@ use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
 use containers::{ContainerCommands, Detachment, Members, Preparations, Tenants};
-use docker::{DockerEndpoints, DockerNetworks, DockerPools, Revival, UserNetworks};
+use docker::{DockerEndpoints, DockerNetworks, DockerParts, DockerPools, Revival, UserNetworks};
 use foundation::Foundation;
 use host::{HostExposer, Uplinks};
 use kernel::KernelApi;
@@ -106,10 +106,7 @@ pub struct Attachments {
     base: Foundation,
     preparations: Preparations,
     containers: ContainerCommands,
-    endpoints: Arc<DockerEndpoints>,
-    networks: Arc<DockerNetworks>,
-    users: Arc<UserNetworks>,
-    pools: DockerPools,
+    docker: DockerParts,
     exposer: Arc<HostExposer>,
     uplinks: Arc<Uplinks>,
     reconciler: Reconciler,
@@ -151,10 +148,12 @@ impl Attachments {
             bridge: bridge.to_owned(),
             preparations,
             containers,
-            endpoints,
-            networks,
-            pools: DockerPools::new(&base, users.clone()),
-            users,
+            docker: DockerParts {
+                endpoints,
+                networks,
+                pools: DockerPools::new(&base, users.clone()),
+                users,
+            },
             exposer,
             uplinks,
             reconciler: Reconciler::new(&base, repairs, docker),
@@ -293,7 +292,7 @@ impl Attachments {
     /// # Errors
     /// Docker cannot be asked, or refuses for one of them; the others are mended.
     pub(crate) async fn mend_networks(&self) -> Result<usize, AttachmentError> {
-        Ok(self.networks.mend().await?)
+        Ok(self.docker.networks.mend().await?)
     }
 }
 
@@ -309,7 +308,7 @@ impl Attachments {
         network: &str,
         wanted: Option<EndpointOptions>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
-        self.endpoints.create(id, network, wanted).await
+        self.docker.endpoints.create(id, network, wanted).await
     }
 
     /// Makes the pair of an endpoint with the address that Docker has given it, in a network that a user created.
@@ -322,17 +321,20 @@ impl Attachments {
         network: &str,
         address: IpNet,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
-        self.endpoints.create_given(id, network, address).await
+        self.docker
+            .endpoints
+            .create_given(id, network, address)
+            .await
     }
 
     /// Returns Docker's networks that users created.
     pub(crate) fn user_networks(&self) -> &UserNetworks {
-        &self.users
+        &self.docker.users
     }
 
     /// Returns Docker's address pools.
     pub(crate) fn pools(&self) -> &DockerPools {
-        &self.pools
+        &self.docker.pools
     }
 
     /// Notes that Docker is about to move the interface into the namespace at `sandbox`.
@@ -344,27 +346,27 @@ impl Attachments {
         id: &str,
         sandbox: PathBuf,
     ) -> Result<JoinedEndpoint, AttachmentError> {
-        self.endpoints.join(id, sandbox)
+        self.docker.endpoints.join(id, sandbox)
     }
 
     /// Waits until all is done that can be done for an endpoint's container now, for a second at most.
     pub(crate) async fn settled(&self, id: &str) {
-        self.endpoints.settled(id).await;
+        self.docker.endpoints.settled(id).await;
     }
 
     /// Notes that the container stops, or leaves the network.
     pub(crate) fn leave(&self, id: &str) {
-        self.endpoints.leave(id);
+        self.docker.endpoints.leave(id);
     }
 
     /// Forgets an endpoint; one that is not known is none too.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
-        self.endpoints.delete(id).await;
+        self.docker.endpoints.delete(id).await;
     }
 
     /// Puts another network in the place of one that Docker is deleting, if a stopped container wants it.
     pub(crate) async fn network_deleted(&self) {
-        self.networks.deleted().await;
+        self.docker.networks.deleted().await;
     }
 
     /// Looks at everything now: something was answered to Docker without the router.
@@ -482,12 +484,12 @@ impl Attachments {
     /// Calls `told` for each container of Docker before its first process runs, with its addresses and the owners of
     /// their leases.
     pub(crate) fn before_start(&self, told: impl Fn(&[(String, IpNet)]) + Send + Sync + 'static) {
-        self.endpoints.before_start(told);
+        self.docker.endpoints.before_start(told);
     }
 
     /// Asks Docker for the containers of endpoints that have no owner yet.
     pub(crate) async fn resolve_owners(&self) {
-        self.endpoints.resolve_owners().await;
+        self.docker.endpoints.resolve_owners().await;
     }
 
     /// Notes another name of a container.
@@ -502,7 +504,7 @@ impl Attachments {
 
     /// Notes the name of a network that Docker has created.
     pub(crate) fn network_named(&self, id: &str, name: &str) {
-        let (users, id, name) = (self.users.clone(), id.to_owned(), name.to_owned());
+        let (users, id, name) = (self.docker.users.clone(), id.to_owned(), name.to_owned());
         tokio::spawn(async move { users.named(&id, &name).await });
     }
 

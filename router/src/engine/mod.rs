@@ -14,8 +14,9 @@ use std::sync::Arc;
 use mesh_engine::container::{EngineContainer, NetworkConnection};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{DRIVER, ListedNetwork, MirrorNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{DRIVER, ListedNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_engine::search::ContainerSearch;
+use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 

@@ -4,14 +4,12 @@ use std::collections::HashMap;
 
 use bollard_stubs::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use ipnet::Ipv4Net;
-use mesh_host::docker::user_networks::NewUserNetwork;
+use mesh_host::docker::user_networks::{MirrorNetwork, NewUserNetwork};
 use mesh_proto::network::NetworkId;
 
 use super::refused;
 use crate::error::EngineError;
-use crate::network::{
-    BASES, DRIVER, ListedNetwork, MirrorNetwork, OwnNetwork, free_base, may_be_ours,
-};
+use crate::network::{BASES, DRIVER, ListedNetwork, OwnNetwork, free_base, may_be_ours};
 use crate::plugin::{MTU_OPTION, NETWORK_OPTION};
 
 /// Label of networks that the router created.

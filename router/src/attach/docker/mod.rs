@@ -7,8 +7,18 @@ mod pools;
 mod revival;
 mod user_networks;
 
+use std::sync::Arc;
+
 pub(super) use endpoints::DockerEndpoints;
 pub(super) use networks::DockerNetworks;
 pub(super) use pools::DockerPools;
 pub(super) use revival::Revival;
 pub(super) use user_networks::UserNetworks;
+
+/// The parts that Docker's calls and events are for.
+pub(super) struct DockerParts {
+    pub(super) endpoints: Arc<DockerEndpoints>,
+    pub(super) networks: Arc<DockerNetworks>,
+    pub(super) users: Arc<UserNetworks>,
+    pub(super) pools: DockerPools,
+}

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{ListedNetwork, MirrorNetwork, may_be_ours};
-use mesh_host::docker::user_networks::{MeshTarget, NewUserNetwork, UserNetwork, auxiliary_owner};
+use mesh_engine::network::{ListedNetwork, may_be_ours};
+use mesh_host::docker::user_networks::{
+    MeshTarget, MirrorNetwork, NewUserNetwork, UserNetwork, auxiliary_owner,
+};
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::api::Runtime;
 use mesh_proto::network::NetworkId;
@@ -40,7 +42,7 @@ pub(crate) struct UserNetworks {
     engines: Engines,
     source: Arc<LeaseSource>,
     networks: Arc<AttachedNetworks>,
-    /// What was known when Docker was last asked.
+    /// Ids that were known when Docker was last asked.
     known: Mutex<BTreeSet<String>>,
     /// Networks that Docker did not take, as was told.
     told: Mutex<BTreeSet<NetworkId>>,
@@ -151,7 +153,7 @@ impl UserNetworks {
         {
             let is_there = listed.iter().any(|listed| listed.name == mirror.name);
             let has_name = self.networks.access().resolve(&mirror.name) == Ok(mirror.network);
-            if is_there || !has_name {
+            if is_there || !has_name || may_be_ours(&mirror.name) {
                 continue;
             }
             let Err(error) = docker.create_mirror(&mirror).await else {
@@ -288,7 +290,7 @@ impl UserNetworks {
         }
     }
 
-    /// Returns how a container of a user's network leaves the mesh: by a bridge of Docker's, and by which gateway.
+    /// Returns the way of a container of a user's network out of the mesh: true for a bridge of Docker's, and the gateway.
     pub(crate) fn way_out(&self, id: &str, scoped: ScopedAddress) -> (bool, Option<IpAddr>) {
         if !self.has_addresses(id) {
             return (false, None);

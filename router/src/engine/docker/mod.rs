@@ -15,7 +15,8 @@ use mesh_engine::container::{EngineContainer, NetworkConnection, is_container_na
 use mesh_engine::docker::{container, hosts_file, plugs_by_name};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{ListedNetwork, MirrorNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 

@@ -9,7 +9,8 @@ use mesh_engine::docker::networks::{
 };
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{ListedNetwork, MirrorNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_host::docker::user_networks::MirrorNetwork;
 use tokio::sync::Mutex;
 
 use super::client::DockerClient;

@@ -5,6 +5,7 @@
 //! created next with an equal subnet; that this is the right one is kept certain by refusing a second pool with the same
 //! subnet until the first has its network, or some seconds are over.
 
+mod mirror;
 mod network;
 mod pool;
 #[cfg(test)]
@@ -18,7 +19,8 @@ use mesh_proto::limits::{MAX_DOCKER_NETWORKS, MAX_DOCKER_POOLS};
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
-pub use network::{MeshTarget, NewUserNetwork, UserNetwork, is_of_docker};
+pub use mirror::MirrorNetwork;
+pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
 pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
 
 /// All networks, by Docker's ids, and all pools, by ours.

@@ -14,7 +14,7 @@ const MADE_BY: &str = "io.mesh.made-by";
 const BY_DOCKER: &str = "docker";
 
 /// Returns true if a network of the mesh was made for a Docker network of one host: others get none by themselves.
-pub fn is_of_docker(definition: &NetworkDefinition) -> bool {
+pub(super) fn is_of_docker(definition: &NetworkDefinition) -> bool {
     let mut labels = definition.labels.iter();
     labels.any(|label| label.key == MADE_BY && label.value == BY_DOCKER)
 }
