@@ -311,30 +311,9 @@ impl Attachments {
         self.docker.endpoints.create(id, network, wanted).await
     }
 
-    /// Makes the pair of an endpoint with the address that Docker has given it, in a network that a user created.
-    ///
-    /// # Errors
-    /// The network cannot be used; the address is used; the kernel's.
-    pub(crate) async fn create_given(
-        &self,
-        id: &str,
-        network: &str,
-        address: IpNet,
-    ) -> Result<(EndpointOptions, Mac), AttachmentError> {
-        self.docker
-            .endpoints
-            .create_given(id, network, address)
-            .await
-    }
-
-    /// Returns Docker's networks that users created.
-    pub(crate) fn user_networks(&self) -> &UserNetworks {
-        &self.docker.users
-    }
-
-    /// Returns Docker's address pools.
-    pub(crate) fn pools(&self) -> &DockerPools {
-        &self.docker.pools
+    /// Returns Docker's parts.
+    pub(crate) fn docker(&self) -> &DockerParts {
+        &self.docker
     }
 
     /// Notes that Docker is about to move the interface into the namespace at `sandbox`.
@@ -362,11 +341,6 @@ impl Attachments {
     /// Forgets an endpoint; one that is not known is none too.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
         self.docker.endpoints.delete(id).await;
-    }
-
-    /// Puts another network in the place of one that Docker is deleting, if a stopped container wants it.
-    pub(crate) async fn network_deleted(&self) {
-        self.docker.networks.deleted().await;
     }
 
     /// Looks at everything now: something was answered to Docker without the router.
@@ -500,12 +474,6 @@ impl Attachments {
     /// Notes that events of Docker may have been missed until now.
     pub(crate) fn docker_connected(&self) {
         self.base.leases.forget_promises();
-    }
-
-    /// Notes the name of a network that Docker has created.
-    pub(crate) fn network_named(&self, id: &str, name: &str) {
-        let (users, id, name) = (self.docker.users.clone(), id.to_owned(), name.to_owned());
-        tokio::spawn(async move { users.named(&id, &name).await });
     }
 
     /// Asks podman soon: something about a container of it is not as it was.

@@ -13,7 +13,7 @@ pub(super) const WITHOUT_ROUTER: &str =
 pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply {
     let pools = match (&call, backend) {
         (IpamCall::Fixed(answer), _) => return Ok(answer.clone()),
-        (_, DriverBackend::Router(attachments)) => attachments.pools(),
+        (_, DriverBackend::Router(attachments)) => &attachments.docker().pools,
         // The router finds what Docker has no more.
         (IpamCall::ReleasePool(_) | IpamCall::ReleaseAddress { .. }, _) => return Ok(call::done()),
         (_, DriverBackend::Alone(_)) => return Err(WITHOUT_ROUTER.into()),

@@ -111,12 +111,12 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
         }
         (DriverCall::Ipam(call), _) => return ipam::carry_out(backend, call).await,
         (DriverCall::CreateNetwork { network, new }, DriverBackend::Router(attachments)) => {
-            let created = attachments.user_networks().created(&network, new);
+            let created = attachments.docker().users.created(&network, new);
             created.map_err(|e| e.to_string())?;
         }
         (DriverCall::DeleteNetwork(id), DriverBackend::Router(attachments)) => {
-            attachments.user_networks().deleted(&id);
-            attachments.network_deleted().await;
+            attachments.docker().users.deleted(&id);
+            attachments.docker().networks.deleted().await;
         }
         (DriverCall::Alive, DriverBackend::Router(attachments)) => attachments.look_again(),
         (
@@ -135,7 +135,10 @@ async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
     let wanted = new.options.clone();
     let made = match (backend, new.address) {
         (DriverBackend::Router(attachments), Some(address)) => {
-            let made = attachments.create_given(&new.id, &new.network, address);
+            let made = attachments
+                .docker()
+                .endpoints
+                .create_given(&new.id, &new.network, address);
             Some(made.await.map_err(|e| e.to_string())?)
         }
         (DriverBackend::Alone(_), Some(_)) => return Err(ipam::WITHOUT_ROUTER.into()),

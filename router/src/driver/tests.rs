@@ -331,7 +331,7 @@ async fn pools_are_linked_to_networks_and_addresses_are_asked_of_the_mesh() {
         [{"Pool": "10.40.0.0/16", "Gateway": "10.40.0.1/16"}]});
     assert_eq!(ask("NetworkDriver.CreateNetwork", network).await, json!({}));
     // The mesh of this test has the network `default` alone, and allocates nothing.
-    s.attachments.user_networks().named("4e30", "mesh").await;
+    s.attachments.docker().users.named("4e30", "mesh").await;
     let any = ask(
         "IpamDriver.RequestAddress",
         json!({"PoolID": id, "Address": ""}),

@@ -136,7 +136,9 @@ impl NamesTask {
                         self.learn_of_all();
                     }
                     (Runtime::Docker, EngineEvent::NetworkCreated(id, name)) => {
-                        self.attachments.network_named(id, name);
+                        let users = self.attachments.docker().users.clone();
+                        let (id, name) = (id.clone(), name.clone());
+                        tokio::spawn(async move { users.named(&id, &name).await });
                     }
                     _ => {}
                 }

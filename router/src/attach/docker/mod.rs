@@ -16,9 +16,9 @@ pub(super) use revival::Revival;
 pub(super) use user_networks::UserNetworks;
 
 /// The parts that Docker's calls and events are for.
-pub(super) struct DockerParts {
-    pub(super) endpoints: Arc<DockerEndpoints>,
-    pub(super) networks: Arc<DockerNetworks>,
-    pub(super) users: Arc<UserNetworks>,
-    pub(super) pools: DockerPools,
+pub(crate) struct DockerParts {
+    pub(crate) endpoints: Arc<DockerEndpoints>,
+    pub(crate) networks: Arc<DockerNetworks>,
+    pub(crate) users: Arc<UserNetworks>,
+    pub(crate) pools: DockerPools,
 }
