@@ -169,6 +169,10 @@ pub const MAX_NEIGHBOURS: usize = 1_024;
 pub const MAX_ENDPOINTS: usize = 16;
 /// Attached addresses in one record.
 pub const MAX_ATTACHED: usize = 4_096;
+/// Docker networks with our driver that are remembered; a further one is refused.
+pub const MAX_DOCKER_NETWORKS: usize = 1_024;
+/// Address pools of Docker that are remembered; a further one is refused.
+pub const MAX_DOCKER_POOLS: usize = 1_024;
 /// Addresses of the host itself in the mesh; more are refused.
 pub const MAX_EXPOSED: usize = 32;
 /// Other bridges of a host that are joined to the mesh; more are refused.

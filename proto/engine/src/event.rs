@@ -11,4 +11,6 @@ pub enum EngineEvent {
     Renamed(String, String),
     /// The container (full id) was removed.
     Removed(String),
+    /// The network (id) was created, with this name and our driver.
+    NetworkCreated(String, String),
 }

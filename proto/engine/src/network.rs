@@ -1,5 +1,8 @@
 //! Docker networks with our driver, and names for them.
 
+use mesh_host::docker::user_networks::NewUserNetwork;
+use mesh_proto::network::NetworkId;
+
 /// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
 /// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
@@ -14,6 +17,19 @@ pub struct OwnNetwork {
     pub name: String,
     /// True if the router created it, false if a user did.
     pub made_by_us: bool,
+}
+
+/// A Docker network with our driver, as Docker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedNetwork {
+    /// Full id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// All else.
+    pub new: NewUserNetwork,
+    /// The network of the mesh that the router made it for.
+    pub mirrors: Option<NetworkId>,
 }
 
 /// Endpoint of a container on a Docker network.

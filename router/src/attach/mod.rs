@@ -69,7 +69,7 @@ use crate::engine::Engines;
 use crate::ipam::Allocator;
 use crate::state::{StateError, Store};
 use containers::{ContainerCommands, Detachment, Members, Preparations, Tenants};
-use docker::{DockerEndpoints, DockerNetworks, Revival};
+use docker::{DockerEndpoints, DockerNetworks, DockerParts, DockerPools, Revival, UserNetworks};
 use foundation::Foundation;
 use host::{HostExposer, Uplinks};
 use kernel::KernelApi;
@@ -81,7 +81,7 @@ use reconcile::{
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;
-pub use networks::{JoinAnswer, NetworkAccess};
+pub use networks::{CreateAnswer, JoinAnswer, NetworkAccess};
 
 /// All that attachments ask of the rest of the router, and of the host.
 pub struct Surroundings {
@@ -106,8 +106,7 @@ pub struct Attachments {
     base: Foundation,
     preparations: Preparations,
     containers: ContainerCommands,
-    endpoints: Arc<DockerEndpoints>,
-    networks: Arc<DockerNetworks>,
+    docker: DockerParts,
     exposer: Arc<HostExposer>,
     uplinks: Arc<Uplinks>,
     reconciler: Reconciler,
@@ -123,7 +122,8 @@ impl Attachments {
         let base = Foundation::open(around)?;
         let members = Arc::new(Members::new(&base));
         let tenants = Arc::new(Tenants::new(&base, &members));
-        let endpoints = Arc::new(DockerEndpoints::new(&base));
+        let users = Arc::new(UserNetworks::new(&base));
+        let endpoints = Arc::new(DockerEndpoints::new(&base, users.clone()));
         let networks = Arc::new(DockerNetworks::new(&base));
         let exposer = Arc::new(HostExposer::new(&base));
         let uplinks = Arc::new(Uplinks::new(&base));
@@ -131,6 +131,7 @@ impl Attachments {
         let docker = DockerRepairs {
             endpoints: endpoints.clone(),
             networks: networks.clone(),
+            users: users.clone(),
             revival: Revival::new(&base),
         };
         let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
@@ -147,8 +148,12 @@ impl Attachments {
             bridge: bridge.to_owned(),
             preparations,
             containers,
-            endpoints,
-            networks,
+            docker: DockerParts {
+                endpoints,
+                networks,
+                pools: DockerPools::new(&base, users.clone()),
+                users,
+            },
             exposer,
             uplinks,
             reconciler: Reconciler::new(&base, repairs, docker),
@@ -287,7 +292,7 @@ impl Attachments {
     /// # Errors
     /// Docker cannot be asked, or refuses for one of them; the others are mended.
     pub(crate) async fn mend_networks(&self) -> Result<usize, AttachmentError> {
-        Ok(self.networks.mend().await?)
+        Ok(self.docker.networks.mend().await?)
     }
 }
 
@@ -303,7 +308,12 @@ impl Attachments {
         network: &str,
         wanted: Option<EndpointOptions>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
-        self.endpoints.create(id, network, wanted).await
+        self.docker.endpoints.create(id, network, wanted).await
+    }
+
+    /// Returns Docker's parts.
+    pub(crate) fn docker(&self) -> &DockerParts {
+        &self.docker
     }
 
     /// Notes that Docker is about to move the interface into the namespace at `sandbox`.
@@ -315,27 +325,22 @@ impl Attachments {
         id: &str,
         sandbox: PathBuf,
     ) -> Result<JoinedEndpoint, AttachmentError> {
-        self.endpoints.join(id, sandbox)
+        self.docker.endpoints.join(id, sandbox)
     }
 
     /// Waits until all is done that can be done for an endpoint's container now, for a second at most.
     pub(crate) async fn settled(&self, id: &str) {
-        self.endpoints.settled(id).await;
+        self.docker.endpoints.settled(id).await;
     }
 
     /// Notes that the container stops, or leaves the network.
     pub(crate) fn leave(&self, id: &str) {
-        self.endpoints.leave(id);
+        self.docker.endpoints.leave(id);
     }
 
     /// Forgets an endpoint; one that is not known is none too.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
-        self.endpoints.delete(id).await;
-    }
-
-    /// Puts another network in the place of one that Docker is deleting, if a stopped container wants it.
-    pub(crate) async fn network_deleted(&self) {
-        self.networks.deleted().await;
+        self.docker.endpoints.delete(id).await;
     }
 
     /// Looks at everything now: something was answered to Docker without the router.
@@ -353,7 +358,7 @@ impl Attachments {
 
     /// Looks at everything now: the mesh has another network, or one less.
     pub fn networks_changed(&self) {
-        self.base.wakeups.wake();
+        self.base.wakeups.wake_for_docker();
     }
 
     /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is
@@ -460,12 +465,12 @@ impl Attachments {
     /// Calls `told` for each container of Docker before its first process runs, with its addresses and the owners of
     /// their leases.
     pub(crate) fn before_start(&self, told: impl Fn(&[(String, IpNet)]) + Send + Sync + 'static) {
-        self.endpoints.before_start(told);
+        self.docker.endpoints.before_start(told);
     }
 
     /// Asks Docker for the containers of endpoints that have no owner yet.
     pub(crate) async fn resolve_owners(&self) {
-        self.endpoints.resolve_owners().await;
+        self.docker.endpoints.resolve_owners().await;
     }
 
     /// Notes another name of a container.

@@ -92,7 +92,11 @@ impl Alone {
             Ok(())
         };
         tokio::spawn(async move { kernel.run(finish).await });
-        Ok(JoinedEndpoint { peer, multicast })
+        Ok(JoinedEndpoint {
+            peer,
+            multicast,
+            ..JoinedEndpoint::default()
+        })
     }
 
     /// Removes the veth pair; a failure is left to the router.

@@ -7,6 +7,7 @@
 //! router while that answers.
 
 mod alone;
+mod ipam;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -73,7 +74,7 @@ pub(crate) async fn answer(backend: &DriverBackend, path: &str, body: &[u8]) -> 
         Ok(call) => carry_out(backend, call).await,
         Err(error) => Err(error),
     };
-    reply.unwrap_or_else(|error| call::error(&error))
+    reply.unwrap_or_else(|error| call::error_of(path, &error))
 }
 
 /// Returns the response with an answer. Each connection serves one call, so that none is left open to a process that ends.
@@ -108,14 +109,21 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
         (DriverCall::DeleteEndpoint(endpoint), DriverBackend::Alone(alone)) => {
             alone.delete_endpoint(&endpoint).await;
         }
-        (DriverCall::DeleteNetwork, DriverBackend::Router(attachments)) => {
-            attachments.network_deleted().await;
+        (DriverCall::Ipam(call), _) => return ipam::carry_out(backend, call).await,
+        (DriverCall::CreateNetwork { network, new }, DriverBackend::Router(attachments)) => {
+            let created = attachments.docker().users.created(&network, new);
+            created.map_err(|e| e.to_string())?;
+        }
+        (DriverCall::DeleteNetwork(id), DriverBackend::Router(attachments)) => {
+            attachments.docker().users.deleted(&id);
+            attachments.docker().networks.deleted().await;
         }
         (DriverCall::Alive, DriverBackend::Router(attachments)) => attachments.look_again(),
         (
             DriverCall::Leave(_)
             | DriverCall::DeleteEndpoint(_)
-            | DriverCall::DeleteNetwork
+            | DriverCall::CreateNetwork { .. }
+            | DriverCall::DeleteNetwork(_)
             | DriverCall::Alive,
             _,
         ) => {}
@@ -125,13 +133,21 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
 
 async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
     let wanted = new.options.clone();
-    let made = match backend {
-        DriverBackend::Router(attachments) => {
+    let made = match (backend, new.address) {
+        (DriverBackend::Router(attachments), Some(address)) => {
+            let made = attachments
+                .docker()
+                .endpoints
+                .create_given(&new.id, &new.network, address);
+            Some(made.await.map_err(|e| e.to_string())?)
+        }
+        (DriverBackend::Alone(_), Some(_)) => return Err(ipam::WITHOUT_ROUTER.into()),
+        (DriverBackend::Router(attachments), None) => {
             let made = attachments.create_endpoint(&new.id, &new.network, wanted);
             Some(made.await.map_err(|e| e.to_string())?)
         }
-        DriverBackend::Alone(alone) => alone.create_endpoint(&new.id, wanted).await?,
-        DriverBackend::Reset => return Err("mesh is being reset".into()),
+        (DriverBackend::Alone(alone), None) => alone.create_endpoint(&new.id, wanted).await?,
+        (DriverBackend::Reset, _) => return Err("mesh is being reset".into()),
     };
     Ok(new.created(made))
 }

@@ -113,12 +113,11 @@ async fn it_says_what_it_is() {
     let s = setup();
     assert_eq!(
         call(&s.socket, "Plugin.Activate", "").await,
-        json!({"Implements": ["NetworkDriver"]})
+        json!({"Implements": ["NetworkDriver", "IpamDriver"]})
     );
     let capabilities = call(&s.socket, "NetworkDriver.GetCapabilities", "null").await;
     assert_eq!(capabilities["Scope"], "local");
     for nothing in [
-        "CreateNetwork",
         "DeleteNetwork",
         "DiscoverNew",
         "DiscoverDelete",
@@ -132,8 +131,8 @@ async fn it_says_what_it_is() {
             json!({})
         );
     }
-    let unknown = call(&s.socket, "IpamDriver.RequestPool", "{}").await;
-    assert!(unknown["Err"].is_string());
+    let unknown = call(&s.socket, "IpamDriver.Other", "{}").await;
+    assert!(unknown["Error"].is_string());
 }
 
 #[tokio::test]
@@ -310,4 +309,72 @@ async fn the_socket_is_taken_over_only_from_the_dead_and_goes_at_the_end() {
             .unwrap(),
     );
     assert!(!s.socket.exists());
+}
+
+#[tokio::test]
+async fn pools_are_linked_to_networks_and_addresses_are_asked_of_the_mesh() {
+    let s = setup();
+    let ask = async |method: &str, body: Value| call(&s.socket, method, &body.to_string()).await;
+    let pool = ask(
+        "IpamDriver.RequestPool",
+        json!({"Pool": "10.40.0.0/16", "V6": false}),
+    )
+    .await;
+    assert_eq!(pool["Pool"], "10.40.0.0/16");
+    assert_eq!(pool["Data"]["com.docker.network.gateway"], "0.0.0.0/0");
+    let id = pool["PoolID"].as_str().unwrap();
+    let gateway = json!({"PoolID": id, "Address": "10.40.0.1",
+        "Options": {"RequestAddressType": "com.docker.network.gateway"}});
+    let gateway = ask("IpamDriver.RequestAddress", gateway).await;
+    assert_eq!(gateway["Address"], "10.40.0.1/16");
+    let network = json!({"NetworkID": "4e30", "Options": null, "IPv4Data":
+        [{"Pool": "10.40.0.0/16", "Gateway": "10.40.0.1/16"}]});
+    assert_eq!(ask("NetworkDriver.CreateNetwork", network).await, json!({}));
+    // The mesh of this test has the network `default` alone, and allocates nothing.
+    s.attachments.docker().users.named("4e30", "mesh").await;
+    let any = ask(
+        "IpamDriver.RequestAddress",
+        json!({"PoolID": id, "Address": ""}),
+    )
+    .await;
+    let error = any["Error"].as_str().unwrap();
+    assert!(error.contains("nothing is allocated here"), "{any}");
+    let fixed = json!({"PoolID": id, "Address": "10.40.0.9"});
+    let fixed = ask("IpamDriver.RequestAddress", fixed).await;
+    assert_eq!(fixed["Address"], "10.40.0.9/16");
+    let body = json!({"NetworkID": "4e30", "EndpointID": ID, "Options": {},
+        "Interface": {"Address": "10.40.0.9/16", "AddressIPv6": "", "MacAddress": ""}});
+    let made = ask("NetworkDriver.CreateEndpoint", body).await;
+    assert_eq!(
+        made,
+        json!({"Interface": {"MacAddress": "02:6d:0a:28:00:09"}})
+    );
+    let join = json!({"NetworkID": "4e30", "EndpointID": ID, "SandboxKey": SANDBOX});
+    let joined = ask("NetworkDriver.Join", join).await;
+    assert_eq!(joined["DisableGatewayService"], false);
+    let again = json!({"PoolID": id, "Address": "10.40.0.9"});
+    let again = ask("IpamDriver.RequestAddress", again).await;
+    assert!(
+        again["Error"].as_str().unwrap().contains("already used"),
+        "{again}"
+    );
+    for (method, body) in [
+        (
+            "IpamDriver.ReleaseAddress",
+            json!({"PoolID": id, "Address": "10.40.0.9"}),
+        ),
+        ("NetworkDriver.DeleteNetwork", json!({"NetworkID": "4e30"})),
+        ("IpamDriver.ReleasePool", json!({"PoolID": id})),
+    ] {
+        assert_eq!(ask(method, body).await, json!({}), "{method}");
+    }
+    let gone = ask(
+        "IpamDriver.RequestAddress",
+        json!({"PoolID": id, "Address": ""}),
+    )
+    .await;
+    assert!(
+        gone["Error"].as_str().unwrap().contains("is not known"),
+        "{gone}"
+    );
 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use mesh_engine::container::{EngineContainer, NetworkConnection};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{DRIVER, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{DRIVER, ListedNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_engine::search::ContainerSearch;
+use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
@@ -64,6 +65,16 @@ pub trait Engine: Send + Sync {
 
     /// Returns the Docker networks with our driver, sorted by name.
     fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>>;
+
+    /// Returns what Docker says of the networks with our driver.
+    fn user_networks(&self) -> EngineAnswer<'_, Vec<ListedNetwork>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Creates the Docker network of a network of the mesh.
+    fn create_mirror<'a>(&'a self, _: &'a MirrorNetwork) -> EngineAnswer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Returns the prefix for names of our Docker networks, which no network of another driver uses.
     fn network_base(&self) -> EngineAnswer<'_, &'static str> {

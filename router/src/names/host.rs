@@ -135,6 +135,11 @@ impl NamesTask {
                         self.attachments.docker_connected();
                         self.learn_of_all();
                     }
+                    (Runtime::Docker, EngineEvent::NetworkCreated(id, name)) => {
+                        let users = self.attachments.docker().users.clone();
+                        let (id, name) = (id.clone(), name.clone());
+                        tokio::spawn(async move { users.named(&id, &name).await });
+                    }
                     _ => {}
                 }
                 self.handle_event(event).await;

@@ -325,6 +325,12 @@ fn open_attachments(
     side.networks.follow(attachments.used_networks());
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
+    let (told, mut directory) = (attachments.clone(), side.networks_client.directory());
+    tokio::spawn(async move {
+        while directory.changed().await.is_ok() {
+            told.networks_changed();
+        }
+    });
     Ok(attachments)
 }
 

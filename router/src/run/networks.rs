@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mesh_networks::NetworkDefinition;
+use mesh_networks::{NetworkDefinition, NewNetwork};
 use mesh_proto::network::NetworkId;
 use mesh_sys::port::PortError;
 
 use crate::attach::kernel::{KernelError, KernelResult, NetworkBridges};
-use crate::attach::{JoinAnswer, NetworkAccess};
+use crate::attach::{CreateAnswer, JoinAnswer, NetworkAccess};
 use crate::lanes::networks::{MendedNetworks, NetworkPorts};
 use crate::networks::NetworksClient;
 
@@ -29,6 +29,21 @@ impl NetworkAccess for NetworkService {
 
     fn definition(&self, network: &NetworkId) -> Option<Arc<NetworkDefinition>> {
         self.0.definition(network)
+    }
+
+    fn create(&self, new: NewNetwork) -> CreateAnswer<'_> {
+        Box::pin(self.0.create(new))
+    }
+
+    fn remove(&self, network: NetworkId) -> JoinAnswer<'_> {
+        Box::pin(async move {
+            let removed = self.0.remove(&network.to_string(), false).await;
+            removed.map(drop).map_err(|why| why.text(&[]))
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<NetworkDefinition>> {
+        self.0.directory().borrow().all().cloned().collect()
     }
 
     fn is_removed(&self, network: &NetworkId) -> bool {

@@ -13,6 +13,7 @@ mod podman;
 mod run;
 mod sixty;
 mod truth;
+mod user_networks;
 
 use std::time::Duration;
 

@@ -218,6 +218,7 @@ impl HostNames {
                 }
                 effects.renamed = Some((id, name));
             }
+            EngineEvent::NetworkCreated(..) => {}
             EngineEvent::Removed(id) => {
                 effects.is_changed = self.local.retain(|container| container != id);
                 effects.removed = Some(id);

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use bollard_stubs::models::EventMessage;
+use bollard_stubs::models::{EventMessage, EventMessageTypeEnum};
 
 use crate::event::EngineEvent;
+use crate::network::DRIVER;
 
 /// Actions of containers and networks to subscribe to.
-const ACTIONS: [&str; 7] = [
+const ACTIONS: [&str; 8] = [
+    "create",
     "start",
     "die",
     "rename",
@@ -39,6 +41,15 @@ pub fn event(message: EventMessage) -> Option<EngineEvent> {
         return Some(EngineEvent::Changed(attributes.remove("container")?));
     }
     let id = actor.id?;
+    let is_network = message.typ == Some(EventMessageTypeEnum::NETWORK);
+    if is_network || action == "create" {
+        let is_ours = attributes
+            .get("type")
+            .is_some_and(|driver| driver == DRIVER);
+        let name = attributes.remove("name")?;
+        let is_new = is_network && is_ours && action == "create";
+        return is_new.then_some(EngineEvent::NetworkCreated(id, name));
+    }
     Some(match action.as_str() {
         "destroy" => EngineEvent::Removed(id),
         "rename" => EngineEvent::Renamed(id, attributes.remove("name")?),
@@ -68,7 +79,14 @@ mod tests {
         assert_eq!(read(json), Some(EngineEvent::Removed("ab".into())));
         let json = r#"{"Type":"container","Action":"die","Actor":{"ID":"ab","Attributes":{"exitCode":"137"}}}"#;
         assert_eq!(read(json), Some(EngineEvent::Changed("ab".into())));
+        let json = r#"{"Type":"network","Action":"create","Actor":{"ID":"net",
+            "Attributes":{"name":"web","type":"mesh"}}}"#;
+        let created = EngineEvent::NetworkCreated("net".into(), "web".into());
+        assert_eq!(read(json), Some(created));
         for nothing in [
+            r#"{"Type":"network","Action":"create","Actor":{"ID":"n","Attributes":{"name":"x","type":"bridge"}}}"#,
+            r#"{"Type":"network","Action":"destroy","Actor":{"ID":"n","Attributes":{"name":"x","type":"mesh"}}}"#,
+            r#"{"Type":"container","Action":"create","Actor":{"ID":"c","Attributes":{"name":"x"}}}"#,
             "{}",
             r#"{"Action":"start","Actor":{}}"#,
             r#"{"Action":"connect","Actor":{"ID":"n"}}"#,

@@ -2,14 +2,20 @@
 
 use std::collections::HashMap;
 
-use bollard_stubs::models::{Ipam, Network, NetworkCreateRequest};
+use bollard_stubs::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
+use ipnet::Ipv4Net;
+use mesh_host::docker::user_networks::{MirrorNetwork, NewUserNetwork};
+use mesh_proto::network::NetworkId;
 
 use super::refused;
 use crate::error::EngineError;
-use crate::network::{BASES, DRIVER, OwnNetwork, free_base, may_be_ours};
+use crate::network::{BASES, DRIVER, ListedNetwork, OwnNetwork, free_base, may_be_ours};
+use crate::plugin::{MTU_OPTION, NETWORK_OPTION};
 
 /// Label of networks that the router created.
 const LABEL: &str = "mesh.network";
+/// Label with the id of the network of the mesh that a network stands for.
+const MIRROR_LABEL: &str = "io.mesh.network";
 
 /// Returns the networks with our driver, sorted by name.
 pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
@@ -20,6 +26,41 @@ pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
         .collect();
     ours.sort_by(|a, b| a.name.cmp(&b.name));
     ours
+}
+
+/// Returns what Docker says of the networks with our driver.
+pub fn listed_networks(all: Vec<Network>) -> Vec<ListedNetwork> {
+    let ours = all.into_iter().filter(has_our_driver);
+    ours.filter_map(listed).collect()
+}
+
+fn listed(network: Network) -> Option<ListedNetwork> {
+    let options = network.options.unwrap_or_default();
+    let ipam = network.ipam.unwrap_or_default();
+    let of_pool = ipam.options.unwrap_or_default();
+    let pools = ipam
+        .config
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|config| {
+            let subnet: Ipv4Net = config.subnet?.parse().ok()?;
+            let gateway = config.gateway.and_then(|gateway| gateway.parse().ok());
+            Some((subnet.trunc(), gateway))
+        });
+    let labels = network.labels.unwrap_or_default();
+    let mirrors = labels.get(MIRROR_LABEL);
+    let mesh_network = options.get(NETWORK_OPTION).or(of_pool.get(NETWORK_OPTION));
+    Some(ListedNetwork {
+        id: network.id?,
+        name: network.name?,
+        mirrors: mirrors.and_then(|id| NetworkId::from_hex(id)),
+        new: NewUserNetwork {
+            pools: pools.take(1).collect(),
+            internal: network.internal == Some(true),
+            mtu: options.get(MTU_OPTION).and_then(|mtu| mtu.parse().ok()),
+            mesh_network: mesh_network.cloned(),
+        },
+    })
 }
 
 /// Returns the prefix for names of our networks beside those that exist.
@@ -80,6 +121,31 @@ pub fn creation(name: &str) -> NetworkCreateRequest {
             ..Ipam::default()
         }),
         labels: Some(HashMap::from([(LABEL.to_owned(), "1".to_owned())])),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// Returns the request that creates the Docker network of a network of the mesh.
+pub fn mirror_creation(mirror: &MirrorNetwork) -> NetworkCreateRequest {
+    let id = mirror.network.to_string();
+    let config = IpamConfig {
+        subnet: Some(mirror.subnet.to_string()),
+        gateway: mirror.gateway.map(|gateway| gateway.to_string()),
+        ..IpamConfig::default()
+    };
+    NetworkCreateRequest {
+        name: mirror.name.clone(),
+        driver: Some(DRIVER.to_owned()),
+        internal: Some(mirror.internal),
+        ipam: Some(Ipam {
+            driver: Some(DRIVER.to_owned()),
+            config: Some(vec![config]),
+            options: Some(HashMap::from([(NETWORK_OPTION.to_owned(), id.clone())])),
+        }),
+        labels: Some(HashMap::from([
+            (LABEL.to_owned(), "1".to_owned()),
+            (MIRROR_LABEL.to_owned(), id),
+        ])),
         ..NetworkCreateRequest::default()
     }
 }

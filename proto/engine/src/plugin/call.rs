@@ -1,16 +1,20 @@
 //! Docker's calls to the driver, and its answers to them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::user_networks::NewUserNetwork;
 use mesh_proto::ids::Mac;
 use serde_json::{Value, json};
 
+use super::ipam::{self, IpamCall};
 use super::messages::{
     CreateEndpointRequest, CreateEndpointResponse, EndpointInterface, EndpointRequest,
-    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, parse, wanted,
+    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, given_address, parse, wanted,
 };
+use super::network_messages::{DeleteNetworkRequest, new_network};
 
 /// Interfaces in containers are named by this and a number.
 const INTERFACE_PREFIX: &str = "mesh";
@@ -39,8 +43,17 @@ pub enum DriverCall {
     Leave(String),
     /// Removes an endpoint.
     DeleteEndpoint(String),
+    /// Docker makes a network with our driver.
+    CreateNetwork {
+        /// Id of the network.
+        network: String,
+        /// All that Docker tells of it.
+        new: NewUserNetwork,
+    },
     /// Docker removes one of our networks.
-    DeleteNetwork,
+    DeleteNetwork(String),
+    /// A call to the IPAM driver.
+    Ipam(IpamCall),
     /// The plugin process asks for a sign of life, and for a look at everything.
     Alive,
 }
@@ -54,6 +67,8 @@ pub struct NewEndpoint {
     pub network: String,
     /// Its options; `None` if an address is to be chosen.
     pub options: Option<EndpointOptions>,
+    /// The address that an IPAM driver of Docker has given it, in a network that a user created.
+    pub address: Option<IpNet>,
     /// The fields that the request gives.
     given: EndpointInterface,
 }
@@ -65,6 +80,10 @@ pub struct JoinedEndpoint {
     pub peer: String,
     /// True if 224.0.0.0/4 goes to it.
     pub multicast: bool,
+    /// True if Docker gives the container an interface of its own beside, for published ports and the default route.
+    pub docker_gateway: bool,
+    /// The container's default gateway, on this interface.
+    pub gateway: Option<IpAddr>,
 }
 
 impl DriverCall {
@@ -74,7 +93,9 @@ impl DriverCall {
     /// The call is unknown, or its body cannot be used; text for Docker's user.
     pub fn parse(path: &str, body: &[u8]) -> Result<Self, String> {
         Ok(match path {
-            "Plugin.Activate" => Self::Fixed(json!({"Implements": ["NetworkDriver"]})),
+            "Plugin.Activate" => {
+                Self::Fixed(json!({"Implements": ["NetworkDriver", "IpamDriver"]}))
+            }
             "NetworkDriver.GetCapabilities" => {
                 Self::Fixed(json!({"Scope": "local", "ConnectivityScope": "global"}))
             }
@@ -93,17 +114,25 @@ impl DriverCall {
             super::DESCRIBE_ENDPOINT => Self::Describe(endpoint_of(body)?),
             super::LEAVE => Self::Leave(endpoint_of(body)?),
             super::DELETE_ENDPOINT => Self::DeleteEndpoint(endpoint_of(body)?),
-            super::DELETE_NETWORK => Self::DeleteNetwork,
-            // Docker keeps the networks; to us they are names only.
-            "NetworkDriver.CreateNetwork"
-            | "NetworkDriver.AllocateNetwork"
+            super::CREATE_NETWORK => {
+                let (network, new) = new_network(body)?;
+                Self::CreateNetwork { network, new }
+            }
+            super::DELETE_NETWORK => {
+                let request: DeleteNetworkRequest = parse(body)?;
+                Self::DeleteNetwork(request.network)
+            }
+            "NetworkDriver.AllocateNetwork"
             | "NetworkDriver.FreeNetwork"
             | "NetworkDriver.DiscoverNew"
             | "NetworkDriver.DiscoverDelete"
             | "NetworkDriver.ProgramExternalConnectivity"
             | "NetworkDriver.RevokeExternalConnectivity" => Self::Fixed(json!({})),
             super::ALIVE => Self::Alive,
-            _ => return Err("the driver does not know this call".into()),
+            _ => match path.strip_prefix(ipam::PREFIX) {
+                Some(name) => Self::Ipam(IpamCall::parse(name, body)?),
+                None => return Err("the driver does not know this call".into()),
+            },
         })
     }
 }
@@ -112,9 +141,11 @@ impl NewEndpoint {
     fn parse(body: &[u8]) -> Result<Self, String> {
         let request: CreateEndpointRequest = parse(body)?;
         let options = wanted(&request)?;
+        let address = given_address(&request)?;
         Ok(Self {
             id: request.endpoint,
             network: request.network,
+            address: address.filter(|_| options.is_none()),
             options,
             given: request.interface.unwrap_or_default(),
         })
@@ -151,7 +182,11 @@ pub fn joined(endpoint: JoinedEndpoint) -> Value {
             true => vec![route],
             false => Vec::new(),
         },
-        disable_gateway_service: true,
+        disable_gateway_service: !endpoint.docker_gateway,
+        gateway: endpoint
+            .gateway
+            .map(|gateway| gateway.to_string())
+            .unwrap_or_default(),
     })
 }
 
@@ -170,9 +205,17 @@ pub fn error(text: &str) -> Value {
     json!({ "Err": text })
 }
 
+/// Returns the answer with the error of a call.
+pub fn error_of(path: &str, text: &str) -> Value {
+    match path.starts_with(ipam::PREFIX) {
+        true => ipam::error(text),
+        false => error(text),
+    }
+}
+
 /// Returns true if an answer is an error.
 pub fn is_error(answer: &Value) -> bool {
-    answer.get("Err").is_some()
+    answer.get("Err").is_some() || answer.get("Error").is_some()
 }
 
 /// Cannot fail for our types, which have string keys.
@@ -219,6 +262,7 @@ mod tests {
         let answer = joined(JoinedEndpoint {
             peer: "peer0".into(),
             multicast: true,
+            ..JoinedEndpoint::default()
         });
         let want = json!({"InterfaceName": {"SrcName": "peer0", "DstPrefix": "mesh"},
             "StaticRoutes": [{"Destination": "224.0.0.0/4", "RouteType": 1}], "DisableGatewayService": true});
@@ -239,7 +283,8 @@ mod tests {
         }
         let relative = br#"{"EndpointID": "e", "SandboxKey": "netns/1"}"#;
         assert!(DriverCall::parse(super::super::JOIN, relative).is_err());
-        assert!(DriverCall::parse("IpamDriver.RequestPool", b"{}").is_err());
+        assert!(DriverCall::parse("IpamDriver.Other", b"{}").is_err());
+        assert!(is_error(&error_of("IpamDriver.RequestPool", "no")));
         assert!(is_error(&error("no")) && !is_error(&done()) && !is_error(&described()));
     }
 }

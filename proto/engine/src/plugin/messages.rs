@@ -60,6 +60,8 @@ pub(super) struct JoinResponse {
     pub(super) static_routes: Vec<StaticRoute>,
     /// Otherwise Docker adds a second interface to a bridge of its own.
     pub(super) disable_gateway_service: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) gateway: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +91,28 @@ pub(super) fn wanted(request: &CreateEndpointRequest) -> Result<Option<EndpointO
     }
     let option = |name: &str| request.options.as_ref()?.get(name).map(option_value);
     driver_options::parse(&option)
+}
+
+/// Returns the address that an IPAM driver of Docker has given an endpoint.
+///
+/// # Errors
+/// It cannot be read; there is an IPv6 address.
+pub(super) fn given_address(request: &CreateEndpointRequest) -> Result<Option<IpNet>, String> {
+    let Some(given) = &request.interface else {
+        return Ok(None);
+    };
+    if !given.address_ipv6.is_empty() {
+        return Err(
+            "the driver mesh takes no IPv6 addresses of Docker yet; leave --ipv6 out".into(),
+        );
+    }
+    if given.address.is_empty() {
+        return Ok(None);
+    }
+    let address = given.address.parse::<ipnet::Ipv4Net>();
+    address
+        .map(|address| Some(address.into()))
+        .map_err(|_| format!("the address '{}' is none", given.address.escape_debug()))
 }
 
 fn option_value(value: &Value) -> OptionValue<'_> {
@@ -147,12 +171,12 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 }
 
 /// Refuses ids that cannot become part of interface aliases and of the stored table.
-fn check_id(id: &str) -> Result<(), String> {
+pub(super) fn check_id(id: &str) -> Result<(), String> {
     let sound =
         !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_alphanumeric());
     sound
         .then_some(())
-        .ok_or_else(|| format!("'{id}' is not an id"))
+        .ok_or_else(|| format!("'{}' is not an id", id.escape_debug()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::call::is_error;
 use super::endpoints::PluginEndpoints;
 use super::{
-    CREATE_ENDPOINT, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE, DESCRIBE_ENDPOINT, END, JOIN,
-    LEAVE, endpoint_of,
+    CREATE_ENDPOINT, CREATE_NETWORK, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE, DESCRIBE_ENDPOINT,
+    END, JOIN, LEAVE, RELEASE_ADDRESS, RELEASE_POOL, REQUEST_ADDRESS, REQUEST_POOL, endpoint_of,
 };
 
 /// The header of a call that the plugin process hands on: when it was sent, in milliseconds since the machine started.
@@ -40,7 +40,8 @@ impl Answerer {
             DESCRIBE => Self::Description,
             END => Self::End,
             CREATE_ENDPOINT | JOIN | DESCRIBE_ENDPOINT | LEAVE | DELETE_ENDPOINT
-            | DELETE_NETWORK => Self::Router,
+            | CREATE_NETWORK | DELETE_NETWORK | REQUEST_POOL | RELEASE_POOL | REQUEST_ADDRESS
+            | RELEASE_ADDRESS => Self::Router,
             _ => Self::Process,
         }
     }
@@ -119,7 +120,9 @@ mod tests {
             (JOIN, Answerer::Router),
             (DELETE_NETWORK, Answerer::Router),
             ("Plugin.Activate", Answerer::Process),
-            ("NetworkDriver.CreateNetwork", Answerer::Process),
+            (CREATE_NETWORK, Answerer::Router),
+            (REQUEST_ADDRESS, Answerer::Router),
+            ("IpamDriver.GetCapabilities", Answerer::Process),
         ] {
             assert_eq!(Answerer::of(path), want, "{path}");
         }

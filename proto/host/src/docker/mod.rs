@@ -4,3 +4,4 @@ pub mod deferral;
 pub mod driver_options;
 pub mod endpoint;
 pub mod network_plan;
+pub mod user_networks;

@@ -14,6 +14,7 @@ use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::endpoint::{DockerEndpoint, DockerEndpointTable};
+use crate::docker::user_networks::UserNetworkTable;
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
 use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentity};
@@ -84,6 +85,9 @@ pub struct AttachmentTable {
     /// Ids of Docker networks that are or were ours: stopped containers may still want them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     networks: BTreeSet<String>,
+    /// Docker networks of users, and address pools.
+    #[serde(default, skip_serializing_if = "UserNetworkTable::is_empty")]
+    pub user_networks: UserNetworkTable,
     /// Other bridges of the host that are joined to ours.
     #[serde(default, skip_serializing_if = "JoinedBridges::is_empty")]
     pub bridges: JoinedBridges,
@@ -474,7 +478,7 @@ impl AddressBinding {
     }
 
     /// Returns the owner in words that complete "… is already used by …".
-    fn words(&self) -> String {
+    pub fn words(&self) -> String {
         if self.is_host() {
             return "this host itself (mesh expose)".to_owned();
         }

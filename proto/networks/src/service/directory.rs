@@ -69,6 +69,11 @@ impl NetworkDirectory {
         self.live.keys()
     }
 
+    /// Returns the definitions of all networks besides `default`.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<NetworkDefinition>> {
+        self.live.values()
+    }
+
     /// Returns true if a network was removed; false also for one that is not known yet.
     pub fn is_removed(&self, id: &NetworkId) -> bool {
         self.removed.contains(id)

@@ -18,6 +18,7 @@ use mesh_proto::api::Runtime;
 use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 
+use super::UserNetworks;
 use crate::attach::AttachmentError;
 use crate::attach::foundation::Foundation;
 use crate::attach::kernel::{KernelApi, KernelError, KernelHandle, NetnsRef};
@@ -53,11 +54,12 @@ pub(crate) struct DockerEndpoints {
     leases: Arc<LeaseCollector>,
     wakeups: Arc<Wakeups>,
     networks: Arc<AttachedNetworks>,
+    users: Arc<UserNetworks>,
     before_start: OnceLock<Arc<BeforeStart>>,
 }
 
 impl DockerEndpoints {
-    pub(crate) fn new(base: &Foundation) -> Self {
+    pub(crate) fn new(base: &Foundation, users: Arc<UserNetworks>) -> Self {
         Self {
             table: base.table.clone(),
             kernel: base.kernel.clone(),
@@ -66,6 +68,7 @@ impl DockerEndpoints {
             leases: base.leases.clone(),
             wakeups: base.wakeups.clone(),
             networks: base.networks.clone(),
+            users,
             before_start: OnceLock::new(),
         }
     }
@@ -94,6 +97,40 @@ impl DockerEndpoints {
                 .give_back(owner, wanted.network, &addresses)
                 .await;
         }
+        Ok((wanted, made?))
+    }
+
+    /// Makes the pair of an endpoint in a user's network, with the address that an IPAM driver of Docker has given it.
+    ///
+    /// # Errors
+    /// The network cannot be used; the address is used; the kernel's. Nothing is left of the attempt.
+    pub(crate) async fn create_given(
+        &self,
+        id: &str,
+        network: &str,
+        address: IpNet,
+    ) -> Result<(EndpointOptions, Mac), AttachmentError> {
+        let mesh_network = self.users.find(network).await?;
+        let owner = self.table.read(|table| {
+            let IpNet::V4(v4) = address else { return None };
+            let owner = table.user_networks.owner_of(network, v4.addr())?;
+            Some(owner.to_owned())
+        });
+        let is_ours = owner.is_some();
+        let wanted = EndpointOptions {
+            address,
+            multicast: false,
+            deferred: DeferredAddress::No,
+            lease_owner: owner.unwrap_or_else(|| lease_owner(Runtime::Docker, "", id)),
+            network: mesh_network,
+        };
+        let made = self.create_wanted(id, network, &wanted).await;
+        let made = made.map_err(|error| match is_ours {
+            true => error,
+            false => AttachmentError::Allocation(format!(
+                "{error}; Docker chose it without asking the mesh: create the network with --ipam-driver mesh"
+            )),
+        });
         Ok((wanted, made?))
     }
 
@@ -188,11 +225,15 @@ impl DockerEndpoints {
             let unknown =
                 || AttachmentError::Invalid(format!("the router does not know endpoint {id}"));
             let end = table.endpoints.join(id, &sandbox).ok_or_else(unknown)?;
-            Ok(JoinedEndpoint {
+            let joined = JoinedEndpoint {
                 peer: end.peer.clone(),
                 multicast: end.multicast,
-            })
+                ..JoinedEndpoint::default()
+            };
+            Ok((joined, end.network.clone(), end.scoped()))
         })?;
+        let (mut joined, network, scoped) = joined;
+        (joined.docker_gateway, joined.gateway) = self.users.way_out(&network, scoped);
         self.finish_later(id, sandbox);
         Ok(joined)
     }
@@ -378,6 +419,10 @@ impl DockerEndpoints {
             return Ok(());
         };
         for network in docker.networks().await? {
+            // Docker has given their endpoints addresses.
+            if self.users.has_addresses(&network.id) {
+                continue;
+            }
             for end in docker.endpoints(&network.id).await? {
                 let id = &end.endpoint;
                 if self.table.read(|table| table.endpoints.get(id).is_some()) {

@@ -3,8 +3,22 @@
 
 mod endpoints;
 mod networks;
+mod pools;
 mod revival;
+mod user_networks;
+
+use std::sync::Arc;
 
 pub(super) use endpoints::DockerEndpoints;
 pub(super) use networks::DockerNetworks;
+pub(super) use pools::DockerPools;
 pub(super) use revival::Revival;
+pub(super) use user_networks::UserNetworks;
+
+/// The parts that Docker's calls and events are for.
+pub(crate) struct DockerParts {
+    pub(crate) endpoints: Arc<DockerEndpoints>,
+    pub(crate) networks: Arc<DockerNetworks>,
+    pub(crate) users: Arc<UserNetworks>,
+    pub(crate) pools: DockerPools,
+}

@@ -120,9 +120,11 @@ impl LeaseCollector {
             return;
         }
         let held = self.held().await;
-        let prepared = self
+        let mut prepared = self
             .table
             .record(|table| table.live_reservations(|process| self.kernel.is_alive(process)));
+        self.table
+            .read(|table| prepared.extend(table.user_networks.auxiliary_owners()));
         let promised = self.promised(&held).await;
         // Before the table is looked at: an address that is exposed by then is in it.
         let is_exposing = self.operations.is_exposing();
@@ -138,6 +140,8 @@ impl LeaseCollector {
         for (address, owner) in free {
             tracing::info!("{} is free: its container is gone", address.1);
             self.source.release(address, &owner).await;
+            self.table
+                .record(|table| table.user_networks.retain_given(|other| *other != owner));
         }
         let missing = self.gc().missing(facts);
         let claiming = async {

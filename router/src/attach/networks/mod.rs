@@ -26,7 +26,7 @@ use super::stored_table::StoredTable;
 use crate::clock::Clock;
 use notes::EvictionNotes;
 
-pub use access::{JoinAnswer, NetworkAccess};
+pub use access::{CreateAnswer, JoinAnswer, NetworkAccess};
 pub(crate) use notes::EvictedContainer;
 
 /// The network of a request.
@@ -108,6 +108,11 @@ impl AttachedNetworks {
     /// Returns the networks besides `default` that are used here, or were a moment ago.
     pub(super) fn used(&self) -> watch::Receiver<BTreeSet<NetworkId>> {
         self.used.subscribe()
+    }
+
+    /// Returns the networks of the mesh.
+    pub(crate) fn access(&self) -> &dyn NetworkAccess {
+        &*self.access
     }
 
     /// Returns the network that a request names; the empty name is `default`.

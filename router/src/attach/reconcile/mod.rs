@@ -17,7 +17,7 @@ use mesh_proto::api::Runtime;
 use tokio::sync::watch;
 
 use super::AttachmentError;
-use super::docker::{DockerEndpoints, DockerNetworks, Revival};
+use super::docker::{DockerEndpoints, DockerNetworks, Revival, UserNetworks};
 use super::foundation::Foundation;
 use super::kernel::KernelHandle;
 use super::leases::LeaseCollector;
@@ -52,6 +52,7 @@ pub(super) struct Repairs {
 pub(super) struct DockerRepairs {
     pub(super) endpoints: Arc<DockerEndpoints>,
     pub(super) networks: Arc<DockerNetworks>,
+    pub(super) users: Arc<UserNetworks>,
     pub(super) revival: Revival,
 }
 
@@ -155,10 +156,15 @@ impl Reconciler {
         if self.operations.is_retired() {
             return true;
         }
+        let users = self.docker.users.look().await;
+        let users = users.map_err(AttachmentError::from);
         let bare = self.docker.endpoints.address_bare().await;
         let networks = self.docker.networks.mend().await;
         let networks = networks.map_err(AttachmentError::from);
-        for error in [bare.err(), networks.err()].into_iter().flatten() {
+        for error in [users.err(), bare.err(), networks.err()]
+            .into_iter()
+            .flatten()
+        {
             match error {
                 AttachmentError::Engine(EngineError::Unavailable(_) | EngineError::Silent(_)) => {
                     return false;

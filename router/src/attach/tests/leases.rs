@@ -279,10 +279,10 @@ async fn after_a_restart_and_a_lost_journal_all_is_claimed_again() {
     assert_eq!(before.len(), 3);
     book.lock().unwrap().clear();
     s.kernel.add_sandbox("/docker/sandbox");
-    let idle = Arc::strong_count(&s.attachments.endpoints);
+    let idle = Arc::strong_count(&s.attachments.docker.endpoints);
     s.attachments.join("e1", "/docker/sandbox".into()).unwrap();
     // What Docker asked for is finished in the background.
-    while Arc::strong_count(&s.attachments.endpoints) > idle {
+    while Arc::strong_count(&s.attachments.docker.endpoints) > idle {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let s = s.restart();

@@ -73,7 +73,10 @@ async fn a_member_is_plugged_rests_and_is_taken_out() {
 #[tokio::test]
 async fn an_endpoint_is_made_joined_and_deleted() {
     let s = parts();
-    let endpoints = Arc::new(DockerEndpoints::new(&s.base));
+    let endpoints = Arc::new(DockerEndpoints::new(
+        &s.base,
+        Arc::new(UserNetworks::new(&s.base)),
+    ));
     let wanted = Some(options("10.2.1.1/24"));
     s.kernel.fail("make_endpoint", 0);
     let failed = endpoints.create("e1", "net", wanted.clone()).await;

@@ -15,7 +15,8 @@ use mesh_engine::container::{EngineContainer, NetworkConnection, is_container_na
 use mesh_engine::docker::{container, hosts_file, plugs_by_name};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
 
@@ -124,6 +125,14 @@ impl Engine for Docker {
 
     fn networks(&self) -> EngineAnswer<'_, Vec<OwnNetwork>> {
         Box::pin(self.patience.within(self.networks.ours()))
+    }
+
+    fn user_networks(&self) -> EngineAnswer<'_, Vec<ListedNetwork>> {
+        Box::pin(self.patience.within(self.networks.listed()))
+    }
+
+    fn create_mirror<'a>(&'a self, mirror: &'a MirrorNetwork) -> EngineAnswer<'a, ()> {
+        Box::pin(self.networks.create_mirror(mirror))
     }
 
     fn network_base(&self) -> EngineAnswer<'_, &'static str> {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::{Network, NetworkDisconnectRequest};
-use mesh_engine::docker::networks::{base_beside, creation, exists, namesakes, own_networks};
+use mesh_engine::docker::networks::{
+    base_beside, creation, exists, listed_networks, mirror_creation, namesakes, own_networks,
+};
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_host::docker::user_networks::MirrorNetwork;
 use tokio::sync::Mutex;
 
 use super::client::DockerClient;
@@ -31,6 +34,11 @@ impl DriverNetworks {
     /// Returns the networks with our driver, sorted by name.
     pub(super) async fn ours(&self) -> Result<Vec<OwnNetwork>, EngineError> {
         Ok(own_networks(self.all_networks().await?))
+    }
+
+    /// Returns what Docker says of the networks with our driver.
+    pub(super) async fn listed(&self) -> Result<Vec<ListedNetwork>, EngineError> {
+        Ok(listed_networks(self.all_networks().await?))
     }
 
     /// Returns the prefix for names of our networks.
@@ -65,6 +73,17 @@ impl DriverNetworks {
                 false => Err(self.client.error(e, None)),
             },
         }
+    }
+
+    /// Creates the network of a network of the mesh, unless there is one of that name.
+    pub(super) async fn create_mirror(&self, mirror: &MirrorNetwork) -> Result<(), EngineError> {
+        let _one_at_a_time = self.creating.lock().await;
+        if exists(&mirror.name, &self.all_networks().await?)? {
+            return Ok(());
+        }
+        let client = self.client.get().await?;
+        let created = client.create_network(mirror_creation(mirror)).await;
+        created.map(drop).map_err(|e| self.client.error(e, None))
     }
 
     /// Removes all networks of a name but one; those that containers are on stay.

@@ -1,0 +1,274 @@
+//! Docker's calls to the IPAM driver, and its answers to them: libnetwork's remote IPAM protocol.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use mesh_host::docker::user_networks::WantedPool;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::NETWORK_OPTION;
+use super::messages::parse;
+
+/// Path of all calls.
+pub(super) const PREFIX: &str = "IpamDriver.";
+/// Longest text of an option or id that is read.
+const MAX_TEXT: usize = 255;
+/// Option that says what an address is for.
+const ADDRESS_TYPE: &str = "RequestAddressType";
+const GATEWAY: &str = "com.docker.network.gateway";
+/// The gateway of pools without one: else Docker asks for an address for it.
+const NO_GATEWAY: &str = "0.0.0.0/0";
+
+/// A call to the IPAM driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IpamCall {
+    /// The answer is the same in any state.
+    Fixed(Value),
+    /// Makes a pool.
+    RequestPool(WantedPool),
+    /// Gives a pool up.
+    ReleasePool(String),
+    /// Takes an address.
+    RequestAddress(WantedAddress),
+    /// Gives an address up.
+    ReleaseAddress {
+        /// Id of its pool.
+        pool: String,
+        /// The address; none if it is none of a container.
+        address: Option<Ipv4Addr>,
+    },
+}
+
+/// An address that Docker asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedAddress {
+    /// Id of its pool.
+    pub pool: String,
+    /// The address, if it is to be this one.
+    pub address: Option<Ipv4Addr>,
+    /// True if it is the gateway's.
+    pub is_gateway: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RequestPoolRequest {
+    #[serde(default)]
+    pool: String,
+    #[serde(default)]
+    sub_pool: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    options: BTreeMap<String, String>,
+    #[serde(default)]
+    v6: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct PoolRequest {
+    #[serde(rename = "PoolID")]
+    pool: String,
+    #[serde(rename = "Address", default)]
+    address: String,
+    #[serde(rename = "Options", default, deserialize_with = "null_is_empty")]
+    options: BTreeMap<String, String>,
+}
+
+/// Go writes an absent map as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl IpamCall {
+    /// Reads a call: what is behind [`PREFIX`] in its path, and the body.
+    ///
+    /// # Errors
+    /// The call is unknown, or its body cannot be used; text for Docker's user.
+    pub(super) fn parse(name: &str, body: &[u8]) -> Result<Self, String> {
+        Ok(match name {
+            "GetCapabilities" => Self::Fixed(json!({
+                "RequiresMACAddress": false, "RequiresRequestReplay": false})),
+            "GetDefaultAddressSpaces" => Self::Fixed(json!({
+                "LocalDefaultAddressSpace": "mesh", "GlobalDefaultAddressSpace": "mesh-global"})),
+            "RequestPool" => Self::RequestPool(wanted_pool(&parse(body)?)?),
+            "ReleasePool" => Self::ReleasePool(pool_of(&parse(body)?)?),
+            "RequestAddress" => Self::RequestAddress(wanted_address(&parse(body)?)?),
+            "ReleaseAddress" => {
+                let request: PoolRequest = parse(body)?;
+                Self::ReleaseAddress {
+                    pool: pool_of(&request)?,
+                    address: request.address.parse().ok(),
+                }
+            }
+            _ => return Err("the IPAM driver does not know this call".into()),
+        })
+    }
+}
+
+fn wanted_pool(request: &RequestPoolRequest) -> Result<WantedPool, String> {
+    let mesh_network = request.options.get(NETWORK_OPTION);
+    if let Some(name) = mesh_network {
+        check_text(name)?;
+    }
+    if request.v6 {
+        return Err(
+            "the IPAM driver mesh gives no IPv6 addresses yet; leave --ipv6 and IPv6 subnets out"
+                .into(),
+        );
+    }
+    Ok(WantedPool {
+        subnet: subnet("subnet", &request.pool)?,
+        ip_range: subnet("range", &request.sub_pool)?,
+        mesh_network: mesh_network.cloned(),
+    })
+}
+
+fn wanted_address(request: &PoolRequest) -> Result<WantedAddress, String> {
+    let address = match request.address.as_str() {
+        "" => None,
+        text => Some(text.parse::<IpAddr>().map_err(|_| not_v4(text))?),
+    };
+    let address = address.map(|address| match address {
+        IpAddr::V4(v4) => Ok(v4),
+        IpAddr::V6(_) => Err(not_v4(&request.address)),
+    });
+    Ok(WantedAddress {
+        pool: pool_of(request)?,
+        address: address.transpose()?,
+        is_gateway: request
+            .options
+            .get(ADDRESS_TYPE)
+            .is_some_and(|kind| kind == GATEWAY),
+    })
+}
+
+fn not_v4(text: &str) -> String {
+    let text: String = text.chars().take(MAX_TEXT).collect();
+    format!("{} is no IPv4 address", text.escape_debug())
+}
+
+fn pool_of(request: &PoolRequest) -> Result<String, String> {
+    check_text(&request.pool)?;
+    Ok(request.pool.clone())
+}
+
+fn check_text(text: &str) -> Result<(), String> {
+    let is_sound =
+        text.len() <= MAX_TEXT && !text.is_empty() && !text.chars().any(char::is_control);
+    is_sound
+        .then_some(())
+        .ok_or_else(|| "an option or id is empty, too long, or has control characters".to_owned())
+}
+
+/// Returns the subnet in a text; none in an empty one.
+fn subnet(what: &str, text: &str) -> Result<Option<Ipv4Net>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<IpNet>() {
+        Ok(IpNet::V4(net)) if net.prefix_len() > 0 => Ok(Some(net.trunc())),
+        _ => {
+            let text: String = text.chars().take(MAX_TEXT).collect();
+            let text = text.escape_debug();
+            Err(format!(
+                "the {what} {text} is no IPv4 subnet, like 10.40.0.0/16"
+            ))
+        }
+    }
+}
+
+/// Returns the answer to [`IpamCall::RequestPool`].
+pub fn pool(id: &str, subnet: Ipv4Net) -> Value {
+    json!({"PoolID": id, "Pool": subnet.to_string(), "Data": {GATEWAY: NO_GATEWAY}})
+}
+
+/// Returns the answer to [`IpamCall::RequestAddress`].
+pub fn address(address: Ipv4Net) -> Value {
+    json!({"Address": address.to_string(), "Data": {}})
+}
+
+/// Returns the error of an IPAM driver, which has another name than that of a network driver.
+pub fn error(text: &str) -> Value {
+    json!({ "Error": text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, body: &str) -> Result<IpamCall, String> {
+        IpamCall::parse(name, body.as_bytes())
+    }
+
+    /// Bodies as dockerd 20.10 sends them.
+    #[test]
+    fn calls_are_read() {
+        let body = r#"{"AddressSpace":"mesh","Pool":"10.40.0.0/16","SubPool":"10.40.1.0/24","Options":null,"V6":false}"#;
+        let want = WantedPool {
+            subnet: Some("10.40.0.0/16".parse().unwrap()),
+            ip_range: Some("10.40.1.0/24".parse().unwrap()),
+            mesh_network: None,
+        };
+        assert_eq!(read("RequestPool", body), Ok(IpamCall::RequestPool(want)));
+        let body = r#"{"AddressSpace":"mesh","Pool":"","SubPool":"","Options":{"mesh.network":"web"},"V6":false}"#;
+        let want = WantedPool {
+            mesh_network: Some("web".into()),
+            ..WantedPool::default()
+        };
+        assert_eq!(read("RequestPool", body), Ok(IpamCall::RequestPool(want)));
+        let body = r#"{"PoolID":"p","Address":"10.40.0.1","Options":{"RequestAddressType":"com.docker.network.gateway"}}"#;
+        let want = WantedAddress {
+            pool: "p".into(),
+            address: Some(Ipv4Addr::new(10, 40, 0, 1)),
+            is_gateway: true,
+        };
+        assert_eq!(
+            read("RequestAddress", body),
+            Ok(IpamCall::RequestAddress(want))
+        );
+        let body = r#"{"PoolID":"p","Address":"","Options":null}"#;
+        let any = read("RequestAddress", body);
+        assert!(matches!(
+            any,
+            Ok(IpamCall::RequestAddress(WantedAddress {
+                address: None,
+                is_gateway: false,
+                ..
+            }))
+        ));
+        let body = r#"{"PoolID":"p","Address":"10.40.0.9"}"#;
+        let released = IpamCall::ReleaseAddress {
+            pool: "p".into(),
+            address: Some(Ipv4Addr::new(10, 40, 0, 9)),
+        };
+        assert_eq!(read("ReleaseAddress", body), Ok(released));
+        assert_eq!(
+            read("ReleasePool", r#"{"PoolID":"p"}"#),
+            Ok(IpamCall::ReleasePool("p".into()))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_explained_in_one_line() {
+        for (name, body) in [
+            ("RequestPool", ""),
+            ("RequestPool", "null"),
+            ("RequestPool", r#"{"Pool":"fd00::/64"}"#),
+            ("RequestPool", r#"{"Pool":"0.0.0.0/0"}"#),
+            ("RequestPool", r#"{"V6":true}"#),
+            ("RequestPool", r#"{"Pool":"x\ny"}"#),
+            ("RequestPool", r#"{"Options":{"mesh.network":""}}"#),
+            ("RequestAddress", r#"{"PoolID":"p","Address":"fd00::1"}"#),
+            ("RequestAddress", r#"{"PoolID":"","Address":""}"#),
+            ("ReleaseAddress", r#"{"Address":"10.0.0.1"}"#),
+            ("ReleasePool", r#"{"PoolID":7}"#),
+            ("Other", "{}"),
+        ] {
+            let error = read(name, body).unwrap_err();
+            assert!(!error.contains('\n'), "{name} {body}: {error}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Docker networks with our driver and the address pools of our IPAM driver, as Docker told of them.
+//!
+//! Docker asks for a pool before it creates the network, tells the driver the network's id and its pools without their ids,
+//! and tells the name of the network to nobody but the listeners of its events. So a pool belongs to the network that is
+//! created next with an equal subnet; that this is the right one is kept certain by refusing a second pool with the same
+//! subnet until the first has its network, or some seconds are over.
+
+mod mirror;
+mod network;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use mesh_proto::limits::{MAX_DOCKER_NETWORKS, MAX_DOCKER_POOLS};
+use mesh_proto::network::NetworkId;
+use serde::{Deserialize, Serialize};
+
+pub use mirror::MirrorNetwork;
+pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
+pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
+
+/// All networks, by Docker's ids, and all pools, by ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserNetworkTable {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pools: BTreeMap<String, DockerPool>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    networks: BTreeMap<String, UserNetwork>,
+}
+
+/// Reason why Docker gets no pool, network or address; one line, ready to print.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserNetworkError {
+    /// An equal pool has no network yet.
+    #[error("another network with the subnet {0} is being created; try again")]
+    Busy(Ipv4Net),
+    /// Too many pools.
+    #[error("Docker has {MAX_DOCKER_POOLS} address pools of mesh already; remove networks")]
+    TooManyPools,
+    /// Too many networks.
+    #[error("Docker has {MAX_DOCKER_NETWORKS} networks of mesh already; remove some")]
+    TooManyNetworks,
+    /// More than one IPv4 subnet in one Docker network.
+    #[error("a network of the driver mesh has one IPv4 subnet in Docker; give --subnet once")]
+    TwoSubnets,
+    /// A part that is not in the subnet.
+    #[error("{part} is outside the subnet {subnet}; give a part of it")]
+    Outside {
+        /// The range or address.
+        part: String,
+        /// The subnet.
+        subnet: Ipv4Net,
+    },
+    /// Docker names a pool that is not known.
+    #[error("the address pool {0} is not known; remove the Docker network and create it again")]
+    UnknownPool(String),
+    /// A pool without a network of our driver.
+    #[error(
+        "the IPAM driver mesh is for networks of the driver mesh: docker network create -d mesh --ipam-driver mesh"
+    )]
+    OtherDriver,
+    /// An address that is kept for something else.
+    #[error(
+        "{0} is an auxiliary address of the network, which no container can have; give another address"
+    )]
+    Auxiliary(Ipv4Addr),
+}
+
+impl UserNetworkTable {
+    /// Returns true if there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.pools.is_empty() && self.networks.is_empty()
+    }
+
+    /// Adds a pool with an id of our choice. `subnet` is what Docker is answered.
+    ///
+    /// # Errors
+    /// [`UserNetworkError::Busy`], which passes; others do not.
+    pub fn request_pool(
+        &mut self,
+        id: &str,
+        subnet: Ipv4Net,
+        wanted: WantedPool,
+    ) -> Result<(), UserNetworkError> {
+        if let Some(range) = wanted.ip_range
+            && !subnet.contains(&range)
+        {
+            let part = range.to_string();
+            return Err(UserNetworkError::Outside { part, subnet });
+        }
+        if self.open(subnet).next().is_some() {
+            return Err(UserNetworkError::Busy(subnet));
+        }
+        if self.pools.len() >= MAX_DOCKER_POOLS {
+            return Err(UserNetworkError::TooManyPools);
+        }
+        let pool = DockerPool::new(subnet, wanted);
+        self.pools.insert(id.to_owned(), pool);
+        Ok(())
+    }
+
+    fn open(&mut self, subnet: Ipv4Net) -> impl Iterator<Item = &mut DockerPool> {
+        let pools = self.pools.values_mut();
+        pools.filter(move |pool| pool.is_open() && pool.subnet == subnet)
+    }
+
+    /// Gives up waiting for the network of a pool with this subnet: it comes no more.
+    pub fn give_up_open(&mut self, subnet: Ipv4Net) {
+        for pool in self.open(subnet) {
+            pool.link = PoolLink::Orphan;
+        }
+    }
+
+    /// Notes a network, and links it to the pool with its subnet that has none. The same network again changes nothing.
+    ///
+    /// # Errors
+    /// It has two subnets; there are too many networks.
+    pub fn create_network(
+        &mut self,
+        id: &str,
+        new: NewUserNetwork,
+    ) -> Result<(), UserNetworkError> {
+        if self.networks.contains_key(id) {
+            return Ok(());
+        }
+        if self.networks.len() >= MAX_DOCKER_NETWORKS {
+            return Err(UserNetworkError::TooManyNetworks);
+        }
+        let (subnet, _) = match new.pools.as_slice() {
+            [] => (UNKNOWN_POOL, None),
+            [only] => *only,
+            _ => return Err(UserNetworkError::TwoSubnets),
+        };
+        let mut network = UserNetwork {
+            subnet: Some(subnet).filter(|subnet| *subnet != UNKNOWN_POOL),
+            internal: new.internal,
+            mtu: new.mtu,
+            mesh_network: new.mesh_network,
+            ..UserNetwork::default()
+        };
+        if let Some(pool) = self.open(subnet).next() {
+            pool.link = PoolLink::Network(id.to_owned());
+            network.gateway = pool.gateway;
+            network.ip_range = pool.ip_range;
+            network.mesh_network = network.mesh_network.or(pool.mesh_network.clone());
+        }
+        self.networks.insert(id.to_owned(), network);
+        Ok(())
+    }
+
+    /// Notes the name of a network; returns true if that is news.
+    pub fn set_name(&mut self, id: &str, name: &str) -> bool {
+        let Some(network) = self.networks.get_mut(id) else {
+            return false;
+        };
+        let is_new = network.name.as_deref() != Some(name);
+        network.name = Some(name.to_owned());
+        is_new
+    }
+
+    /// Notes the network of the mesh that was made for a Docker network.
+    pub fn set_made(&mut self, id: &str, made: NetworkId) {
+        if let Some(network) = self.networks.get_mut(id) {
+            network.made = made;
+        }
+    }
+
+    /// Removes a network. Its pool stays until Docker releases it.
+    pub fn delete_network(&mut self, id: &str) -> Option<UserNetwork> {
+        let network = self.networks.remove(id)?;
+        let mut pools = self.pools.values_mut();
+        if let Some(pool) = pools.find(|pool| pool.network() == Some(id)) {
+            pool.link = PoolLink::Orphan;
+        }
+        Some(network)
+    }
+
+    /// Removes a pool; Docker uses its id no more.
+    pub fn release_pool(&mut self, id: &str) -> Option<DockerPool> {
+        self.pools.remove(id)
+    }
+
+    /// Removes what Docker does not have any more: the networks of `before` which are not `listed`, and their pools.
+    pub fn retain(&mut self, before: &BTreeSet<String>, listed: &BTreeSet<String>) {
+        let is_gone = |id: &str| before.contains(id) && !listed.contains(id);
+        self.networks.retain(|id, _| !is_gone(id));
+        self.pools
+            .retain(|id, pool| !pool.network().is_some_and(is_gone) && !is_gone(id));
+    }
+
+    /// Returns the ids of all networks, and of the pools that belong to none.
+    pub fn ids(&self) -> BTreeSet<String> {
+        let orphans = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.network().is_none());
+        let orphans = orphans.map(|(id, _)| id);
+        self.networks.keys().chain(orphans).cloned().collect()
+    }
+
+    /// Returns a network.
+    pub fn network(&self, id: &str) -> Option<&UserNetwork> {
+        self.networks.get(id)
+    }
+
+    /// Returns all networks.
+    pub fn networks(&self) -> impl Iterator<Item = (&str, &UserNetwork)> {
+        self.networks
+            .iter()
+            .map(|(id, network)| (id.as_str(), network))
+    }
+
+    /// Returns a pool.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub fn pool(&self, id: &str) -> Result<&DockerPool, UserNetworkError> {
+        let unknown = || UserNetworkError::UnknownPool(id.escape_debug().to_string());
+        self.pools.get(id).ok_or_else(unknown)
+    }
+
+    /// Returns the pool of a network, with its id.
+    pub fn pool_of(&self, network: &str) -> Option<(&str, &DockerPool)> {
+        let mut pools = self.pools.iter();
+        let (id, pool) = pools.find(|(_, pool)| pool.network() == Some(network))?;
+        Some((id, pool))
+    }
+
+    /// Notes the gateway, or an auxiliary address, of a pool whose network is not created yet; returns it as Docker reads
+    /// it.
+    ///
+    /// # Errors
+    /// The pool is not known; the address is outside its subnet.
+    pub fn reserve(
+        &mut self,
+        id: &str,
+        address: Ipv4Addr,
+        is_gateway: bool,
+    ) -> Result<Ipv4Net, UserNetworkError> {
+        let subnet = self.pool(id)?.subnet;
+        if !subnet.contains(&address) {
+            let part = address.to_string();
+            return Err(UserNetworkError::Outside { part, subnet });
+        }
+        if let Some(pool) = self.pools.get_mut(id) {
+            match is_gateway {
+                true => pool.gateway = Some(address),
+                false => _ = pool.auxiliary.insert(address),
+            }
+        }
+        Ok(Ipv4Net::new_assert(address, subnet.prefix_len()))
+    }
+
+    /// Notes the owner of the lease of an address that a container gets.
+    pub fn give(&mut self, id: &str, address: Ipv4Addr, owner: &str) {
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.given.insert(address, owner.to_owned());
+        }
+    }
+
+    /// Notes that an address of a pool is given up; returns the owner of its lease.
+    pub fn take_back(&mut self, id: &str, address: Ipv4Addr) -> Option<String> {
+        let pool = self.pools.get_mut(id)?;
+        pool.given.remove(&address)
+    }
+
+    /// Returns the owner of the lease of an address of a network; none if Docker did not ask for it.
+    pub fn owner_of(&self, network: &str, address: Ipv4Addr) -> Option<&str> {
+        let (_, pool) = self.pool_of(network)?;
+        pool.given.get(&address).map(String::as_str)
+    }
+
+    /// Returns the owners of leases of auxiliary addresses, which last as long as their pools.
+    pub fn auxiliary_owners(&self) -> impl Iterator<Item = String> {
+        let pools = self.pools.iter();
+        let with = pools.filter(|(_, pool)| !pool.auxiliary.is_empty());
+        with.map(|(id, _)| auxiliary_owner(id))
+    }
+
+    /// Forgets addresses that were given and that `is_used` does not know.
+    pub fn retain_given(&mut self, is_used: impl Fn(&str) -> bool) {
+        for pool in self.pools.values_mut() {
+            pool.given.retain(|_, owner| is_used(owner));
+        }
+    }
+}

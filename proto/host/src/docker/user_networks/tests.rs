@@ -1,0 +1,172 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+fn wanted(subnet: &str) -> WantedPool {
+    WantedPool {
+        subnet: Some(net(subnet)),
+        ..WantedPool::default()
+    }
+}
+
+fn network(subnet: &str) -> NewUserNetwork {
+    NewUserNetwork {
+        pools: vec![(net(subnet), None)],
+        ..NewUserNetwork::default()
+    }
+}
+
+#[test]
+fn a_pool_belongs_to_the_network_that_is_created_next_with_its_subnet() {
+    let mut table = UserNetworkTable::default();
+    let web = net("10.40.0.0/16");
+    table
+        .request_pool("p1", web, wanted("10.40.0.0/16"))
+        .unwrap();
+    let again = table.request_pool("p2", web, wanted("10.40.0.0/16"));
+    assert_eq!(again, Err(UserNetworkError::Busy(web)));
+    let (gateway, other) = (Ipv4Addr::new(10, 40, 0, 1), Ipv4Addr::new(10, 41, 0, 1));
+    assert!(table.reserve("p1", other, true).is_err());
+    table.reserve("p1", gateway, true).unwrap();
+    table
+        .reserve("p1", Ipv4Addr::new(10, 40, 0, 9), false)
+        .unwrap();
+    table.create_network("n0", network("10.50.0.0/16")).unwrap();
+    assert!(
+        table.pool_of("n0").is_none(),
+        "Docker's own IPAM gave that subnet"
+    );
+    table.create_network("n1", network("10.40.0.0/16")).unwrap();
+    assert_eq!(table.pool_of("n1").map(|(id, _)| id), Some("p1"));
+    assert_eq!(table.network("n1").unwrap().gateway, Some(gateway));
+    assert_eq!(table.auxiliary_owners().count(), 1);
+    table
+        .request_pool("p2", web, wanted("10.40.0.0/16"))
+        .unwrap();
+    table.give("p1", other, "owner");
+    assert_eq!(table.owner_of("n1", other), Some("owner"));
+    assert_eq!(table.take_back("p1", other).as_deref(), Some("owner"));
+    assert!(table.take_back("p1", other).is_none());
+    table.give_up_open(web);
+    table.create_network("n2", network("10.40.0.0/16")).unwrap();
+    assert!(table.pool_of("n2").is_none(), "it was given up");
+}
+
+#[test]
+fn tables_are_bounded() {
+    let mut table = UserNetworkTable::default();
+    for n in 0..MAX_DOCKER_POOLS {
+        table
+            .request_pool(&n.to_string(), UNKNOWN_POOL, WantedPool::default())
+            .unwrap();
+        table.give_up_open(UNKNOWN_POOL);
+    }
+    let more = table.request_pool("x", UNKNOWN_POOL, WantedPool::default());
+    assert_eq!(more, Err(UserNetworkError::TooManyPools));
+    for n in 0..MAX_DOCKER_NETWORKS {
+        table
+            .create_network(&n.to_string(), NewUserNetwork::default())
+            .unwrap();
+    }
+    let more = table.create_network("x", NewUserNetwork::default());
+    assert_eq!(more, Err(UserNetworkError::TooManyNetworks));
+    assert_eq!(table.create_network("7", NewUserNetwork::default()), Ok(()));
+}
+
+#[test]
+fn what_docker_has_no_more_is_forgotten() {
+    let mut table = UserNetworkTable::default();
+    let web = net("10.40.0.0/16");
+    table
+        .request_pool("p1", web, wanted("10.40.0.0/16"))
+        .unwrap();
+    table.create_network("n1", network("10.40.0.0/16")).unwrap();
+    let before = table.ids();
+    table.create_network("n2", network("10.50.0.0/16")).unwrap();
+    table.retain(&before, &BTreeSet::new());
+    assert!(table.pool("p1").is_err() && table.network("n1").is_none());
+    assert!(
+        table.network("n2").is_some(),
+        "Docker was asked before it was there"
+    );
+}
+
+#[test]
+fn the_name_decides_unless_an_option_does() {
+    let mut network = UserNetwork::default();
+    let ours = |name: &str| name == "mesh";
+    assert_eq!(network.target(ours), None);
+    for (name, want) in [
+        ("mesh", MeshTarget::Default),
+        ("default", MeshTarget::Default),
+        ("web", MeshTarget::Named("web")),
+    ] {
+        network.name = Some(name.into());
+        assert_eq!(network.target(ours), Some(want), "{name}");
+    }
+    network.mesh_network = Some("db".into());
+    assert_eq!(network.target(ours), Some(MeshTarget::Existing("db")));
+}
+
+/// Any order of calls, some of them lost: a network never has the pool of another, and no two pools with one subnet wait.
+#[test]
+fn a_pool_never_belongs_to_two_networks() {
+    let mut seed = 7_u64;
+    let mut next = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % bound
+    };
+    let subnets = [UNKNOWN_POOL, net("10.40.0.0/16"), net("10.41.0.0/16")];
+    let mut table = UserNetworkTable::default();
+    // The pool that each subnet was asked for last, as long as it waits.
+    let mut waits: BTreeMap<Ipv4Net, String> = BTreeMap::new();
+    for step in 0..20_000 {
+        let subnet = subnets[usize::try_from(next(3)).unwrap()];
+        let id = format!("{}", next(12));
+        match next(6) {
+            0 | 1 => {
+                let id = format!("p{step}");
+                let asked = table.request_pool(&id, subnet, WantedPool::default());
+                assert_eq!(asked.is_ok(), !waits.contains_key(&subnet));
+                waits.entry(subnet).or_insert(id);
+            }
+            2 => {
+                let new = NewUserNetwork {
+                    pools: vec![(subnet, None)],
+                    ..NewUserNetwork::default()
+                };
+                let is_new = table.network(&id).is_none();
+                table.create_network(&id, new).unwrap();
+                if is_new {
+                    let has = table.pool_of(&id).map(|(pool, _)| pool.to_owned());
+                    assert_eq!(has, waits.remove(&subnet));
+                }
+            }
+            3 => {
+                let pool = table.pool_of(&id).map(|(pool, _)| pool.to_owned());
+                drop(table.delete_network(&id));
+                assert!(table.pool_of(&id).is_none());
+                drop(pool.and_then(|pool| table.release_pool(&pool)));
+            }
+            4 => {
+                table.give_up_open(subnet);
+                waits.remove(&subnet);
+            }
+            _ => {
+                if let Some(pool) = waits.remove(&subnet) {
+                    drop(table.release_pool(&pool));
+                }
+            }
+        }
+        if table.pools.len() > 500 {
+            table.pools.retain(|_, pool| pool.link != PoolLink::Orphan);
+        }
+    }
+    let stored = serde_json::to_string(&table).unwrap();
+    let read: UserNetworkTable = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read, table);
+}

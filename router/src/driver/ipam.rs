@@ -1,0 +1,49 @@
+//! The IPAM driver `mesh`: libnetwork's remote IPAM protocol.
+
+use mesh_engine::plugin::ipam::{self, IpamCall};
+
+use super::{DriverBackend, Reply};
+use mesh_engine::plugin::call;
+
+/// The error of what needs the router.
+pub(super) const WITHOUT_ROUTER: &str =
+    "the mesh router of this host does not run, and only it can do this; start it with mesh launch";
+
+/// Answers one call.
+pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply {
+    let pools = match (&call, backend) {
+        (IpamCall::Fixed(answer), _) => return Ok(answer.clone()),
+        (_, DriverBackend::Router(attachments)) => &attachments.docker().pools,
+        // The router finds what Docker has no more.
+        (IpamCall::ReleasePool(_) | IpamCall::ReleaseAddress { .. }, _) => return Ok(call::done()),
+        (_, DriverBackend::Alone(_)) => return Err(WITHOUT_ROUTER.into()),
+        (_, DriverBackend::Reset) => return Err("mesh is being reset".into()),
+    };
+    match call {
+        IpamCall::Fixed(answer) => Ok(answer),
+        IpamCall::RequestPool(wanted) => {
+            let (id, subnet) = pools
+                .request_pool(wanted)
+                .await
+                .map_err(|e| e.to_string())?;
+            Ok(ipam::pool(&id, subnet))
+        }
+        IpamCall::ReleasePool(id) => {
+            pools.release_pool(&id).await;
+            Ok(call::done())
+        }
+        IpamCall::RequestAddress(wanted) => {
+            let address = pools
+                .request_address(wanted)
+                .await
+                .map_err(|e| e.to_string())?;
+            Ok(ipam::address(address))
+        }
+        IpamCall::ReleaseAddress { pool, address } => {
+            if let Some(address) = address {
+                pools.release_address(&pool, address).await;
+            }
+            Ok(call::done())
+        }
+    }
+}
