@@ -30,6 +30,7 @@ pub(crate) struct Knowledge<'a> {
     pub(crate) ledger: &'a NetworkLedger,
     pub(crate) origins: &'a Origins,
     pub(crate) labels: &'a LabelTable,
+    pub(crate) idle: &'a BTreeSet<NetworkId>,
 }
 
 /// Networks and removals that this router adopted.
@@ -181,6 +182,7 @@ impl Adoption {
         let memberships = memberships.map(|(network, label)| NetworkMembership {
             network: *network,
             label: *label,
+            is_idle: known.idle.contains(network),
             extension: Vec::new(),
         });
         let statement = NetworksStatement {

@@ -97,6 +97,7 @@ pub use service::desk::{NetworksDesk, NetworksEffect};
 pub use service::directory::{NetworkDirectory, SHORT_ID};
 pub use service::feed::NetworksFeed;
 pub use service::request::NetworkRequestError;
+pub use service::usage::HostNetworks;
 pub use statement::{NetworkMembership, NetworkRemoval, NetworksError, NetworksStatement};
 
 use core::num::NonZeroU16;
@@ -126,6 +127,7 @@ pub struct Networks {
     ledger: NetworkLedger,
     origins: Origins,
     labels: LabelTable,
+    idle: BTreeSet<NetworkId>,
     adoption: Adoption,
     keys: KeyRings,
     names: NameTable,
@@ -153,6 +155,7 @@ impl Networks {
             ledger: NetworkLedger::default(),
             origins: Origins::default(),
             labels: LabelTable::new(u16::from_be_bytes(first)),
+            idle: BTreeSet::new(),
             adoption: Adoption::default(),
             keys: KeyRings::new(me),
             names: NameTable::default(),
@@ -241,7 +244,9 @@ impl Networks {
         let Some(definition) = self.ledger.get(&id) else {
             return Err(RemoveNetworkError::Default);
         };
-        let holders: Vec<PeerId> = self.members(&id).iter().map(|m| m.router).collect();
+        let members = self.members(&id).into_iter();
+        let holders = members.filter(|member| !member.is_idle);
+        let holders: Vec<PeerId> = holders.map(|member| member.router).collect();
         if !force && !holders.is_empty() {
             let name = definition.name.clone();
             return Err(RemoveNetworkError::InUse { name, holders });
@@ -283,6 +288,14 @@ impl Networks {
         self.outputs.push_back(NetworksOutput::Members(id));
         self.flush(now);
         Ok(label)
+    }
+
+    /// Sets the networks that this router stays a member of though its last container has left.
+    pub fn set_idle(&mut self, idle: BTreeSet<NetworkId>, now: Instant) {
+        if self.idle != idle {
+            self.idle = idle;
+            self.state(now);
+        }
     }
 
     /// Ends the membership, because the last container left. Returns true if this router was a member.
@@ -398,6 +411,7 @@ impl Networks {
             ledger: &self.ledger,
             origins,
             labels: &self.labels,
+            idle: &self.idle,
         };
         self.adoption.review(known, now);
         let is_aged = !self.ledger.gone().is_empty() && now.since(self.stored) >= TOMBSTONE_TICK;
@@ -427,6 +441,7 @@ impl Networks {
             ledger: &self.ledger,
             origins: &self.origins,
             labels: &self.labels,
+            idle: &self.idle,
         }
     }
 

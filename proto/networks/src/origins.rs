@@ -12,6 +12,14 @@ use super::statement::NetworksStatement;
 /// Routers by network.
 type Mentions = BTreeMap<NetworkId, BTreeSet<PeerId>>;
 
+/// A router's membership in a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    pub(crate) label: NonZeroU16,
+    /// True if it has no container in it any more.
+    pub(crate) is_idle: bool,
+}
+
 /// All statements, at most those of [`MAX_PEERS`] routers.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
@@ -19,7 +27,7 @@ pub(crate) struct Origins {
     mentioned: BTreeMap<PeerId, BTreeSet<NetworkId>>,
     stated: Mentions,
     removed: Mentions,
-    members: BTreeMap<NetworkId, BTreeMap<PeerId, NonZeroU16>>,
+    members: BTreeMap<NetworkId, BTreeMap<PeerId, Membership>>,
     reachable: BTreeSet<PeerId>,
     /// Routers of which definitions were refused for lack of room.
     refused: BTreeSet<PeerId>,
@@ -53,7 +61,8 @@ impl Origins {
         for membership in &statement.memberships {
             let network = membership.network;
             let members = self.members.entry(network).or_default();
-            members.insert(origin, membership.label);
+            let (label, is_idle) = (membership.label, membership.is_idle);
+            members.insert(origin, Membership { label, is_idle });
             mentioned.insert(network);
             let same = (network, membership.label);
             if !changed.remove(&same) {
@@ -71,7 +80,7 @@ impl Origins {
             drop_origin(&mut self.stated, &id, origin);
             drop_origin(&mut self.removed, &id, origin);
             if let Some(members) = self.members.get_mut(&id) {
-                used.extend(members.remove(origin).map(|label| (id, label)));
+                used.extend(members.remove(origin).map(|member| (id, member.label)));
                 if members.is_empty() {
                     self.members.remove(&id);
                 }
@@ -136,8 +145,8 @@ impl Origins {
         self.stated.contains_key(id)
     }
 
-    /// Returns the known routers with containers in a network, and their labels.
-    pub(crate) fn members(&self, id: &NetworkId) -> impl Iterator<Item = (&PeerId, &NonZeroU16)> {
+    /// Returns the known members of a network.
+    pub(crate) fn members(&self, id: &NetworkId) -> impl Iterator<Item = (&PeerId, &Membership)> {
         self.members.get(id).into_iter().flatten()
     }
 

@@ -32,6 +32,8 @@ pub struct NetworkMember {
     pub router: PeerId,
     /// Label that it assigned to the network.
     pub label: NonZeroU16,
+    /// True if its last container left a short time ago.
+    pub is_idle: bool,
     /// True if it is within reach, or this router.
     pub is_reachable: bool,
 }
@@ -75,14 +77,16 @@ impl Networks {
     /// [`Networks::forget`].
     pub fn members(&self, id: &NetworkId) -> Vec<NetworkMember> {
         let others = self.origins.members(id);
-        let others = others.map(|(router, label)| NetworkMember {
+        let others = others.map(|(router, membership)| NetworkMember {
             router: *router,
-            label: *label,
+            label: membership.label,
+            is_idle: membership.is_idle,
             is_reachable: self.origins.is_reachable(router),
         });
         let me = self.labels.used().get(id).map(|label| NetworkMember {
             router: self.me,
             label: *label,
+            is_idle: self.idle.contains(id),
             is_reachable: true,
         });
         let mut members: Vec<NetworkMember> = others.chain(me).collect();

@@ -1,6 +1,6 @@
 //! Statement of one router about networks, replaced as a whole by a newer one.
 //!
-//! It is encoded as `01`, then [`NetworksStatement`] by [`mesh_proto::wire::codec`]. What later versions add is in the
+//! It is encoded as `02`, then [`NetworksStatement`] by [`mesh_proto::wire::codec`]. What later versions add is in the
 //! members `extension`: this version passes those of a definition on as they are, and skips the others.
 
 use core::num::NonZeroU16;
@@ -18,11 +18,11 @@ use mesh_proto::wire::{bounded, codec};
 use super::definition::{DefinitionError, NetworkDefinition, NetworkVersion};
 
 /// First byte; others are formats of later versions.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Elements of a list that are decoded, so that an error can say how many there are.
 const DECODED: usize = 8_192;
 /// Bytes of a membership, at most.
-pub(crate) const MEMBERSHIP: usize = 16 + 3 + 3 + MAX_NETWORK_EXTENSION;
+pub(crate) const MEMBERSHIP: usize = 16 + 3 + 1 + 3 + MAX_NETWORK_EXTENSION;
 /// Bytes of a removal, at most.
 pub(crate) const REMOVAL: usize = 16 + 9 + 16 + 3;
 /// Bytes around the elements of the lists, at most.
@@ -70,6 +70,8 @@ pub struct NetworkMembership {
     pub network: NetworkId,
     /// Label that the router assigned to it, unique among those of the router.
     pub label: NonZeroU16,
+    /// True if its last container left a short time ago: the network may be removed.
+    pub is_idle: bool,
     /// Members of later versions, which are skipped.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_NETWORK_EXTENSION>")]
     pub extension: Vec<u8>,

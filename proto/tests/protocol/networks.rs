@@ -51,6 +51,7 @@ pub(crate) fn statement() -> Vectors {
         memberships: vec![NetworkMembership {
             network: id,
             label: NonZeroU16::new(300).unwrap(),
+            is_idle: false,
             extension: Vec::new(),
         }],
         extension: Vec::new(),

@@ -56,6 +56,7 @@ use mesh_host::member::ResolverSite;
 use mesh_host::network::view::NetworkView;
 use mesh_host::table::{Announced, AttachmentTable};
 use mesh_names::MeshName;
+use mesh_networks::HostNetworks;
 use mesh_proto::api::{
     AbandonRequest, AdoptRequest, ArrivedRequest, AttachRequest, AttachedContainer,
     ContainerAddresses, DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport,
@@ -363,8 +364,8 @@ impl Attachments {
 
     /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is
     /// a member of them.
-    pub fn used_networks(&self) -> watch::Receiver<BTreeSet<NetworkId>> {
-        self.base.networks.used()
+    pub fn open_networks(&self) -> watch::Receiver<HostNetworks> {
+        self.base.networks.opened()
     }
 
     /// Returns the containers that are answered within their namespaces, sorted; changes as they come and go.

@@ -11,12 +11,10 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_networks::{NetworkDirectory, NetworksDesk, NetworksEffect};
+use mesh_networks::{HostNetworks, NetworkDirectory, NetworksDesk, NetworksEffect};
 use mesh_proto::control::{Control, Note, Output as ControlOutput};
-use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 use tokio::sync::{mpsc, watch};
@@ -39,8 +37,8 @@ pub struct NetworksShell {
     requests: mpsc::Receiver<NetworksRequest>,
     callers: NetworkCallers,
     directory: watch::Sender<Arc<NetworkDirectory>>,
-    /// Networks that containers of this host use; `None` before anybody says so.
-    used: Option<watch::Receiver<BTreeSet<NetworkId>>>,
+    /// Networks that are open on this host; `None` before anybody says so.
+    open: Option<watch::Receiver<HostNetworks>>,
 }
 
 /// The reason for which [`NetworksShell::event`] returned.
@@ -52,15 +50,15 @@ enum NetworksEventKind {
     Request(NetworksRequest),
     /// The disk went on.
     Written,
-    /// Containers use other networks than before.
-    Used(BTreeSet<NetworkId>),
+    /// Other networks are open than before.
+    Open(HostNetworks),
 }
 
 impl NetworksShell {
-    /// Follows the networks that containers of this host use.
-    pub fn follow(&mut self, mut used: watch::Receiver<BTreeSet<NetworkId>>) {
-        used.mark_changed();
-        self.used = Some(used);
+    /// Follows the networks that are open on this host.
+    pub fn follow(&mut self, mut open: watch::Receiver<HostNetworks>) {
+        open.mark_changed();
+        self.open = Some(open);
     }
 
     /// Waits until there is something to do that is not the control plane's.
@@ -68,7 +66,7 @@ impl NetworksShell {
         let kind = tokio::select! {
             Some(request) = self.requests.recv() => NetworksEventKind::Request(request),
             Ok(()) = self.progress.changed() => NetworksEventKind::Written,
-            Some(used) = changed(&mut self.used) => NetworksEventKind::Used(used),
+            Some(open) = changed(&mut self.open) => NetworksEventKind::Open(open),
             else => std::future::pending().await,
         };
         NetworksEvent(kind)
@@ -79,7 +77,7 @@ impl NetworksShell {
         match event.0 {
             NetworksEventKind::Request(request) => self.handle_request(request, control, now),
             NetworksEventKind::Written => self.handle_written(),
-            NetworksEventKind::Used(used) => self.desk.set_used(used, control, now),
+            NetworksEventKind::Open(open) => self.desk.set_open(open, control, now),
         }
     }
 
@@ -173,17 +171,15 @@ impl NetworksShell {
     }
 }
 
-/// Waits for other networks in use; for ever if nobody says which.
-async fn changed(
-    used: &mut Option<watch::Receiver<BTreeSet<NetworkId>>>,
-) -> Option<BTreeSet<NetworkId>> {
-    let Some(receiver) = used else {
+/// Waits for other networks to be open; for ever if nobody says which.
+async fn changed(open: &mut Option<watch::Receiver<HostNetworks>>) -> Option<HostNetworks> {
+    let Some(receiver) = open else {
         return std::future::pending().await;
     };
     match receiver.changed().await {
         Ok(()) => Some(receiver.borrow_and_update().clone()),
         Err(_) => {
-            *used = None;
+            *open = None;
             None
         }
     }

@@ -52,7 +52,7 @@ pub fn open(
         requests,
         callers: NetworkCallers::default(),
         directory,
-        used: None,
+        open: None,
     };
     Ok((shell, client))
 }

@@ -1,9 +1,11 @@
 //! One router's networks over a real file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use mesh_networks::{NetworksConfig, NewNetwork};
+use mesh_networks::{HostNetworks, NetworksConfig, NewNetwork};
+use mesh_proto::network::NetworkId;
 use mesh_state::files::NETWORKS;
 
 use super::*;
@@ -16,7 +18,7 @@ use crate::warnings::Warnings;
 /// A router that serves until this is dropped.
 struct ServedNetworks {
     client: NetworksClient,
-    used: watch::Sender<BTreeSet<NetworkId>>,
+    open: watch::Sender<HostNetworks>,
     warnings: Warnings,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -41,7 +43,7 @@ impl ServedNetworks {
             &warnings,
             clock.now(),
         )?;
-        let (used, receiver) = watch::channel(BTreeSet::new());
+        let (open, receiver) = watch::channel(HostNetworks::default());
         networks.follow(receiver);
         let serving = tokio::spawn(async move {
             loop {
@@ -60,7 +62,7 @@ impl ServedNetworks {
         });
         Ok(Self {
             client,
-            used,
+            open,
             warnings,
             serving,
         })
@@ -99,7 +101,11 @@ async fn what_is_answered_survives() {
     assert!(router.client.resolve("db").is_err());
     assert!(router.client.directory().borrow().is_removed(&db));
     // Its containers are still there.
-    router.used.send_replace(BTreeSet::from([web]));
+    let used = BTreeSet::from([web]);
+    router.open.send_replace(HostNetworks {
+        used,
+        ..HostNetworks::default()
+    });
     let is_member = |all: &[mesh_proto::api::NetworkReport]| all[1].hosts.len() == 1;
     while !is_member(&router.client.list().await.unwrap()) {
         tokio::task::yield_now().await;

@@ -322,7 +322,7 @@ fn open_attachments(
         networks: Arc::new(NetworkService(side.networks_client.clone())),
     };
     let attachments = Attachments::open(around, &settings.bridge)?;
-    side.networks.follow(attachments.used_networks());
+    side.networks.follow(attachments.open_networks());
     tokio::spawn(attachments.clone().run());
     tokio::spawn(attachments.clone().keep_exposed());
     let (told, mut directory) = (attachments.clone(), side.networks_client.directory());

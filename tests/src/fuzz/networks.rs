@@ -145,6 +145,7 @@ fn member(extension: &[u8]) -> (Networks, SeededEntropy) {
         memberships: vec![NetworkMembership {
             network: NetworkId([1; 16]),
             label: NonZeroU16::MIN,
+            is_idle: false,
             extension: extension.to_vec(),
         }],
         ..NetworksStatement::default()
@@ -326,6 +327,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         memberships: vec![NetworkMembership {
             network: NetworkId([1; 16]),
             label: NonZeroU16::MIN,
+            is_idle: false,
             extension: vec![7],
         }],
         extension: vec![9],

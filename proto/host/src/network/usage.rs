@@ -3,11 +3,14 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_networks::HostNetworks;
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
 /// A network stays open for this long after its last container left: one that is restarted is back in time.
 const KEPT_FOR: Duration = Duration::from_secs(30);
+/// A network counts as used for this long after it was opened: its first container is on the way.
+const USED_FOR: Duration = Duration::from_secs(3);
 /// A network that was never known in this run counts as removed after this long: its definition may be on its way.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -16,6 +19,8 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 pub struct UsedNetworks {
     /// The networks that are open, with the last time that each was seen in use.
     open: BTreeMap<NetworkId, Instant>,
+    /// Those of them that nothing uses.
+    idle: BTreeSet<NetworkId>,
     /// Those whose definitions were known in this run.
     known: BTreeSet<NetworkId>,
     /// Since when others were not known.
@@ -36,6 +41,7 @@ impl UsedNetworks {
     pub fn note(&mut self, network: NetworkId, now: Instant) {
         if !network.is_default() {
             self.open.insert(network, now);
+            self.idle.remove(&network);
         }
     }
 
@@ -72,12 +78,19 @@ impl UsedNetworks {
             self.known.remove(network);
             self.unknown.remove(network);
         }
+        let unused = self
+            .open
+            .iter()
+            .filter(|(network, last)| !used.contains(network) && now.since(**last) >= USED_FOR);
+        self.idle = unused.map(|(network, _)| *network).collect();
         changes
     }
 
     /// Returns the networks that are open.
-    pub fn open(&self) -> BTreeSet<NetworkId> {
-        self.open.keys().copied().collect()
+    pub fn open(&self) -> HostNetworks {
+        let open = self.open.keys().copied();
+        let (idle, used) = open.partition(|network| self.idle.contains(network));
+        HostNetworks { used, idle }
     }
 }
 
@@ -109,9 +122,9 @@ mod tests {
         assert_eq!(look(&mut usage, &[], true, 29).close, []);
         assert_eq!(look(&mut usage, &[WEB], true, 30).close, []);
         assert_eq!(look(&mut usage, &[], true, 59).close, []);
-        assert_eq!(usage.open(), BTreeSet::from([WEB]));
+        assert_eq!(usage.open().idle, BTreeSet::from([WEB]));
         assert_eq!(look(&mut usage, &[], true, 60).close, [WEB]);
-        assert!(usage.open().is_empty());
+        assert_eq!(usage.open(), HostNetworks::default());
         assert_eq!(look(&mut usage, &[], true, 61), NetworkChanges::default());
     }
 
@@ -120,8 +133,11 @@ mod tests {
         let mut usage = UsedNetworks::default();
         usage.note(DB, at(0));
         usage.note(NetworkId::DEFAULT, at(0));
-        assert_eq!(usage.open(), BTreeSet::from([DB]));
+        assert_eq!(usage.open().used, BTreeSet::from([DB]));
+        assert_eq!(look(&mut usage, &[], true, 2).close, []);
+        assert_eq!(usage.open().used, BTreeSet::from([DB]));
         assert_eq!(look(&mut usage, &[], true, 29).close, []);
+        assert_eq!(usage.open().idle, BTreeSet::from([DB]));
         assert_eq!(look(&mut usage, &[], true, 30).close, [DB]);
     }
 

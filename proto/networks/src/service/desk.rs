@@ -4,7 +4,7 @@
 //! before them is on disk. Memberships do not: a label that is not stored yet is known to nobody else. While the disk is
 //! broken, networks go on, and what changes elsewhere is in force here; nothing is created, removed or joined here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mesh_proto::api::{NetworkReport, NetworksSummary};
@@ -21,7 +21,7 @@ use super::feed::NetworksFeed;
 use super::gate::{HeldEffect, StoreGate};
 use super::notes::{self, NoteLimit};
 use super::reports::{self, router_name};
-use super::usage::NetworkUsage;
+use super::usage::{HostNetworks, NetworkUsage};
 use crate::Networks;
 use crate::create::NewNetwork;
 use crate::output::NetworksOutput;
@@ -102,9 +102,9 @@ impl NetworksDesk {
         self.settle(control, now);
     }
 
-    /// Takes the networks that containers of this host use now: others are left, and these are joined.
-    pub fn set_used(&mut self, used: BTreeSet<NetworkId>, control: &Control, now: Instant) {
-        self.usage.set_used(used);
+    /// Takes the networks that are open on this host now: others are left, and these are joined.
+    pub fn set_open(&mut self, open: HostNetworks, control: &Control, now: Instant) {
+        self.usage.set_open(open);
         self.usage.review(&mut self.networks, now);
         self.settle(control, now);
     }
@@ -181,7 +181,7 @@ impl NetworksDesk {
             }
         };
         if joined.is_ok() && !id.is_default() {
-            self.usage.expect(id, now);
+            self.usage.expect(&mut self.networks, id, now);
         }
         self.answer(call, NetworksAnswer::Joined(joined), control, now);
     }

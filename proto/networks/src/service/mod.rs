@@ -24,4 +24,4 @@ mod reports;
 pub(crate) mod request;
 #[cfg(test)]
 mod tests;
-mod usage;
+pub(crate) mod usage;

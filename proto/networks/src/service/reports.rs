@@ -71,7 +71,7 @@ fn report(network: &ReportedNetwork, me: PeerId, control: &Control) -> NetworkRe
         ip_range: s.ip_range.map(|r| r.to_string()).unwrap_or_default(),
     });
     let labels = definition.labels.iter();
-    let members = network.members.iter();
+    let members = network.members.iter().filter(|member| !member.is_idle);
     NetworkReport {
         id: definition.id.to_string(),
         name: definition.name.to_string(),

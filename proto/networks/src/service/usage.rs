@@ -14,10 +14,21 @@ use crate::refusal::JoinNetworkError;
 /// Time from joining a network until its first container is there; a membership that is not used by then is left.
 pub(crate) const JOIN_GRACE: Duration = Duration::from_secs(10);
 
+/// Networks that are open on this host; `default` always is, and not in here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNetworks {
+    /// Those with containers, running or not.
+    pub used: BTreeSet<NetworkId>,
+    /// Those whose last container left a short time ago. They may be removed.
+    pub idle: BTreeSet<NetworkId>,
+}
+
 /// Networks that containers of this host use.
 #[derive(Debug, Default)]
 pub(crate) struct NetworkUsage {
+    /// Those with containers, and those that are idle.
     used: BTreeSet<NetworkId>,
+    idle: BTreeSet<NetworkId>,
     /// Networks joined for a container that is not there yet, with the end of [`JOIN_GRACE`].
     expected: BTreeMap<NetworkId, Instant>,
     /// Used networks that cannot be joined, with the reason.
@@ -27,14 +38,19 @@ pub(crate) struct NetworkUsage {
 
 impl NetworkUsage {
     /// Takes note that a container is about to start in a network.
-    pub(crate) fn expect(&mut self, id: NetworkId, now: Instant) {
+    pub(crate) fn expect(&mut self, networks: &mut Networks, id: NetworkId, now: Instant) {
         self.expected.insert(id, now + JOIN_GRACE);
+        self.idle.remove(&id);
+        networks.set_idle(self.idle.clone(), now);
     }
 
-    /// Replaces the networks that containers of this host use.
-    pub(crate) fn set_used(&mut self, used: BTreeSet<NetworkId>) {
-        self.used = used;
-        self.used.remove(&NetworkId::DEFAULT);
+    /// Replaces the networks that are open.
+    pub(crate) fn set_open(&mut self, open: HostNetworks) {
+        let HostNetworks { mut used, mut idle } = open;
+        idle.retain(|id| !used.contains(id) && !self.expected.contains_key(id));
+        used.extend(&idle);
+        used.remove(&NetworkId::DEFAULT);
+        (self.used, self.idle) = (used, idle);
     }
 
     /// Joins and leaves networks as their use demands.
@@ -48,6 +64,7 @@ impl NetworkUsage {
                 networks.leave(id, now);
             }
         }
+        networks.set_idle(self.idle.clone(), now);
         self.refused.clear();
         for id in used.difference(&members) {
             // The containers of a network that was removed are being detached.

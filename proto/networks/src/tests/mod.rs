@@ -66,6 +66,7 @@ fn membership(n: u8, label: u16) -> NetworkMembership {
     NetworkMembership {
         network: id(n),
         label: NonZeroU16::new(label).unwrap(),
+        is_idle: false,
         extension: Vec::new(),
     }
 }

@@ -234,6 +234,7 @@ fn a_network_in_use_is_not_removed_without_force() {
     let member = |router, label| NetworkMember {
         router,
         label,
+        is_idle: false,
         is_reachable: true,
     };
     let theirs = NonZeroU16::new(77).unwrap();

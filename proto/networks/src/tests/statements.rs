@@ -76,6 +76,7 @@ prop_compose! {
         let memberships = memberships.map(|((id, label), _)| NetworkMembership {
             network: *id,
             label: NonZeroU16::new(label).unwrap(),
+            is_idle: id.0[0] % 2 == 0,
             extension: vec![7],
         });
         let memberships = memberships.collect();
@@ -310,8 +311,8 @@ fn what_is_refused_is_named() {
     let text = format!("network {two}: the network 'default' always exists; choose another name");
     assert_eq!(reserved.check().unwrap_err().to_string(), text);
     assert_eq!(
-        NetworksStatement::decode(&[2]),
-        Err(NetworksError::Format(2))
+        NetworksStatement::decode(&[1]),
+        Err(NetworksError::Format(1))
     );
     assert_eq!(
         NetworksStatement::decode(&[]),

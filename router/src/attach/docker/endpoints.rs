@@ -59,7 +59,7 @@ pub(crate) struct DockerEndpoints {
 }
 
 impl DockerEndpoints {
-    pub(crate) fn new(base: &Foundation, users: Arc<UserNetworks>) -> Self {
+    pub(in crate::attach) fn new(base: &Foundation, users: Arc<UserNetworks>) -> Self {
         Self {
             table: base.table.clone(),
             kernel: base.kernel.clone(),

@@ -29,7 +29,7 @@ pub(crate) struct DockerNetworks {
 }
 
 impl DockerNetworks {
-    pub(crate) fn new(base: &Foundation) -> Self {
+    pub(in crate::attach) fn new(base: &Foundation) -> Self {
         Self {
             table: base.table.clone(),
             engines: base.engines.clone(),

@@ -4,7 +4,7 @@
 mod access;
 mod notes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -13,7 +13,7 @@ use mesh_host::network::addresses::{AddressFor, check_in, parse_in};
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::network::usage::UsedNetworks;
 use mesh_host::table::AttachmentTable;
-use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, UnknownNetwork};
+use mesh_networks::{DEFAULT_NETWORK, HostNetworks, NetworkDefinition, UnknownNetwork};
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::AttachedContainer;
 use mesh_proto::limits::MAX_NETWORKS;
@@ -71,7 +71,7 @@ pub(crate) struct AttachedNetworks {
     kernel: KernelHandle,
     table: Arc<StoredTable>,
     usage: Mutex<UsedNetworks>,
-    used: watch::Sender<BTreeSet<NetworkId>>,
+    open: watch::Sender<HostNetworks>,
     /// Names of networks that are used, also after they were removed; at most [`MAX_NETWORKS`], then all are forgotten.
     names: Mutex<BTreeMap<NetworkId, String>>,
     /// Networks that could not be opened, with the reason as it was told.
@@ -92,12 +92,13 @@ impl AttachedNetworks {
         for network in &used {
             usage.note(*network, clock.now());
         }
+        let open = usage.open();
         Self {
             access,
             kernel,
             table,
             usage: Mutex::new(usage),
-            used: watch::Sender::new(used),
+            open: watch::Sender::new(open),
             names: Mutex::default(),
             failed: Mutex::default(),
             notes: Mutex::default(),
@@ -105,9 +106,9 @@ impl AttachedNetworks {
         }
     }
 
-    /// Returns the networks besides `default` that are used here, or were a moment ago.
-    pub(super) fn used(&self) -> watch::Receiver<BTreeSet<NetworkId>> {
-        self.used.subscribe()
+    /// Returns the networks besides `default` that are open here.
+    pub(super) fn opened(&self) -> watch::Receiver<HostNetworks> {
+        self.open.subscribe()
     }
 
     /// Returns the networks of the mesh.
@@ -255,8 +256,8 @@ impl AttachedNetworks {
     pub(super) async fn close_all(&self) -> Result<(), AttachmentError> {
         let open = self.lock_usage().open();
         let closed = self.kernel.run(move |kernel| {
-            let mut open = open.into_iter();
-            open.try_for_each(|network| kernel.close_network(network))
+            let mut all = open.used.into_iter().chain(open.idle);
+            all.try_for_each(|network| kernel.close_network(network))
         });
         Ok(closed.await?)
     }
@@ -278,7 +279,7 @@ impl AttachedNetworks {
 
     fn publish(&self) {
         let open = self.lock_usage().open();
-        self.used.send_if_modified(|old| {
+        self.open.send_if_modified(|old| {
             let changed = *old != open;
             *old = open;
             changed

@@ -47,8 +47,8 @@ impl Setup {
     }
 
     fn used(&self) -> Vec<NetworkId> {
-        let used = self.attachments.used_networks().borrow().clone();
-        used.into_iter().collect()
+        let open = self.attachments.open_networks().borrow().clone();
+        open.used.into_iter().chain(open.idle).collect()
     }
 
     fn open_networks(&self) -> Vec<NetworkId> {

@@ -39,6 +39,29 @@ fn a_network_is_known_on_the_other_host_and_goes_there_too() {
 }
 
 #[test]
+fn a_network_whose_last_container_has_left_may_be_removed() {
+    let mut pair = DeskPair::new();
+    let web = pair.nodes[0].create("web").unwrap().id;
+    pair.nodes[1].set_used(&[web]);
+    pair.pass(1);
+    pair.nodes[1].set_open(&[], &[web]);
+    pair.nodes[1].join(web).unwrap();
+    pair.pass(1);
+    let refused = pair.nodes[0].remove("web", false).unwrap_err().text(&[]);
+    assert!(refused.contains("host2"), "one is starting: {refused}");
+    pair.nodes[1].set_used(&[web]);
+    pair.nodes[1].set_open(&[], &[web]);
+    assert_eq!(pair.nodes[1].members(), [web], "one may come back");
+    pair.pass(1);
+    let listed = pair.nodes[0].list();
+    let listed = listed.iter().find(|network| network.name == "web");
+    assert!(listed.unwrap().hosts.is_empty());
+    assert_eq!(pair.nodes[0].remove("web", false), Ok(web));
+    pair.pass(1);
+    assert!(pair.nodes[1].members().is_empty());
+}
+
+#[test]
 fn a_restarted_router_is_a_member_until_it_had_time_to_say_so() {
     let mut pair = DeskPair::new();
     let web = pair.nodes[0].create("web").unwrap().id;

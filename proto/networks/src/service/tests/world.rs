@@ -1,7 +1,7 @@
 //! Routers with a disk in memory, linked by bytes.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_proto::api::NetworkReport;
@@ -19,8 +19,8 @@ use mesh_proto::wire::topic::Topic;
 
 use crate::create::CreatedNetwork;
 use crate::{
-    NetworkDirectory, Networks, NetworksAnswer, NetworksCall, NetworksConfig, NetworksDesk,
-    NetworksEffect, NewNetwork, NotRemoved,
+    HostNetworks, NetworkDirectory, Networks, NetworksAnswer, NetworksCall, NetworksConfig,
+    NetworksDesk, NetworksEffect, NewNetwork, NotRemoved,
 };
 
 pub(super) const MTU: u16 = 1376;
@@ -225,8 +225,15 @@ impl DeskNode {
     }
 
     pub(super) fn set_used(&mut self, used: &[NetworkId]) {
-        let used: BTreeSet<NetworkId> = used.iter().copied().collect();
-        self.desk.set_used(used, &self.control, self.now);
+        self.set_open(used, &[]);
+    }
+
+    pub(super) fn set_open(&mut self, used: &[NetworkId], idle: &[NetworkId]) {
+        let open = HostNetworks {
+            used: used.iter().copied().collect(),
+            idle: idle.iter().copied().collect(),
+        };
+        self.desk.set_open(open, &self.control, self.now);
         self.settle();
     }
 
