@@ -524,34 +524,6 @@ impl Networks {
     fn touch(&mut self, now: Instant) {
         self.due = self.due.min(now + NETWORKS_TICK);
     }
-
-    /// Computes the names again, and reports which networks lost or got theirs.
-    fn rename(&mut self) {
-        let names = NameTable::of(&self.ledger);
-        if names == self.names {
-            return;
-        }
-        let before = core::mem::replace(&mut self.names, names);
-        for (id, by) in self.names.shadowed() {
-            let Some(definition) = self.ledger.get(id) else {
-                continue;
-            };
-            if before.shadowed_by(id) != Some(*by) {
-                let is_author = definition.version.author == self.me;
-                self.outputs.push_back(NetworksOutput::Shadowed {
-                    definition: definition.clone(),
-                    by: *by,
-                    is_own: is_author || self.labels.used().contains_key(id),
-                });
-            }
-        }
-        for id in before.shadowed().keys() {
-            let is_revealed = self.names.shadowed_by(id).is_none();
-            let definition = self.ledger.get(id).filter(|_| is_revealed);
-            let output = definition.cloned().map(NetworksOutput::Revealed);
-            self.outputs.extend(output);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use mesh_proto::network::NetworkId;
 use super::definition::name::{DEFAULT_NETWORK, NetworkName};
 use super::ledger::NetworkLedger;
 use super::refusal::UnknownNetwork;
+use super::{Networks, NetworksOutput};
 
 /// Digits of an id that users give at least; with fewer, a name with a typo might mean some network.
 pub(crate) const MIN_ID_DIGITS: usize = 4;
@@ -113,6 +114,36 @@ fn closest<'a>(
     close
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+impl Networks {
+    /// Computes the names again, and reports which networks lost or got theirs.
+    pub(crate) fn rename(&mut self) {
+        let names = NameTable::of(&self.ledger);
+        if names == self.names {
+            return;
+        }
+        let before = core::mem::replace(&mut self.names, names);
+        for (id, by) in self.names.shadowed() {
+            let Some(definition) = self.ledger.get(id) else {
+                continue;
+            };
+            if before.shadowed_by(id) != Some(*by) {
+                let is_author = definition.version.author == self.me;
+                self.outputs.push_back(NetworksOutput::Shadowed {
+                    definition: definition.clone(),
+                    by: *by,
+                    is_own: is_author || self.labels.used().contains_key(id),
+                });
+            }
+        }
+        for id in before.shadowed().keys() {
+            let is_revealed = self.names.shadowed_by(id).is_none();
+            let definition = self.ledger.get(id).filter(|_| is_revealed);
+            let output = definition.cloned().map(NetworksOutput::Revealed);
+            self.outputs.extend(output);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -329,23 +329,13 @@ impl Attachments {
         self.docker.endpoints.join(id, sandbox)
     }
 
-    /// Waits until all is done that can be done for an endpoint's container now, for a second at most.
-    pub(crate) async fn settled(&self, id: &str) {
-        self.docker.endpoints.settled(id).await;
-    }
-
-    /// Notes that the container stops, or leaves the network.
-    pub(crate) fn leave(&self, id: &str) {
-        self.docker.endpoints.leave(id);
-    }
-
     /// Forgets an endpoint; one that is not known is none too.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
         self.docker.endpoints.delete(id).await;
     }
 
-    /// Looks at everything now: something was answered to Docker without the router.
-    pub(crate) fn look_again(&self) {
+    /// Looks at everything now: Docker was answered without the router, or the mesh has other networks.
+    pub fn look_again(&self) {
         self.base.wakeups.wake_for_docker();
     }
 }
@@ -355,11 +345,6 @@ impl Attachments {
     /// Returns what this router announces to the mesh, sorted; changes within milliseconds of what happens on the host.
     pub fn announced(&self) -> watch::Receiver<Vec<Announced>> {
         self.base.table.published().announced()
-    }
-
-    /// Looks at everything now: the mesh has another network, or one less.
-    pub fn networks_changed(&self) {
-        self.base.wakeups.wake_for_docker();
     }
 
     /// Returns the networks besides `default` that containers of this host are in, or were in a moment ago: this router is

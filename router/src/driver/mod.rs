@@ -96,12 +96,12 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
         }
         (DriverCall::Describe(endpoint), _) => {
             if let DriverBackend::Router(attachments) = backend {
-                attachments.settled(&endpoint).await;
+                attachments.docker().endpoints.settled(&endpoint).await;
             }
             return Ok(call::described());
         }
         (DriverCall::Leave(endpoint), DriverBackend::Router(attachments)) => {
-            attachments.leave(&endpoint);
+            attachments.docker().endpoints.leave(&endpoint);
         }
         (DriverCall::DeleteEndpoint(endpoint), DriverBackend::Router(attachments)) => {
             attachments.delete_endpoint(&endpoint).await;

@@ -328,7 +328,7 @@ fn open_attachments(
     let (told, mut directory) = (attachments.clone(), side.networks_client.directory());
     tokio::spawn(async move {
         while directory.changed().await.is_ok() {
-            told.networks_changed();
+            told.look_again();
         }
     });
     Ok(attachments)

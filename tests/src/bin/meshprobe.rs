@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use mesh_proto::ids::Mac;
-use mesh_tests::frames::{Injection, Station, inject, tally};
+use mesh_tests::frames::{Injection, TestEndpoint, inject, tally};
 use sha2::{Digest as _, Sha256};
 use socket2::{Domain, Socket, Type};
 
@@ -75,8 +75,8 @@ fn main() -> Result<()> {
     }
 }
 
-fn stations_of(words: &[&str]) -> Result<Vec<Station>> {
-    words.iter().map(|word| Station::parse(word)).collect()
+fn stations_of(words: &[&str]) -> Result<Vec<TestEndpoint>> {
+    words.iter().map(|word| TestEndpoint::parse(word)).collect()
 }
 
 fn receive(at: SocketAddr) -> Result<()> {

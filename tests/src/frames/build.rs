@@ -22,14 +22,14 @@ pub(super) const PORT: u16 = 4242;
 
 /// A container, as frames name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Station {
+pub struct TestEndpoint {
     /// MAC of its interface.
     pub mac: Mac,
     /// Its address.
     pub ip: Ipv4Addr,
 }
 
-impl Station {
+impl TestEndpoint {
     /// Parses `MAC/ADDRESS`.
     ///
     /// # Errors
@@ -57,17 +57,17 @@ impl Station {
     }
 }
 
-/// The stations that a frame names.
+/// The endpoints that a frame names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cast {
     /// The sender.
-    pub(super) own: Station,
+    pub(super) own: TestEndpoint,
     /// Another one of its network.
-    pub(super) peer: Station,
+    pub(super) peer: TestEndpoint,
     /// One of another network.
-    pub(super) foreign: Station,
+    pub(super) foreign: TestEndpoint,
     /// One more of another network.
-    pub(super) second: Station,
+    pub(super) second: TestEndpoint,
 }
 
 impl Cast {
@@ -79,7 +79,7 @@ impl Cast {
             foreign,
             second,
         } = *self;
-        let all = Station {
+        let all = TestEndpoint {
             mac: BROADCAST,
             ip: Ipv4Addr::BROADCAST,
         };
@@ -97,7 +97,7 @@ impl Cast {
             FrameKind::SpoofedBroadcast => between(foreign, all),
             FrameKind::UnknownUnicast => between(
                 own,
-                Station {
+                TestEndpoint {
                     mac: NOBODY,
                     ..foreign
                 },
@@ -134,7 +134,7 @@ fn tagged(frame: &[u8], tag: u16) -> Vec<u8> {
     [macs, &VLAN.to_be_bytes(), &tag.to_be_bytes(), rest].concat()
 }
 
-fn udp(from: Station, to: Station, port: u16, payload: &[u8]) -> Vec<u8> {
+fn udp(from: TestEndpoint, to: TestEndpoint, port: u16, payload: &[u8]) -> Vec<u8> {
     let length = |header: usize| u16::try_from(header + payload.len()).unwrap_or_default();
     let mut ip = [0; 20];
     ip[0] = 0x45;
@@ -151,16 +151,16 @@ fn udp(from: Station, to: Station, port: u16, payload: &[u8]) -> Vec<u8> {
     ethernet(to.mac, from.mac, IPV4, &[&ip, &udp, payload])
 }
 
-fn group(ip: [u8; 4]) -> Station {
+fn group(ip: [u8; 4]) -> TestEndpoint {
     let [_, b, c, d] = ip;
-    Station {
+    TestEndpoint {
         mac: Mac([1, 0, 0x5e, b & 0x7f, c, d]),
         ip: ip.into(),
     }
 }
 
 /// Returns an ARP packet (operation 1: request, 2: reply), with the mark in its padding.
-fn arp(operation: u8, to: Mac, sender: Station, target: Ipv4Addr, mark: &[u8]) -> Vec<u8> {
+fn arp(operation: u8, to: Mac, sender: TestEndpoint, target: Ipv4Addr, mark: &[u8]) -> Vec<u8> {
     let body = [
         &[0, 1, 8, 0, 6, 4, 0, operation][..],
         &sender.mac.0,
@@ -172,7 +172,7 @@ fn arp(operation: u8, to: Mac, sender: Station, target: Ipv4Addr, mark: &[u8]) -
     ethernet(to, sender.mac, ARP, &body)
 }
 
-fn solicitation(from: Station, asked: Station, mark: &[u8]) -> Vec<u8> {
+fn solicitation(from: TestEndpoint, asked: TestEndpoint, mark: &[u8]) -> Vec<u8> {
     let target = asked.link_local().octets();
     let [.., x, y, z] = target;
     let to = Ipv6Addr::new(
@@ -196,7 +196,7 @@ fn solicitation(from: Station, asked: Station, mark: &[u8]) -> Vec<u8> {
     icmp6(mac, from.mac, from.link_local(), to, &body.concat())
 }
 
-fn advertisement(spoofed: Station, mark: &[u8]) -> Vec<u8> {
+fn advertisement(spoofed: TestEndpoint, mark: &[u8]) -> Vec<u8> {
     let body = [
         &[136, 0, 0, 0, 0x20, 0, 0, 0][..],
         &spoofed.link_local().octets(),
@@ -251,8 +251,8 @@ fn discover(mac: Mac, mark: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn station(n: u8) -> Station {
-        Station {
+    fn endpoint(n: u8) -> TestEndpoint {
+        TestEndpoint {
             mac: Mac([2, 0, 0, 0, 0, n]),
             ip: Ipv4Addr::new(10, 40, 0, n),
         }
@@ -261,10 +261,10 @@ mod tests {
     #[test]
     fn each_frame_has_its_mark_and_valid_headers() {
         let cast = Cast {
-            own: station(1),
-            peer: station(2),
-            foreign: station(3),
-            second: station(4),
+            own: endpoint(1),
+            peer: endpoint(2),
+            foreign: endpoint(3),
+            second: endpoint(4),
         };
         for kind in FrameKind::ALL {
             let mark = FrameMark {
@@ -287,9 +287,9 @@ mod tests {
             }
         }
         assert_eq!(
-            Station::parse("02:00:00:00:00:03/10.40.0.3").unwrap(),
-            station(3)
+            TestEndpoint::parse("02:00:00:00:00:03/10.40.0.3").unwrap(),
+            endpoint(3)
         );
-        assert!(Station::parse("02:00:00:00:00:03").is_err());
+        assert!(TestEndpoint::parse("02:00:00:00:00:03").is_err());
     }
 }

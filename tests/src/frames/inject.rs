@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use mesh_sys::netlink::Netlink;
 use mesh_sys::socket::packet::PacketSocket;
 
-use super::build::{Cast, Station};
+use super::build::{Cast, TestEndpoint};
 use super::mark::{FrameKind, FrameMark};
 
 /// Time limit, so that a leaked process ends by itself.
@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(1_200);
 /// Time between two bursts.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What to send, and from where.
+/// Frames to send, with their interface and senders.
 #[derive(Clone, Debug)]
 pub struct Injection {
     /// Interface of this network namespace.
@@ -28,20 +28,20 @@ pub struct Injection {
     /// Frames per second.
     pub rate: u64,
     /// The sender itself, then others of its network.
-    pub own: Vec<Station>,
+    pub own: Vec<TestEndpoint>,
     /// Containers of other networks.
-    pub foreign: Vec<Station>,
+    pub foreign: Vec<TestEndpoint>,
 }
 
-/// Sends the frames of all kinds in turn, to all stations in turn. Returns the number of those that the interface took.
+/// Sends the frames of all kinds in turn, to all endpoints in turn. Returns the number of those that the interface took.
 ///
 /// # Errors
-/// There is no such interface, the lists of stations are too short, or sending fails for another reason than a full
+/// There is no such interface, the lists of endpoints are too short, or sending fails for another reason than a full
 /// queue.
 pub fn inject(what: &Injection) -> Result<u64> {
     ensure!(
         what.own.len() > 1 && !what.foreign.is_empty(),
-        "too few stations"
+        "too few endpoints"
     );
     let link = Netlink::open()?.link().require(&what.interface)?;
     let socket = PacketSocket::open(link.index, 0)?;
@@ -63,13 +63,13 @@ impl Injection {
     fn frame(&self, n: u64) -> Result<Vec<u8>> {
         let n = usize::try_from(n)?;
         let (kind, turn) = (n % FrameKind::ALL.len(), n / FrameKind::ALL.len());
-        let pick = |list: &[Station], turn: usize| list.get(turn % list.len()).copied();
-        let others = self.own.get(1..).context("no other station")?;
+        let pick = |list: &[TestEndpoint], turn: usize| list.get(turn % list.len()).copied();
+        let others = self.own.get(1..).context("no other endpoint")?;
         let cast = Cast {
-            own: pick(&self.own, 0).context("no station")?,
-            peer: pick(others, turn).context("no other station")?,
-            foreign: pick(&self.foreign, turn).context("no foreign station")?,
-            second: pick(&self.foreign, turn + 1).context("no foreign station")?,
+            own: pick(&self.own, 0).context("no endpoint")?,
+            peer: pick(others, turn).context("no other endpoint")?,
+            foreign: pick(&self.foreign, turn).context("no foreign endpoint")?,
+            second: pick(&self.foreign, turn + 1).context("no foreign endpoint")?,
         };
         let mark = FrameMark {
             network: self.network,

@@ -9,7 +9,7 @@ mod inject;
 mod mark;
 mod tally;
 
-pub use build::Station;
+pub use build::TestEndpoint;
 pub use inject::{Injection, inject};
 pub use mark::{FrameKind, FrameMark};
 pub use tally::{TallyCounts, tally};

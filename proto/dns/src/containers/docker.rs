@@ -25,7 +25,7 @@ pub struct DockerContainer {
     /// True if its search list has the domain of the mesh: it was meant to use the router, even if the address has
     /// changed.
     pub is_told: bool,
-    /// True if Docker connected it to a network of the mesh by itself, without `mesh run`: nobody told it whom to ask.
+    /// True if Docker connected it to a network of the mesh by itself, without `mesh run`: nobody told it which name server to ask.
     pub is_untold: bool,
     /// Its `/etc/hosts` on this host, and our lines in it; `None` if the file must not be changed.
     pub hosts: Option<(PathBuf, HostsLines)>,

@@ -270,5 +270,8 @@ fn an_alias_is_known_in_the_network_that_it_was_given_on() {
     assert_eq!(known(&OTHER), ["bridged", "seven", "web"]);
     names.inspected(&id, Some(answer(Some("10.40.0.1/16"))));
     let docker = look_in(&mut names, &rows, &networks).docker;
-    assert!(!docker[0].is_untold, "mesh run told it whom to ask");
+    assert!(
+        !docker[0].is_untold,
+        "mesh run told it which name server to ask"
+    );
 }
