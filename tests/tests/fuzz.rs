@@ -11,7 +11,7 @@ use mesh_tests::fuzz::{FuzzTarget, Mutator, TARGETS, by_name};
 
 /// Limits on the committed corpus.
 const MAX_FILES: usize = 40;
-const MAX_FILE: usize = 2048;
+const MAX_FILE: usize = 3 * 1024;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
