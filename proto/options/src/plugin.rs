@@ -18,6 +18,9 @@ pub struct PluginSettings {
     /// The router's socket.
     #[arg(long, env = "MESH_SOCKET", default_value = crate::DEFAULT_SOCKET)]
     pub socket: PathBuf,
+    /// The router's state directory, which is read while no router answers.
+    #[arg(long, default_value = crate::DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
     /// The bridge.
     #[arg(long, default_value = crate::DEFAULT_BRIDGE)]
     pub bridge: String,
@@ -36,6 +39,7 @@ impl PluginSettings {
         for (name, value) in [
             ("--plugin-socket", self.plugin_socket.as_os_str()),
             ("--socket", self.socket.as_os_str()),
+            ("--state-dir", self.state_dir.as_os_str()),
             ("--bridge", self.bridge.as_ref()),
             ("--mtu", self.mtu.to_string().as_ref()),
         ] {
@@ -65,6 +69,7 @@ mod tests {
         let settings = PluginSettings {
             plugin_socket: "/p".into(),
             socket: "/s".into(),
+            state_dir: "/d".into(),
             bridge: "mesh0".into(),
             mtu: 1400,
             offloads_off: true,

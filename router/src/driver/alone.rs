@@ -2,41 +2,123 @@
 //! into its table when it is back.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use mesh_engine::plugin::call::JoinedEndpoint;
+use ipnet::{IpNet, Ipv4Net};
+
+use mesh_engine::plugin::call::{DriverCall, JoinedEndpoint, NewEndpoint, is_error};
 use mesh_engine::plugin::endpoints::{
     PluginEndpoint, PluginEndpoints, interface, leftovers, tags_of,
 };
-use mesh_engine::plugin::process::{RouterAnswer, take_answer};
+use mesh_engine::plugin::ipam::WantedAddress;
+use mesh_engine::plugin::process::{RouterAnswer, WITHOUT_ROUTER, take_answer};
+use mesh_engine::plugin::released::ReleasedAddresses;
 use mesh_host::docker::deferral::{AddressSetting, FINISH_WAIT};
 use mesh_host::docker::endpoint::EndpointOptions;
+use mesh_host::docker::user_networks::WayOut;
 use mesh_host::interface::ContainerInterface;
+use mesh_host::table::AttachmentTable;
 use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
 use serde_json::Value;
 
 use crate::attach::kernel::{KernelApi, KernelError, KernelHandle};
+use crate::state::Store;
 
 /// Endpoints between CreateEndpoint and DeleteEndpoint, and the kernel.
 pub(crate) struct Alone {
     kernel: KernelHandle,
+    state_dir: PathBuf,
     ends: Mutex<PluginEndpoints>,
+    released: Mutex<ReleasedAddresses>,
 }
 
 impl Alone {
-    pub(crate) fn new(kernel: Arc<dyn KernelApi>) -> Self {
+    pub(crate) fn new(kernel: Arc<dyn KernelApi>, state_dir: &Path) -> Self {
         Self {
             kernel: KernelHandle::new(kernel),
+            state_dir: state_dir.to_owned(),
             ends: Mutex::default(),
+            released: Mutex::default(),
         }
     }
 
     /// Decides about the router's answer to a call.
     pub(crate) fn take_answer(&self, path: &str, body: &[u8], answer: &Value) -> RouterAnswer {
-        take_answer(&mut self.ends(), path, body, answer)
+        // Leases are the router's again.
+        lock(&self.released).clear();
+        let next = take_answer(&mut lock(&self.ends), path, body, answer);
+        if let Ok(DriverCall::CreateEndpoint(new)) = DriverCall::parse(path, body)
+            && !is_error(answer)
+        {
+            self.note_given(&new);
+        }
+        next
+    }
+
+    /// Notes an endpoint that the router made with an address which Docker gave it: the router may end before it is joined.
+    fn note_given(&self, new: &NewEndpoint) {
+        let (Some(address), Ok(table)) = (new.address, self.last_table()) else {
+            return;
+        };
+        let end = PluginEndpoint {
+            options: table.remembered_options(&new.network, address),
+            peer: String::new(),
+            way_out: table.user_networks.way_out(&new.network, address.addr()),
+        };
+        if end.options.is_some() {
+            drop(lock(&self.ends).enter(&new.id, end));
+        }
+    }
+
+    /// Returns an address of a pool that a container of this host gave up, or this one if a container here had it.
+    ///
+    /// # Errors
+    /// No container of this host had such an address: only the router can find out whether one is free.
+    pub(crate) fn request_address(&self, wanted: &WantedAddress) -> Result<Ipv4Net, String> {
+        let pool = &wanted.pool;
+        let table = self.last_table()?;
+        let mut released = lock(&self.released);
+        let held = |address| table.remembered_address(pool, address);
+        let given = match wanted.address {
+            _ if wanted.is_gateway => None,
+            Some(address) => held(address).inspect(|_| released.take(pool, address)),
+            None => released
+                .take_last(pool, |address| held(address).is_some())
+                .and_then(held),
+        };
+        given.ok_or_else(|| WITHOUT_ROUTER.to_owned())
+    }
+
+    /// Notes that a container gave up an address; the router still holds its lease.
+    pub(crate) fn release_address(&self, pool: &str, address: Ipv4Addr) {
+        lock(&self.released).note(pool, address);
+    }
+
+    /// Creates the veth pair of an endpoint with an address that Docker has given it.
+    ///
+    /// # Errors
+    /// No container of this host had the address; those of [`Alone::create_endpoint`].
+    pub(crate) async fn create_given(
+        &self,
+        id: &str,
+        network: &str,
+        address: IpNet,
+    ) -> Result<Option<(EndpointOptions, Mac)>, String> {
+        let table = self.last_table()?;
+        let options = table.remembered_options(network, address);
+        let options = options.ok_or_else(|| WITHOUT_ROUTER.to_owned())?;
+        let way_out = table.user_networks.way_out(network, address.addr());
+        self.make_endpoint(id, Some(options), way_out).await
+    }
+
+    /// Returns the table that the router stored last.
+    fn last_table(&self) -> Result<AttachmentTable, String> {
+        Store::peek_attachments(&self.state_dir)
+            .map_err(|error| format!("{WITHOUT_ROUTER} ({error})"))
     }
 
     /// Creates the veth pair. Without an address nothing is created: the container starts without an interface, and the
@@ -49,6 +131,15 @@ impl Alone {
         id: &str,
         options: Option<EndpointOptions>,
     ) -> Result<Option<(EndpointOptions, Mac)>, String> {
+        self.make_endpoint(id, options, WayOut::default()).await
+    }
+
+    async fn make_endpoint(
+        &self,
+        id: &str,
+        options: Option<EndpointOptions>,
+        way_out: WayOut,
+    ) -> Result<Option<(EndpointOptions, Mac)>, String> {
         let mut peer = String::new();
         if let Some(options) = &options {
             let (id, interface) = (id.to_owned(), interface(id, options));
@@ -57,7 +148,12 @@ impl Alone {
                 .await?;
         }
         let made = options.clone();
-        self.ends().enter(id, PluginEndpoint { options, peer })?;
+        let end = PluginEndpoint {
+            options,
+            peer,
+            way_out,
+        };
+        lock(&self.ends).enter(id, end)?;
         Ok(made.map(|options| {
             let mac = mac_for(options.address.addr());
             (options, mac)
@@ -69,7 +165,7 @@ impl Alone {
     /// # Errors
     /// The endpoint is not known; the kernel's.
     pub(crate) async fn join(&self, id: &str, sandbox: PathBuf) -> Result<JoinedEndpoint, String> {
-        let Some(end) = self.ends().get(id).cloned() else {
+        let Some(end) = lock(&self.ends).get(id).cloned() else {
             return Err(format!(
                 "endpoint {id} is not known; start the container again"
             ));
@@ -95,13 +191,13 @@ impl Alone {
         Ok(JoinedEndpoint {
             peer,
             multicast,
-            ..JoinedEndpoint::default()
+            way_out: end.way_out,
         })
     }
 
     /// Removes the veth pair; a failure is left to the router.
     pub(crate) async fn delete_endpoint(&self, id: &str) {
-        self.ends().remove(id);
+        lock(&self.ends).remove(id);
         let id = id.to_owned();
         let removed = self.on_kernel(move |kernel| {
             let tags = tags_of(&id, kernel.plugged()?);
@@ -112,16 +208,16 @@ impl Alone {
         }
     }
 
-    fn ends(&self) -> MutexGuard<'_, PluginEndpoints> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn on_kernel<T: Send + 'static>(
         &self,
         f: impl FnOnce(&dyn KernelApi) -> Result<T, KernelError> + Send + 'static,
     ) -> Result<T, String> {
         self.kernel.run(f).await.map_err(|error| error.to_string())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes a pair unless a container of this host has the address. What an earlier one left is removed.
@@ -145,12 +241,7 @@ fn make(
     })
 }
 
-fn finish(
-    kernel: &dyn KernelApi,
-    sandbox: &std::path::Path,
-    interface: &ContainerInterface,
-    deferred: bool,
-) {
+fn finish(kernel: &dyn KernelApi, sandbox: &Path, interface: &ContainerInterface, deferred: bool) {
     let began = Instant::now();
     while began.elapsed() < FINISH_WAIT {
         let setting = AddressSetting::after(began.elapsed(), deferred);

@@ -1,22 +1,19 @@
 //! The IPAM driver `mesh`: libnetwork's remote IPAM protocol.
 
 use mesh_engine::plugin::ipam::{self, IpamCall};
+use mesh_engine::plugin::process::WITHOUT_ROUTER;
 
-use super::{DriverBackend, Reply};
+use super::{Alone, DriverBackend, Reply};
 use mesh_engine::plugin::call;
-
-/// The error of what needs the router.
-pub(super) const WITHOUT_ROUTER: &str =
-    "the mesh router of this host does not run, and only it can do this; start it with mesh launch";
 
 /// Answers one call.
 pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply {
     let pools = match (&call, backend) {
         (IpamCall::Fixed(answer), _) => return Ok(answer.clone()),
         (_, DriverBackend::Router(attachments)) => &attachments.docker().pools,
+        (call, DriverBackend::Alone(alone)) => return carry_out_alone(alone, call),
         // The router finds what Docker has no more.
         (IpamCall::ReleasePool(_) | IpamCall::ReleaseAddress { .. }, _) => return Ok(call::done()),
-        (_, DriverBackend::Alone(_)) => return Err(WITHOUT_ROUTER.into()),
         (_, DriverBackend::Reset) => return Err("mesh is being reset".into()),
     };
     match call {
@@ -45,5 +42,21 @@ pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply 
             }
             Ok(call::done())
         }
+    }
+}
+
+fn carry_out_alone(alone: &Alone, call: &IpamCall) -> Reply {
+    match call {
+        IpamCall::Fixed(answer) => Ok(answer.clone()),
+        IpamCall::RequestPool(_) => Err(WITHOUT_ROUTER.into()),
+        IpamCall::RequestAddress(wanted) => alone.request_address(wanted).map(ipam::address),
+        IpamCall::ReleaseAddress { pool, address } => {
+            if let Some(address) = address {
+                alone.release_address(pool, *address);
+            }
+            Ok(call::done())
+        }
+        // The router finds what Docker has no more.
+        IpamCall::ReleasePool(_) => Ok(call::done()),
     }
 }

@@ -141,7 +141,9 @@ async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
                 .create_given(&new.id, &new.network, address);
             Some(made.await.map_err(|e| e.to_string())?)
         }
-        (DriverBackend::Alone(_), Some(_)) => return Err(ipam::WITHOUT_ROUTER.into()),
+        (DriverBackend::Alone(alone), Some(address)) => {
+            alone.create_given(&new.id, &new.network, address).await?
+        }
         (DriverBackend::Router(attachments), None) => {
             let made = attachments.create_endpoint(&new.id, &new.network, wanted);
             Some(made.await.map_err(|e| e.to_string())?)

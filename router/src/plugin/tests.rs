@@ -56,6 +56,7 @@ impl Setup {
         PluginSettings {
             plugin_socket: self.path.clone(),
             socket: self.router.clone(),
+            state_dir: self.dir.path().join("state"),
             bridge: "mesh".into(),
             mtu: 1376,
             offloads_off: false,
@@ -273,6 +274,72 @@ async fn what_was_made_without_the_router_is_in_its_table_later() {
     assert_eq!(s.join().await["InterfaceName"]["SrcName"], "peer0");
     s.delete().await;
     assert!(s.kernel.plugged_addresses().is_empty());
+}
+
+/// Docker's own networks: what a container had it has again, and nothing else is given.
+#[tokio::test]
+async fn a_container_of_a_users_network_starts_again_without_the_router() {
+    let s = setup();
+    let docker = FakeEngine::new(Runtime::Docker);
+    let attachments = s.attachments(&docker);
+    let stop = s.start_router(&attachments);
+    let pool = json!({"Pool": "10.40.0.0/16", "V6": false});
+    let pool = s.call("IpamDriver.RequestPool", &pool).await;
+    let id = pool["PoolID"].as_str().unwrap();
+    let network = json!({"NetworkID": "4e30a1f5", "Options": null, "IPv4Data":
+        [{"Pool": "10.40.0.0/16", "Gateway": "10.40.0.1/16"}]});
+    s.call("NetworkDriver.CreateNetwork", &network).await;
+    attachments.docker().users.named("4e30a1f5", "mesh").await;
+    let ask = async |address: &str| {
+        let body = json!({"PoolID": id, "Address": address});
+        s.call("IpamDriver.RequestAddress", &body).await
+    };
+    let create = json!({"NetworkID": "4e30a1f5", "EndpointID": ID, "Options": {},
+        "Interface": {"Address": "10.40.0.9/16", "AddressIPv6": "", "MacAddress": ""}});
+    let create = async || s.call("NetworkDriver.CreateEndpoint", &create).await;
+    let made = json!({"Interface": {"MacAddress": "02:6d:0a:28:00:09"}});
+    assert_eq!(ask("10.40.0.9").await["Address"], "10.40.0.9/16");
+    assert_eq!(create().await, made);
+    s.kernel.add_sandbox(SANDBOX);
+    stop.send(()).unwrap();
+    while s.router.exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let joined = s.join().await;
+    assert_eq!(joined["DisableGatewayService"], false, "{joined}");
+
+    let no_other = async || {
+        for address in ["", "10.40.0.8"] {
+            let refused = ask(address).await;
+            let error = refused["Error"].as_str().unwrap();
+            assert!(error.contains("start it with mesh launch"), "{refused}");
+        }
+    };
+    no_other().await;
+    s.delete().await;
+    let release = json!({"PoolID": id, "Address": "10.40.0.9"});
+    let release = async || s.call("IpamDriver.ReleaseAddress", &release).await;
+    assert_eq!(release().await, json!({}));
+    assert_eq!(ask("").await["Address"], "10.40.0.9/16");
+    no_other().await;
+    assert_eq!(create().await, made);
+    assert_eq!(s.join().await["DisableGatewayService"], false);
+    assert_eq!(s.kernel.plugged_addresses(), ["10.40.0.9/16"]);
+    let unknown = json!({"NetworkID": "4e30a1f5", "EndpointID": "other", "Options": {},
+        "Interface": {"Address": "10.40.0.8/16"}});
+    let refused = s.call("NetworkDriver.CreateEndpoint", &unknown).await;
+    assert!(refused["Err"].as_str().is_some(), "{refused}");
+
+    // A router that answers gives addresses itself.
+    s.delete().await;
+    release().await;
+    let stop = s.start_router(&attachments);
+    s.delete().await;
+    stop.send(()).unwrap();
+    while s.router.exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    no_other().await;
 }
 
 #[tokio::test]

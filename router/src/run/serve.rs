@@ -68,6 +68,7 @@ pub(super) async fn keep_plugin(settings: &RouterSettings, offloads_off: bool) {
     let keeping = keeper::keep(PluginSettings {
         plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
         socket: settings.socket.clone(),
+        state_dir: std::path::absolute(&settings.state_dir).unwrap_or(settings.state_dir.clone()),
         bridge: settings.bridge.clone(),
         mtu: settings.mtu,
         offloads_off,

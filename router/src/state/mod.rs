@@ -35,6 +35,8 @@ pub use self::writer::StateWriter;
 /// Remedy for a damaged file of networks.
 const NETWORKS_REMEDY: &str = "remove it; the other routers tell which networks there are, and those that only this \
                                router knew are to be created again";
+/// Remedy for a damaged table of attachments.
+const ATTACHMENTS_REMEDY: &str = "remove it and run `mesh attach` for each container";
 /// Mode bit of a directory in which users may remove their own files only.
 const STICKY: u32 = 0o1000;
 
@@ -180,10 +182,17 @@ impl Store {
     /// # Errors
     /// [`StateError::Corrupt`], [`StateError::Io`].
     pub fn attachments<T: DeserializeOwned + Default>(&self) -> Result<T, StateError> {
-        self.load(
-            ATTACHMENTS,
-            "remove it and run `mesh attach` for each container",
-        )
+        self.load(ATTACHMENTS, ATTACHMENTS_REMEDY)
+    }
+
+    /// Returns the attachments that a router stored last in a directory, which it may have open.
+    ///
+    /// # Errors
+    /// Those of [`Store::attachments`].
+    pub(crate) fn peek_attachments<T: DeserializeOwned + Default>(
+        dir: &Path,
+    ) -> Result<T, StateError> {
+        load(dir, ATTACHMENTS, ATTACHMENTS_REMEDY)
     }
 
     /// Replaces the attachments of this host.
@@ -239,17 +248,25 @@ impl Store {
         name: &str,
         remedy: &'static str,
     ) -> Result<T, StateError> {
-        let path = self.dir.join(name);
-        match file::read(&path, remedy)? {
-            None => Ok(T::default()),
-            Some(body) => serde_json::from_str(&body)
-                .map_err(|e| StateError::corrupt(&path, e.to_string(), remedy)),
-        }
+        load(&self.dir, name, remedy)
     }
 
     fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.dir.join(name);
         file::write(&path, to_json(value).as_bytes())
+    }
+}
+
+fn load<T: DeserializeOwned + Default>(
+    dir: &Path,
+    name: &str,
+    remedy: &'static str,
+) -> Result<T, StateError> {
+    let path = dir.join(name);
+    match file::read(&path, remedy)? {
+        None => Ok(T::default()),
+        Some(body) => serde_json::from_str(&body)
+            .map_err(|e| StateError::corrupt(&path, e.to_string(), remedy)),
     }
 }
 

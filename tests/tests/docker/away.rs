@@ -42,17 +42,7 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
                 let meshed = again(host, "meshed", "10.2.1.2/24")?;
                 near.reaches(&meshed)
             })?;
-            for (name, times) in [("bridge", &bridged), ("mesh", &meshed)] {
-                let seconds = times.iter().map(|t| format!("{:5.2}", t.as_secs_f64()));
-                let seconds: Vec<String> = seconds.collect();
-                tell(&format!("{state:8} {name:8} {}", seconds.join("  ")));
-            }
-            for (step, (meshed, bridged)) in STEPS.iter().zip(meshed.iter().zip(&bridged)) {
-                ensure!(
-                    *meshed <= *bridged + here(SLACK),
-                    "router {state}: docker {step:?} took {meshed:?}, on a bridge {bridged:?}"
-                );
-            }
+            tell_times(state, [("bridge", &bridged), ("mesh", &meshed)])?;
             match state {
                 "hung" => drop(host.exec(&["kill", "-CONT", &pid])?.ok()?),
                 "runs" => {}
@@ -67,6 +57,97 @@ fn containers_stop_and_start_at_once_whatever_the_router_does() -> Result<()> {
         comes_back_right(host)?;
         is_replaced_and_comes_back(host)
     })
+}
+
+#[test]
+fn containers_of_networks_start_again_whatever_the_router_does() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(1).engines(), |bed| {
+        let host = bed.host(1);
+        host.launch(&[])?;
+        let line = ["network", "create", "-d", "mesh", "--ipam-driver", "mesh"];
+        host.docker(&[&line[..], &["--subnet", "10.40.0.0/16", "web"]].concat())?
+            .ok()?;
+        let run = |name: &str| -> Result<String> {
+            let line = ["run", "-d", "--network", "web", "--name", name];
+            host.docker(&[&line[..], &["ubuntu", "sleep", "1000"]].concat())?
+                .ok()?;
+            address_in_web(host, name)
+        };
+        let near = run("near")?;
+        let near = host.container("near", &near)?;
+        tell("router   network  stop   start  restart  rm   (seconds)");
+        for state in ["stopped", "hung", "killed"] {
+            let stays = run("stays")?;
+            let meshed = run("meshed")?;
+            run_on_bridge(host, "bridged")?;
+            let pid = host.router_pid()?;
+            match state {
+                "stopped" => drop(host.mesh(&["stop"])?.ok()?),
+                "hung" => drop(host.exec(&["kill", "-STOP", &pid])?.ok()?),
+                _ => host.kill_router()?,
+            }
+            let bridged = times(host, "bridged", || Ok(()))?;
+            let took = times(host, "meshed", || {
+                ensure!(address_in_web(host, "meshed")? == meshed, "another address");
+                near.reaches(&host.container("meshed", &meshed)?)
+            })?;
+            tell_times(state, [("bridge", &bridged), ("web", &took)])?;
+            host.docker(&["restart", "-t", "0", "stays"])?.ok()?;
+            match state {
+                "hung" => drop(host.exec(&["kill", "-CONT", &pid])?.ok()?),
+                _ => host.launch(&[])?,
+            }
+            wait_until(
+                Duration::from_secs(20),
+                "they are listed as they are",
+                || {
+                    let mut listed: Vec<String> = host.ps()?.into_iter().map(|c| c.name).collect();
+                    listed.sort();
+                    ensure!(listed == ["near", "stays"], "{listed:?}");
+                    Ok(())
+                },
+            )?;
+            // Its address stays its own.
+            ensure!(address_in_web(host, "stays")? == stays, "another address");
+            let third = run("third")?;
+            ensure!(third != stays, "{third} is given twice");
+            near.reaches(&host.container("stays", &stays)?)?;
+            near.reaches(&host.container("third", &third)?)?;
+            host.docker(&["rm", "-f", "stays", "third"])?.ok()?;
+        }
+        // Nobody here had an address for a new one.
+        host.kill_router()?;
+        let line = ["run", "-d", "--network", "web", "ubuntu", "true"];
+        let refused = host.docker(&line)?;
+        ensure!(
+            refused.code != Some(0) && refused.stderr.contains("start it with mesh launch"),
+            "{refused}"
+        );
+        Ok(())
+    })
+}
+
+fn address_in_web(host: &TestbedHost, name: &str) -> Result<String> {
+    let format = "{{.NetworkSettings.Networks.web.IPAddress}}";
+    let shown = host.docker(&["inspect", "-f", format, name])?.ok()?;
+    Ok(shown.trim().to_owned())
+}
+
+/// Prints the times of two containers, the first on a bridge network, and fails if the second one's are much longer.
+fn tell_times(state: &str, both: [(&str, &[Duration]); 2]) -> Result<()> {
+    for (name, times) in both {
+        let seconds = times.iter().map(|t| format!("{:5.2}", t.as_secs_f64()));
+        let seconds: Vec<String> = seconds.collect();
+        tell(&format!("{state:8} {name:8} {}", seconds.join("  ")));
+    }
+    let [(_, bridged), (_, meshed)] = both;
+    for (step, (meshed, bridged)) in STEPS.iter().zip(meshed.iter().zip(bridged)) {
+        ensure!(
+            *meshed <= *bridged + here(SLACK),
+            "router {state}: docker {step:?} took {meshed:?}, on a bridge {bridged:?}"
+        );
+    }
+    Ok(())
 }
 
 /// Runs each step, calls `look` on running containers, and returns the durations of the steps.

@@ -3,6 +3,7 @@
 use mesh_host::docker::driver_options;
 
 use crate::container::EngineContainer;
+use crate::plugin::process::WITHOUT_ROUTER;
 
 /// Returns whether a container's endpoint has no address by the options that Docker keeps.
 pub fn is_bare(container: &EngineContainer, endpoint: &str) -> bool {
@@ -10,14 +11,15 @@ pub fn is_bare(container: &EngineContainer, endpoint: &str) -> bool {
     connections.any(|c| c.endpoint == endpoint && driver_options::kept(&c.options).is_none())
 }
 
-/// Returns whether dockerd gave a container up for want of the driver: it says so in the container's last error, in one
-/// of two ways (seen with 20.10).
+/// Returns whether dockerd gave a container up for want of the driver: it says so in the container's last error, or the plugin process
+/// says so in its place (the texts of dockerd were seen with 20.10).
 pub fn was_given_up(container: &EngineContainer) -> bool {
     let always = matches!(
         container.restart_policy.as_str(),
         "always" | "unless-stopped"
     );
-    let no_driver = container.error.contains("plugin \"mesh\" not found")
+    let no_driver = container.error.contains(WITHOUT_ROUTER)
+        || container.error.contains("plugin \"mesh\" not found")
         || container.error.contains("plugins%2Fmesh.sock")
         || container.error.contains("plugins/mesh.sock");
     always && !container.running && no_driver
@@ -38,6 +40,8 @@ mod tests {
         container.running = true;
         assert!(!was_given_up(&container));
         container.running = false;
+        container.error = format!("IpamDriver.RequestAddress: {WITHOUT_ROUTER}");
+        assert!(was_given_up(&container));
         container.restart_policy = "no".into();
         assert!(!was_given_up(&container));
         container.restart_policy = "unless-stopped".into();

@@ -1,11 +1,10 @@
 //! Docker's calls to the driver, and its answers to them.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
-use mesh_host::docker::user_networks::NewUserNetwork;
+use mesh_host::docker::user_networks::{NewUserNetwork, WayOut};
 use mesh_proto::ids::Mac;
 use serde_json::{Value, json};
 
@@ -80,10 +79,8 @@ pub struct JoinedEndpoint {
     pub peer: String,
     /// True if 224.0.0.0/4 goes to it.
     pub multicast: bool,
-    /// True if Docker gives the container an interface of its own beside, for published ports and the default route.
-    pub docker_gateway: bool,
-    /// The container's default gateway, on this interface.
-    pub gateway: Option<IpAddr>,
+    /// The container's way out of the mesh.
+    pub way_out: WayOut,
 }
 
 impl DriverCall {
@@ -182,8 +179,9 @@ pub fn joined(endpoint: JoinedEndpoint) -> Value {
             true => vec![route],
             false => Vec::new(),
         },
-        disable_gateway_service: !endpoint.docker_gateway,
+        disable_gateway_service: !endpoint.way_out.docker_gateway,
         gateway: endpoint
+            .way_out
             .gateway
             .map(|gateway| gateway.to_string())
             .unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::user_networks::WayOut;
 use mesh_host::interface::{ContainerInterface, parse_tag};
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::limits::MAX_ATTACHED;
@@ -22,6 +23,8 @@ pub struct PluginEndpoint {
     pub options: Option<EndpointOptions>,
     /// Name of the veth end that Docker moves; empty if the router created it.
     pub peer: String,
+    /// Its container's way out of the mesh.
+    pub way_out: WayOut,
 }
 
 impl PluginEndpoint {
@@ -49,6 +52,7 @@ impl PluginEndpoints {
                     let made = PluginEndpoint {
                         options: Some(options),
                         peer: String::new(),
+                        way_out: WayOut::default(),
                     };
                     drop(self.enter(&new.id, made));
                 }
@@ -167,6 +171,7 @@ mod tests {
         let bare = PluginEndpoint {
             options: None,
             peer: String::new(),
+            way_out: WayOut::default(),
         };
         for n in 0..MAX_ATTACHED {
             ends.enter(&n.to_string(), bare.clone()).unwrap();

@@ -6,6 +6,7 @@ pub mod ipam;
 mod messages;
 mod network_messages;
 pub mod process;
+pub mod released;
 
 pub use messages::endpoint_of;
 

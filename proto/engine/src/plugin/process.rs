@@ -15,6 +15,9 @@ use super::{
 pub const SENT: &str = "mesh-sent";
 /// The router begins no call that was sent longer ago; shorter than any time after which it is given up.
 pub const FRESH_FOR: Duration = Duration::from_millis(450);
+/// The error of what the process cannot do without the router.
+pub const WITHOUT_ROUTER: &str =
+    "the mesh router of this host does not run, and only it can do this; start it with mesh launch";
 /// Time that a router may take for a call before it is asked if it lives.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 /// Timeout of a call to a live router; claiming an address from another router takes seconds.
@@ -111,6 +114,7 @@ mod tests {
     use super::super::call::{done, error};
     use super::super::endpoints::PluginEndpoint;
     use super::*;
+    use mesh_host::docker::user_networks::WayOut;
 
     #[test]
     fn the_router_answers_what_changes_something() {
@@ -140,6 +144,7 @@ mod tests {
         let bare = PluginEndpoint {
             options: None,
             peer: String::new(),
+            way_out: WayOut::default(),
         };
         ends.enter("e", bare).unwrap();
         assert_eq!(take(&mut ends, JOIN, &refused), RouterAnswer::Replace);

@@ -1,6 +1,7 @@
 //! All that is on the mesh on this host, as it is stored, and which address may be given to which owner.
 
 mod bridges;
+mod remembered;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};

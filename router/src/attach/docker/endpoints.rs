@@ -233,7 +233,7 @@ impl DockerEndpoints {
             Ok((joined, end.network.clone(), end.scoped()))
         })?;
         let (mut joined, network, scoped) = joined;
-        (joined.docker_gateway, joined.gateway) = self.users.way_out(&network, scoped);
+        joined.way_out = self.users.way_out(&network, scoped.ip());
         self.finish_later(id, sandbox);
         Ok(joined)
     }

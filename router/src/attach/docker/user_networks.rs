@@ -12,9 +12,11 @@ use ipnet::IpNet;
 use mesh_engine::error::EngineError;
 use mesh_engine::network::{ListedNetwork, may_be_ours};
 use mesh_host::docker::user_networks::{
-    MeshTarget, MirrorNetwork, NewUserNetwork, UserNetwork, auxiliary_owner,
+    MeshTarget, MirrorNetwork, NewUserNetwork, ResolvedNetwork, UserNetwork, WayOut,
+    auxiliary_owner,
 };
 use mesh_host::network::scoped::ScopedAddress;
+use mesh_networks::NetworkSubnet;
 use mesh_proto::api::Runtime;
 use mesh_proto::network::NetworkId;
 
@@ -108,12 +110,8 @@ impl UserNetworks {
 
     /// Returns whether Docker has given the endpoints of a network addresses: those of other networks are chosen by us.
     pub(crate) fn has_addresses(&self, id: &str) -> bool {
-        self.table.read(|table| {
-            let networks = &table.user_networks;
-            let network = networks.network(id);
-            network.is_some_and(|network| network.subnet.is_some())
-                || networks.pool_of(id).is_some()
-        })
+        self.table
+            .read(|table| table.user_networks.has_addresses(id))
     }
 
     /// Asks Docker for its networks: their names, those that were made without us, and those that are gone.
@@ -209,6 +207,7 @@ impl UserNetworks {
             }
             Some(MeshTarget::Default) | None => NetworkId::DEFAULT,
         };
+        self.note_resolved(id, mesh_network);
         self.lease_auxiliary(id, mesh_network).await;
         Ok(mesh_network)
     }
@@ -290,24 +289,32 @@ impl UserNetworks {
         }
     }
 
-    /// Returns the way of a container of a user's network out of the mesh: true for a bridge of Docker's, and the gateway.
-    pub(crate) fn way_out(&self, id: &str, scoped: ScopedAddress) -> (bool, Option<IpAddr>) {
-        if !self.has_addresses(id) {
-            return (false, None);
-        }
-        let is_internal = self
-            .table
-            .read(|table| table.user_networks.network(id).is_some_and(|n| n.internal));
-        if is_internal || self.networks.is_internal(&scoped.network) {
-            return (false, None);
-        }
-        let definition = self.networks.access().definition(&scoped.network);
-        let gateway = definition.and_then(|definition| {
-            let mut subnets = definition.subnets.iter();
-            let subnet = subnets.find(|subnet| subnet.net.contains(&scoped.ip()))?;
-            subnet.gateway
-        });
-        (true, gateway.filter(|gateway| *gateway != scoped.ip()))
+    /// Returns the way of a container of a Docker network out of the mesh.
+    pub(crate) fn way_out(&self, id: &str, address: IpAddr) -> WayOut {
+        self.table
+            .read(|table| table.user_networks.way_out(id, address))
+    }
+
+    /// Notes the network that was found, for the plugin process, which starts containers while no router runs.
+    fn note_resolved(&self, id: &str, found: NetworkId) {
+        let resolved = match self.networks.access().definition(&found) {
+            Some(definition) => ResolvedNetwork::of(&definition),
+            None => {
+                let subnet = self.source.default_subnet().ok();
+                let subnets = subnet.map(|subnet| NetworkSubnet {
+                    net: subnet.into(),
+                    gateway: None,
+                    ip_range: None,
+                });
+                ResolvedNetwork {
+                    network: found,
+                    subnets: subnets.into_iter().collect(),
+                    ..ResolvedNetwork::default()
+                }
+            }
+        };
+        self.table
+            .record(|table| table.user_networks.set_resolved(id, resolved));
     }
 }
 

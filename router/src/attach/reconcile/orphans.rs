@@ -87,6 +87,11 @@ impl Orphans {
             let options = container.connections.iter();
             let mut kept = options.filter_map(driver_options::kept);
             let kept = kept.find(|kept| kept.scoped() == scoped);
+            let remembered = || {
+                self.table
+                    .read(|table| table.remembered_options(&known.network, scoped.address))
+            };
+            let kept = kept.or_else(|| remembered().filter(|kept| kept.scoped() == scoped));
             let wanted = kept.unwrap_or_else(|| EndpointOptions {
                 address: scoped.address,
                 multicast: false,

@@ -8,11 +8,12 @@
 mod mirror;
 mod network;
 mod pool;
+mod resolved;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use mesh_proto::limits::{MAX_DOCKER_NETWORKS, MAX_DOCKER_POOLS};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use mirror::MirrorNetwork;
 pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
 pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
+pub use resolved::{ResolvedNetwork, WayOut};
 
 /// All networks, by Docker's ids, and all pools, by ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +169,29 @@ impl UserNetworkTable {
     pub fn set_made(&mut self, id: &str, made: NetworkId) {
         if let Some(network) = self.networks.get_mut(id) {
             network.made = made;
+        }
+    }
+
+    /// Notes the network of the mesh that a Docker network is now.
+    pub fn set_resolved(&mut self, id: &str, resolved: ResolvedNetwork) {
+        if let Some(network) = self.networks.get_mut(id) {
+            network.resolved = Some(resolved);
+        }
+    }
+
+    /// Returns whether Docker has given the endpoints of a network addresses: those of other networks are chosen by us.
+    pub fn has_addresses(&self, id: &str) -> bool {
+        let network = self.networks.get(id);
+        network.is_some_and(|network| network.subnet.is_some()) || self.pool_of(id).is_some()
+    }
+
+    /// Returns the way of a container of a Docker network out of the mesh: none if Docker gives no addresses in it.
+    pub fn way_out(&self, id: &str, address: IpAddr) -> WayOut {
+        let network = self.networks.get(id).filter(|network| !network.internal);
+        let resolved = network.and_then(|network| network.resolved.as_ref());
+        match resolved.filter(|_| self.has_addresses(id)) {
+            Some(resolved) => resolved.way_out(address),
+            None => WayOut::default(),
         }
     }
 

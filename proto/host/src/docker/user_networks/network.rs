@@ -7,6 +7,7 @@ use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, NetworkSubnet, NewNetwor
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
+use super::ResolvedNetwork;
 use crate::network::hex;
 
 /// Label of networks of the mesh that were made for a Docker network.
@@ -60,6 +61,9 @@ pub struct UserNetwork {
     /// The network of the mesh that was made for it; `default` if there was one already.
     #[serde(default, skip_serializing_if = "NetworkId::is_default", with = "hex")]
     pub made: NetworkId,
+    /// The network of the mesh that it was found to be when a container started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ResolvedNetwork>,
 }
 
 /// The network of the mesh that a Docker network is.
