@@ -91,6 +91,11 @@ impl TestbedHost {
         self.exec(&[&[self.programs.mesh.as_str()], args].concat())
     }
 
+    /// Returns the path of `mesh` on the host.
+    pub fn mesh_path(&self) -> &str {
+        &self.programs.mesh
+    }
+
     /// Runs the docker client against the host's engine.
     ///
     /// # Errors

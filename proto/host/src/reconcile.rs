@@ -328,6 +328,7 @@ mod tests {
             deferred: DeferredAddress::No,
             lease_owner: String::new(),
             network: NetworkId::DEFAULT,
+            mac: None,
         };
         let end = |sandbox: bool, ifname: &str| DockerEndpoint {
             sandbox: sandbox.then(|| "/sandbox".into()),

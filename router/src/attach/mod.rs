@@ -49,7 +49,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use mesh_engine::plugin::call::JoinedEndpoint;
-use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::exposure::ExposedName;
 use mesh_host::hosts::HostsWish;
 use mesh_host::member::ResolverSite;
@@ -62,7 +61,6 @@ use mesh_proto::api::{
     ContainerAddresses, DetachRequest, ExposeRequest, Exposed, Hidden, HideRequest, HostReport,
     PrepareRequest, Prepared, Runtime,
 };
-use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 use tokio::sync::watch;
 
@@ -299,19 +297,6 @@ impl Attachments {
 
 /// Requests of the Docker driver. None of them waits for dockerd, which holds locks while it asks.
 impl Attachments {
-    /// Reserves the address and makes the pair; returns the MAC of the container's interface.
-    ///
-    /// # Errors
-    /// The address is used; the kernel's. Nothing is left of the attempt.
-    pub(crate) async fn create_endpoint(
-        &self,
-        id: &str,
-        network: &str,
-        wanted: Option<EndpointOptions>,
-    ) -> Result<(EndpointOptions, Mac), AttachmentError> {
-        self.docker.endpoints.create(id, network, wanted).await
-    }
-
     /// Returns Docker's parts.
     pub(crate) fn docker(&self) -> &DockerParts {
         &self.docker

@@ -21,7 +21,6 @@ use mesh_host::docker::endpoint::EndpointOptions;
 use mesh_host::docker::user_networks::WayOut;
 use mesh_host::interface::ContainerInterface;
 use mesh_host::table::AttachmentTable;
-use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
 use serde_json::Value;
 
@@ -64,8 +63,12 @@ impl Alone {
         let (Some(address), Ok(table)) = (new.address, self.last_table()) else {
             return;
         };
+        let options = table.remembered_options(&new.network, address);
         let end = PluginEndpoint {
-            options: table.remembered_options(&new.network, address),
+            options: options.map(|options| EndpointOptions {
+                mac: new.mac,
+                ..options
+            }),
             peer: String::new(),
             way_out: table.user_networks.way_out(&new.network, address.addr()),
         };
@@ -107,10 +110,12 @@ impl Alone {
         id: &str,
         network: &str,
         address: IpNet,
+        mac: Option<Mac>,
     ) -> Result<Option<(EndpointOptions, Mac)>, String> {
         let table = self.last_table()?;
         let options = table.remembered_options(network, address);
         let options = options.ok_or_else(|| WITHOUT_ROUTER.to_owned())?;
+        let options = EndpointOptions { mac, ..options };
         let way_out = table.user_networks.way_out(network, address.addr());
         self.make_endpoint(id, Some(options), way_out).await
     }
@@ -155,7 +160,7 @@ impl Alone {
         };
         lock(&self.ends).enter(id, end)?;
         Ok(made.map(|options| {
-            let mac = mac_for(options.address.addr());
+            let mac = options.mac();
             (options, mac)
         }))
     }

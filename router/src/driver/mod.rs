@@ -135,17 +135,25 @@ async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
     let wanted = new.options.clone();
     let made = match (backend, new.address) {
         (DriverBackend::Router(attachments), Some(address)) => {
-            let made = attachments
-                .docker()
-                .endpoints
-                .create_given(&new.id, &new.network, address);
+            let made = attachments.docker().endpoints.create_given(
+                &new.id,
+                &new.network,
+                address,
+                new.mac,
+            );
             Some(made.await.map_err(|e| e.to_string())?)
         }
         (DriverBackend::Alone(alone), Some(address)) => {
-            alone.create_given(&new.id, &new.network, address).await?
+            alone
+                .create_given(&new.id, &new.network, address, new.mac)
+                .await?
         }
         (DriverBackend::Router(attachments), None) => {
-            let made = attachments.create_endpoint(&new.id, &new.network, wanted);
+            let made =
+                attachments
+                    .docker()
+                    .endpoints
+                    .create(&new.id, &new.network, wanted, new.mac);
             Some(made.await.map_err(|e| e.to_string())?)
         }
         (DriverBackend::Alone(alone), None) => alone.create_endpoint(&new.id, wanted).await?,

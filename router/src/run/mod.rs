@@ -25,6 +25,7 @@ use mesh_proto::network::NetworkId;
 use mesh_state::changes::StateChange;
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::udp::Udp;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
 use self::control_side::ControlSide;
@@ -77,14 +78,26 @@ pub fn run(
     mesh_sys::process::check_capabilities()?;
     let warnings = Warnings::default();
     let secret = secret::load(&settings, password, &warnings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?;
-    let ended = runtime.block_on(start(settings, manner, secret, warnings));
-    // Threads that still wait for the kernel or an engine are abandoned.
+    let host = host_runtime().context("cannot start")?;
+    let ended = runtime.block_on(start(settings, manner, secret, warnings, host.handle()));
+    // Threads that still wait for the disk, the kernel or an engine are abandoned.
+    host.shutdown_timeout(LAST_STEPS);
     runtime.shutdown_timeout(LAST_STEPS);
     ended
+}
+
+/// Returns the thread of what concerns this host alone: attachments, names, the API. It waits for the disk; the control
+/// plane, which has another thread, goes on meanwhile.
+fn host_runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("mesh-host")
+        .enable_all()
+        .build()
 }
 
 /// Raises the limit of file descriptors. Returns the number that incoming links may use; the others are for the API,
@@ -104,6 +117,7 @@ async fn start(
     manner: StartMode,
     secret: MeshSecret,
     warnings: Warnings,
+    host_thread: &Handle,
 ) -> anyhow::Result<()> {
     let mut side = ControlSide::open(&settings, manner, secret, &warnings).await?;
     let (kernel, datapath) = build_host(&settings, &warnings)?;
@@ -114,6 +128,7 @@ async fn start(
     let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
     let held = Arc::new(Mutex::new(RemoteAddresses::default()));
     let offloads_off = kernel.offloads_off;
+    let on_host = host_thread.enter();
     let attachments = open_attachments(&settings, &mut side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
     follow_networks(side.range, &side.networks_client, &side.allocator);
@@ -130,8 +145,12 @@ async fn start(
         naming,
         side.networks_client,
     );
-    keep_plugin(&settings, offloads_off).await;
+    drop(on_host);
+    let keeping = keep_plugin(settings.clone(), offloads_off);
+    host_thread.spawn(keeping).await?;
+    let on_host = host_thread.enter();
     serve_api(side.opened.api, host, api, command_sender);
+    drop(on_host);
     let shell = Shell {
         control: side.control,
         clock: side.clock,

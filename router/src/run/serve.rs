@@ -64,7 +64,7 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Cont
 }
 
 /// Supervises the plugin process for Docker. Failures are not fatal: Docker may be using another router of this host.
-pub(super) async fn keep_plugin(settings: &RouterSettings, offloads_off: bool) {
+pub(super) async fn keep_plugin(settings: RouterSettings, offloads_off: bool) {
     let keeping = keeper::keep(PluginSettings {
         plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
         socket: settings.socket.clone(),

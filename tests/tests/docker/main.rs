@@ -8,6 +8,7 @@ mod engines;
 mod ipam;
 mod lifecycle;
 mod names;
+mod network_commands;
 mod networks;
 mod podman;
 mod run;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestbedLayout, Transfer, here, tell, transfer, wait_until, with_testbed};
+use mesh_tests::{TestbedLayout, Transfer, here, stays, tell, transfer, wait_until, with_testbed};
 
 use crate::full_mesh;
 
@@ -143,6 +143,66 @@ fn two_halves_of_a_mesh_join_again() -> Result<()> {
         bed.host(1).wait_peers(4)?;
         c[0].reaches(&c[2])?;
         transfer(&c[1], &c[3], 5_000_000, Duration::from_secs(30))?;
+        Ok(())
+    })
+}
+
+/// A library for the router in which writes to the disk hang as long as a file exists.
+const HANGING_DISK: &str = r#"
+#define _GNU_SOURCE
+#include <unistd.h>
+static int wait_for_disk(void) { while (access("/run/testbed/hangs", F_OK) == 0) usleep(10000); return 0; }
+int fsync(int fd) { (void) fd; return wait_for_disk(); }
+int fdatasync(int fd) { (void) fd; return wait_for_disk(); }
+"#;
+
+/// Whoever asks the host waits for its disk, and nobody else does: links and frames go on.
+#[test]
+fn a_disk_that_hangs_holds_up_no_link() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
+        let (one, two) = (bed.host(1), bed.host(2));
+        one.shell(&format!(
+            "cat >/run/testbed/disk.c <<'END'\n{HANGING_DISK}\nEND"
+        ))?
+        .ok()?;
+        let library = "/run/testbed/disk.so";
+        let line = [
+            "cc",
+            "-shared",
+            "-fPIC",
+            "-o",
+            library,
+            "/run/testbed/disk.c",
+        ];
+        one.exec(&line)?.ok()?;
+        let preload = format!("LD_PRELOAD={library}");
+        one.exec(&["env", &preload, one.mesh_path(), "launch"])?
+            .ok()?;
+        two.launch(&["host1"])?;
+        one.wait_connections(1)?;
+        let (a, b) = (one.run("10.2.1.1/24")?, two.run("10.2.1.2/24")?);
+        a.reaches(&b)?;
+        let ended = "grep -c 'ended: ' /var/lib/mesh/router.log || true";
+        let before = two.shell(ended)?.ok()?;
+
+        one.shell("touch /run/testbed/hangs")?.ok()?;
+        let run = "run --runtime process 10.2.1.9/24 -d --name late -- sleep 60";
+        let line = format!("timeout 60 {} {run}", one.mesh_path());
+        let waiting = one.shell_in_background(&line)?;
+        let stood = stays(Duration::from_secs(15), "the link stands", || {
+            let now = two.shell(ended)?.ok()?;
+            ensure!(now == before, "{now} links ended, and {before} before");
+            ensure!(two.established()?.len() == 1, "no link");
+            b.reaches(&a)
+        });
+        one.shell("rm /run/testbed/hangs")?.ok()?;
+        stood?;
+        wait_until(REROUTE, "what waited is done", || {
+            let listed = one.ps()?;
+            ensure!(listed.iter().any(|row| row.name == "late"), "{listed:?}");
+            Ok(())
+        })?;
+        drop(waiting);
         Ok(())
     })
 }

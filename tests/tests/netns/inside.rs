@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mesh_tests::{TestContainer, TestbedHost, TestbedLayout, here, wait_until, with_testbed};
+use mesh_tests::{
+    TestContainer, TestbedHost, TestbedLayout, here, stays, wait_until, with_testbed,
+};
 
 use crate::full_mesh;
 
@@ -95,7 +97,15 @@ fn what_is_within_a_container_ends_with_it_and_changes_nothing_on_the_host() -> 
         host.launch(&[])?;
         let conf = host.exec(&["cat", "/etc/resolv.conf"])?.ok()?;
         let files = host.exec(&["ls", "/run/mesh"])?.ok()?;
-        let before = sockets(host)?;
+        // Others come and go with the requests of `mesh`.
+        let before = wait_until(SOON, "the sockets stay the same", || {
+            let now = sockets(host)?;
+            stays(Duration::from_secs(1), "the sockets stay the same", || {
+                ensure!(sockets(host)? == now, "other sockets");
+                Ok(())
+            })?;
+            Ok(now)
+        })?;
         let (one, two) = (
             host.run_named("10.2.1.1/24", "one")?,
             host.run_named("10.2.1.2/24", "two")?,
@@ -122,7 +132,11 @@ fn what_is_within_a_container_ends_with_it_and_changes_nothing_on_the_host() -> 
             host.exec(&on_host)?.code != Some(0),
             "the host's own network"
         );
-        ensure!(sockets(host)? >= before + 4, "UDP and TCP for each");
+        wait_until(SOON, "UDP and TCP for each", || {
+            let now = sockets(host)?;
+            ensure!(now >= before + 4, "{now}, before {before}");
+            Ok(())
+        })?;
 
         one.kill()?;
         serves(host, 1)?;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::ipam::{self, IpamCall};
 use super::messages::{
     CreateEndpointRequest, CreateEndpointResponse, EndpointInterface, EndpointRequest,
-    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, given_address, parse, wanted,
+    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, given_address, given_mac,
+    parse, wanted,
 };
 use super::network_messages::{DeleteNetworkRequest, new_network};
 
@@ -68,6 +69,8 @@ pub struct NewEndpoint {
     pub options: Option<EndpointOptions>,
     /// The address that an IPAM driver of Docker has given it, in a network that a user created.
     pub address: Option<IpNet>,
+    /// The MAC address that the user has chosen.
+    pub mac: Option<Mac>,
     /// The fields that the request gives.
     given: EndpointInterface,
 }
@@ -139,11 +142,13 @@ impl NewEndpoint {
         let request: CreateEndpointRequest = parse(body)?;
         let options = wanted(&request)?;
         let address = given_address(&request)?;
+        let mac = given_mac(&request)?;
         Ok(Self {
             id: request.endpoint,
             network: request.network,
             address: address.filter(|_| options.is_none()),
             options,
+            mac,
             given: request.interface.unwrap_or_default(),
         })
     }
@@ -253,6 +258,42 @@ mod tests {
         let bare = create("null").unwrap();
         assert_eq!(bare.options, None);
         assert_eq!(bare.created(None), json!({"Interface": {}}));
+    }
+
+    #[test]
+    fn a_user_may_choose_the_mac_address() {
+        let create = |mac: &str| {
+            let body = json!({"NetworkID": "4e30a1f5", "EndpointID": "5b0c", "Options": null,
+                "Interface": {"Address": "10.40.0.9/16", "MacAddress": mac}});
+            DriverCall::parse(super::super::CREATE_ENDPOINT, body.to_string().as_bytes())
+        };
+        let Ok(DriverCall::CreateEndpoint(new)) = create("02:42:0A:28:00:09") else {
+            panic!("it is refused")
+        };
+        let mac = Mac([2, 0x42, 10, 40, 0, 9]);
+        assert_eq!(new.mac, Some(mac));
+        let options = EndpointOptions {
+            address: new.address.unwrap(),
+            multicast: false,
+            deferred: DeferredAddress::No,
+            lease_owner: String::new(),
+            network: mesh_proto::network::NetworkId::DEFAULT,
+            mac: new.mac,
+        };
+        assert_eq!(options.mac(), mac);
+        // A driver must not repeat what Docker has said.
+        let answer = new.created(Some((options, mac)));
+        assert_eq!(answer, json!({"Interface": {}}));
+        for bad in [
+            "02:42",
+            "x",
+            "01:00:5e:00:00:01",
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+        ] {
+            let error = create(bad).unwrap_err();
+            assert!(error.contains("is not the MAC address"), "{bad}: {error}");
+        }
     }
 
     #[test]

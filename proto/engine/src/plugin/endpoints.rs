@@ -95,7 +95,10 @@ impl PluginEndpoints {
 
 /// Returns the interface of an endpoint.
 pub fn interface(id: &str, options: &EndpointOptions) -> ContainerInterface {
-    ContainerInterface::new(id, "", options.scoped(), options.multicast)
+    ContainerInterface {
+        mac: options.mac(),
+        ..ContainerInterface::new(id, "", options.scoped(), options.multicast)
+    }
 }
 
 /// Returns the tags of interfaces that an earlier container left with the address of this one; they are removed before it is
@@ -147,6 +150,7 @@ mod tests {
             deferred: DeferredAddress::No,
             lease_owner: String::new(),
             network: NetworkId::DEFAULT,
+            mac: None,
         }
     }
 

@@ -85,12 +85,29 @@ pub(super) struct StaticRoute {
 pub(super) fn wanted(request: &CreateEndpointRequest) -> Result<Option<EndpointOptions>, String> {
     check_id(&request.endpoint)?;
     check_id(&request.network)?;
-    let given = request.interface.as_ref();
-    if given.is_some_and(|given| !given.mac_address.is_empty()) {
-        return Err("the MAC address follows from the address; leave --mac-address out".into());
-    }
     let option = |name: &str| request.options.as_ref()?.get(name).map(option_value);
-    driver_options::parse(&option)
+    let options = driver_options::parse(&option)?;
+    let mac = given_mac(request)?;
+    Ok(options.map(|options| EndpointOptions { mac, ..options }))
+}
+
+/// Returns the MAC address that the user has chosen for an endpoint.
+///
+/// # Errors
+/// It cannot be that of an interface.
+pub(super) fn given_mac(request: &CreateEndpointRequest) -> Result<Option<Mac>, String> {
+    let given = request.interface.as_ref();
+    let text = given.map_or("", |given| given.mac_address.as_str());
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<Mac>() {
+        Ok(mac) if !mac.is_group() && mac != Mac([0; 6]) => Ok(Some(mac)),
+        _ => Err(format!(
+            "'{}' is not the MAC address of an interface; write it like 02:42:0a:02:01:01",
+            text.escape_debug()
+        )),
+    }
 }
 
 /// Returns the address that an IPAM driver of Docker has given an endpoint.
@@ -133,6 +150,7 @@ pub(super) fn chosen(answer: &Value) -> Option<EndpointOptions> {
         deferred: DeferredAddress::No,
         lease_owner: String::new(),
         network: NetworkId::DEFAULT,
+        mac: None,
     })
 }
 
@@ -151,10 +169,10 @@ pub(super) fn filled_in(
     address: Option<IpNet>,
     mac: Mac,
 ) -> EndpointInterface {
-    let mut interface = EndpointInterface {
-        mac_address: mac.to_string(),
-        ..EndpointInterface::default()
-    };
+    let mut interface = EndpointInterface::default();
+    if given.mac_address.is_empty() {
+        interface.mac_address = mac.to_string();
+    }
     match address {
         Some(IpNet::V4(v4)) if given.address.is_empty() => interface.address = v4.to_string(),
         Some(IpNet::V6(v6)) if given.address_ipv6.is_empty() => {

@@ -94,6 +94,7 @@ pub fn parse(options: OptionLookup<'_>) -> Result<Option<EndpointOptions>, Strin
         deferred: deferred(options)?,
         lease_owner: lease_owner(options)?,
         network: network(options)?,
+        mac: None,
     }))
 }
 
@@ -174,6 +175,7 @@ mod tests {
                     multicast,
                     deferred,
                     lease_owner: "docker:web:0123".to_owned(),
+                    mac: None,
                 };
                 let formatted: BTreeMap<String, String> = format(&options).into_iter().collect();
                 assert_eq!(kept(&formatted), Some(options.clone()));

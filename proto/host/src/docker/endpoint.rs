@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use mesh_proto::address::mac_for;
+use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -31,12 +33,19 @@ pub struct EndpointOptions {
     pub lease_owner: String,
     /// The network of the mesh that it is in.
     pub network: NetworkId,
+    /// Its MAC address, if the user gave one; else it follows from the address.
+    pub mac: Option<Mac>,
 }
 
 impl EndpointOptions {
     /// Returns its address in its network.
     pub fn scoped(&self) -> ScopedAddress {
         ScopedAddress::new(self.network, self.address)
+    }
+
+    /// Returns its MAC address.
+    pub fn mac(&self) -> Mac {
+        self.mac.unwrap_or_else(|| mac_for(self.address.addr()))
     }
 }
 
@@ -89,6 +98,9 @@ pub struct DockerEndpoint {
     /// The network of the mesh that it is in.
     #[serde(default, skip_serializing_if = "NetworkId::is_default", with = "hex")]
     pub mesh_network: NetworkId,
+    /// Its MAC address, if the user gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
 }
 
 impl DockerEndpoint {
@@ -105,6 +117,7 @@ impl DockerEndpoint {
             ifname: String::new(),
             lease_owner,
             mesh_network: wanted.network,
+            mac: wanted.mac,
         }
     }
 
@@ -115,7 +128,15 @@ impl DockerEndpoint {
 
     /// Returns what the kernel is asked to make.
     pub fn interface(&self, id: &str) -> ContainerInterface {
-        ContainerInterface::new(id, &self.ifname, self.scoped(), self.multicast)
+        ContainerInterface {
+            mac: self.mac(),
+            ..ContainerInterface::new(id, &self.ifname, self.scoped(), self.multicast)
+        }
+    }
+
+    /// Returns its MAC address.
+    pub fn mac(&self) -> Mac {
+        self.mac.unwrap_or_else(|| mac_for(self.address.addr()))
     }
 
     /// Returns whether it is known to belong to this container.
@@ -339,6 +360,7 @@ mod tests {
             deferred,
             lease_owner: String::new(),
             network: NetworkId::DEFAULT,
+            mac: None,
         };
         DockerEndpoint::new("net", &wanted, "docker:web:1".into())
     }

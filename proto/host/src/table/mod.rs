@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_names::MeshName;
+use mesh_proto::address::mac_for;
 use mesh_proto::api::{EXPOSE, Runtime};
+use mesh_proto::ids::Mac;
 use mesh_proto::limits::{MAX_ATTACHED, MAX_EXPOSED, MAX_EXPOSED_NAMES};
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,14 @@ pub enum AttachRefusal {
     InUse {
         /// The address.
         ip: IpAddr,
+        /// Its holder, in words.
+        holder: String,
+    },
+    /// Someone in the network has the MAC address.
+    #[error("the MAC address {mac} is already used by {holder}")]
+    MacInUse {
+        /// The MAC address.
+        mac: Mac,
         /// Its holder, in words.
         holder: String,
     },
@@ -119,6 +129,8 @@ pub struct AddressBinding {
     pub network: NetworkId,
     /// The address with the prefix length of its subnet.
     pub address: IpNet,
+    /// MAC address of the interface; that of the host's is another.
+    pub mac: Mac,
     /// The endpoint, if it is one.
     pub endpoint: Option<String>,
 }
@@ -227,8 +239,24 @@ impl AttachmentTable {
         elsewhere: Elsewhere<'_>,
     ) -> Result<(), AttachRefusal> {
         self.check(end.scoped(), id, elsewhere)?;
+        self.check_mac(&end, id)?;
         self.endpoints.insert(id, end);
         Ok(())
+    }
+
+    /// Checks that no other interface in the network has the MAC address of an endpoint: frames would go to either.
+    fn check_mac(&self, end: &DockerEndpoint, id: &str) -> Result<(), AttachRefusal> {
+        let mac = end.mac();
+        let is_other = |b: &AddressBinding| {
+            b.network == end.mesh_network && b.mac == mac && b.endpoint.as_deref() != Some(id)
+        };
+        match self.bindings().find(is_other) {
+            Some(binding) => Err(AttachRefusal::MacInUse {
+                mac,
+                holder: binding.words(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Adds addresses to a container that runs; one that was restarted unnoticed is noted to run again.
@@ -344,6 +372,7 @@ impl AttachmentTable {
             name: end.display_name(id),
             network: end.mesh_network,
             address: end.address,
+            mac: end.mac(),
             endpoint: Some(id.to_owned()),
         });
         let exposed = self.exposed.addresses().map(|scoped| AddressBinding {
@@ -351,6 +380,7 @@ impl AttachmentTable {
             name: EXPOSE.to_owned(),
             network: scoped.network,
             address: scoped.address,
+            mac: mac_for(scoped.ip()),
             endpoint: None,
         });
         ports.chain(endpoints).chain(exposed)
@@ -455,6 +485,7 @@ fn member_bindings<'a>(
         name: member.name.clone(),
         network: scoped.network,
         address: scoped.address,
+        mac: mac_for(scoped.ip()),
         endpoint: None,
     })
 }

@@ -32,9 +32,11 @@ impl AttachmentTable {
             IpAddr::V6(_) => None,
         };
         let mut endpoints = self.endpoints.iter().filter(|(_, end)| is_same(end));
-        let lease_owner = match (leased, endpoints.next()) {
+        let known = endpoints.next().map(|(_, end)| end);
+        let mac = known.and_then(|end| end.mac);
+        let lease_owner = match (leased, known) {
             (Some(owner), _) => owner.to_owned(),
-            (None, Some((_, end))) => end.lease_owner.clone(),
+            (None, Some(end)) => end.lease_owner.clone(),
             (None, None) => return None,
         };
         Some(EndpointOptions {
@@ -43,6 +45,7 @@ impl AttachmentTable {
             deferred: DeferredAddress::No,
             lease_owner,
             network: resolved.network,
+            mac,
         })
     }
 }

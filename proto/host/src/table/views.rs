@@ -72,7 +72,7 @@ impl AttachmentTable {
         let announced = self.bindings().filter_map(|binding| {
             let mac = match binding.is_host() {
                 true => *host_macs.get(&binding.network)?,
-                false => mac_for(binding.address.addr()),
+                false => binding.mac,
             };
             Some(Announced {
                 address: binding.address,
@@ -134,8 +134,10 @@ impl AttachmentTable {
                 .entry(owner)
                 .or_insert_with(|| row(owner, &member.name, member.runtime));
             let ports = member.ports.iter();
-            row.interfaces
-                .extend(ports.map(|port| shown(&port.ifname, port.scoped(), networks)));
+            row.interfaces.extend(ports.map(|port| {
+                let mac = mac_for(port.address.addr());
+                shown(&port.ifname, port.scoped(), mac, networks)
+            }));
         }
         for (id, end) in self.endpoints.iter() {
             let owner = end.owner_id(id);
@@ -143,7 +145,7 @@ impl AttachmentTable {
                 .entry(owner)
                 .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
             row.interfaces
-                .push(shown(&end.ifname, end.scoped(), networks));
+                .push(shown(&end.ifname, end.scoped(), end.mac(), networks));
         }
         let mut host = row(EXPOSE, EXPOSE, Runtime::Host);
         let exposed = self.exposed.addresses().map(|scoped| {
@@ -177,10 +179,15 @@ fn row(container: &str, name: &str, runtime: Runtime) -> AttachedContainer {
     }
 }
 
-fn shown(ifname: &str, scoped: ScopedAddress, networks: NetworkView<'_>) -> AttachedInterface {
+fn shown(
+    ifname: &str,
+    scoped: ScopedAddress,
+    mac: Mac,
+    networks: NetworkView<'_>,
+) -> AttachedInterface {
     AttachedInterface {
         name: ifname.to_owned(),
-        mac: mac_for(scoped.ip()).to_string(),
+        mac: mac.to_string(),
         address: scoped.address.to_string(),
         network: networks.shown(&scoped.network),
     }

@@ -7,6 +7,7 @@ use mesh_host::docker::driver_options;
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::ProcessIdentity;
 use mesh_host::table::AddressBinding;
+use mesh_proto::address::mac_for;
 use mesh_proto::api::Runtime;
 
 use crate::attach::AttachmentError;
@@ -155,6 +156,7 @@ impl Finder {
                 owner: owner.to_owned(),
                 name: container.name.clone(),
                 address: promised.address,
+                mac: mac_for(promised.ip()),
                 endpoint: Some(connection.network.clone()),
             })
         });

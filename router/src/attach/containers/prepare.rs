@@ -13,6 +13,7 @@ use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember, Tenant};
 use mesh_host::network::addresses::AddressFor;
 use mesh_proto::api::{AbandonRequest, AdoptRequest, PrepareRequest, Prepared, Runtime};
+use mesh_proto::network::NetworkId;
 
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
@@ -77,12 +78,17 @@ impl Preparations {
             caller: request.caller_pid,
         };
         self.tenants.refresh(network.id, &args).await?;
-        self.leases.reserve(&id, &lease, network.id);
-        let acquired = self.source.acquire(&lease, network.id, &args).await?;
+        // What is refused opens no network.
+        self.leases.reserve(&id, &lease, NetworkId::DEFAULT);
+        let acquired = self.source.acquire(&lease, network.id, &args).await;
+        if acquired.is_err() {
+            self.leases.forget(&id);
+        }
+        let acquired = acquired?;
         let addresses = &acquired.addresses;
         self.source.await_release(network.id, addresses).await;
         let prepared = self
-            .prepare_in(&network, request, id, &lease.owner, addresses)
+            .prepare_in(&network, request, id, &lease, addresses)
             .await;
         if prepared.is_err() {
             let fresh = &acquired.fresh;
@@ -96,14 +102,15 @@ impl Preparations {
         network: &ChosenNetwork,
         request: &PrepareRequest,
         id: String,
-        lease_owner: &str,
+        lease: &LeaseRequest,
         addresses: &[IpNet],
     ) -> Result<Prepared, AttachmentError> {
         let _guard = self.operations.begin().await;
         self.networks.open(network).await?;
+        self.leases.reserve(&id, lease, network.id);
         match request.runtime {
             Runtime::Docker => {
-                self.prepare_networks(network, request, id, lease_owner, addresses)
+                self.prepare_networks(network, request, id, &lease.owner, addresses)
                     .await
             }
             Runtime::Podman | Runtime::Process => {
@@ -195,6 +202,7 @@ impl Preparations {
                 deferred: planned.deferred,
                 lease_owner: if is_leased { lease_owner } else { "" }.to_owned(),
                 network: network.id,
+                mac: None,
             };
             let options = driver_options::format(&wanted).into_iter();
             let options = options.map(|(key, value)| format!(",driver-opt={key}={value}"));

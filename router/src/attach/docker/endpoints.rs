@@ -83,12 +83,16 @@ impl DockerEndpoints {
         id: &str,
         network: &str,
         wanted: Option<EndpointOptions>,
+        mac: Option<Mac>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
         if let Some(wanted) = wanted {
             let mac = self.create_wanted(id, network, &wanted).await?;
             return Ok((wanted, mac));
         }
-        let wanted = self.choose(id).await?;
+        let wanted = EndpointOptions {
+            mac,
+            ..self.choose(id).await?
+        };
         let made = self.create_wanted(id, network, &wanted).await;
         if made.is_err() {
             let addresses = [wanted.address];
@@ -109,6 +113,7 @@ impl DockerEndpoints {
         id: &str,
         network: &str,
         address: IpNet,
+        mac: Option<Mac>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
         let mesh_network = self.users.find(network).await?;
         let owner = self.table.read(|table| {
@@ -123,6 +128,7 @@ impl DockerEndpoints {
             deferred: DeferredAddress::No,
             lease_owner: owner.unwrap_or_else(|| lease_owner(Runtime::Docker, "", id)),
             network: mesh_network,
+            mac,
         };
         let made = self.create_wanted(id, network, &wanted).await;
         let made = made.map_err(|error| match is_ours {
@@ -154,6 +160,7 @@ impl DockerEndpoints {
             deferred: DeferredAddress::No,
             lease_owner: lease.owner,
             network: NetworkId::DEFAULT,
+            mac: None,
         })
     }
 

@@ -80,6 +80,11 @@ impl LeaseCollector {
         });
     }
 
+    /// Forgets a preparation that was refused.
+    pub(crate) fn forget(&self, id: &str) {
+        self.table.record(|table| table.unprepare(id));
+    }
+
     /// Releases what the container of a preparation, which did not start, does not use.
     pub(crate) async fn abandon(&self, id: &str) {
         let kept = self.table.record(|table| table.unprepare(id));

@@ -98,6 +98,7 @@ impl Orphans {
                 deferred: DeferredAddress::No,
                 lease_owner: lease_owner(Runtime::Docker, "", id),
                 network: scoped.network,
+                mac: None,
             });
             self.endpoints.enter(id, &known.network, container, &wanted);
         }

@@ -84,7 +84,9 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     let wanted = options("10.2.1.1/24");
     let error = s
         .attachments
-        .create_endpoint("e2", "mesh", Some(wanted.clone()))
+        .docker()
+        .endpoints
+        .create("e2", "mesh", Some(wanted.clone()), None)
         .await
         .unwrap_err()
         .to_string();
@@ -94,7 +96,9 @@ async fn an_endpoint_whose_interface_is_gone_does_not_keep_its_address() {
     );
     s.kernel.remove_sandbox("/docker/sandbox");
     s.attachments
-        .create_endpoint("e2", "mesh", Some(wanted))
+        .docker()
+        .endpoints
+        .create("e2", "mesh", Some(wanted), None)
         .await
         .unwrap();
 }
@@ -122,7 +126,9 @@ async fn the_driver_answers_while_a_user_waits_for_docker() {
     let wanted = options("10.2.1.1/24");
     let create = async {
         s.attachments
-            .create_endpoint("e1", "mesh", Some(wanted))
+            .docker()
+            .endpoints
+            .create("e1", "mesh", Some(wanted), None)
             .await
             .unwrap();
         s.attachments.delete_endpoint("e1").await;

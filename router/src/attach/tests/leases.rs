@@ -123,7 +123,9 @@ async fn plug(s: &Setup, id: &str, network: &str) -> Result<(), String> {
     };
     let made = s
         .attachments
-        .create_endpoint(id, "mesh", Some(wanted))
+        .docker()
+        .endpoints
+        .create(id, "mesh", Some(wanted), None)
         .await;
     made.map(drop).map_err(|e| e.to_string())
 }

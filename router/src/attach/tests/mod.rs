@@ -1,5 +1,6 @@
 //! Attachments over a fake kernel and fake engines.
 
+use mesh_host::docker::endpoint::EndpointOptions;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -247,7 +248,9 @@ impl Setup {
     async fn plug_by_docker(&self, id: &str, container: &str, address: &str, sandbox: &str) {
         let wanted = options(address);
         self.attachments
-            .create_endpoint(id, "mesh", Some(wanted))
+            .docker()
+            .endpoints
+            .create(id, "mesh", Some(wanted), None)
             .await
             .unwrap();
         self.kernel.add_sandbox(sandbox);
@@ -301,5 +304,6 @@ fn options(address: &str) -> EndpointOptions {
         deferred: DeferredAddress::No,
         lease_owner: String::new(),
         network: NetworkId::DEFAULT,
+        mac: None,
     }
 }

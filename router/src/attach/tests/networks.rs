@@ -274,12 +274,16 @@ async fn dockers_endpoints_say_their_network() {
     };
     let made = s
         .attachments
-        .create_endpoint("e1", "net", Some(wanted.clone()));
+        .docker()
+        .endpoints
+        .create("e1", "net", Some(wanted.clone()), None);
     made.await.unwrap();
     assert_eq!(s.listed(), [" 10.40.0.1/16 'web'"]);
     let again = s
         .attachments
-        .create_endpoint("e2", "net", Some(wanted.clone()));
+        .docker()
+        .endpoints
+        .create("e2", "net", Some(wanted.clone()), None);
     assert!(
         again
             .await
@@ -291,12 +295,20 @@ async fn dockers_endpoints_say_their_network() {
         network: DB,
         ..options("10.40.0.1/16")
     };
-    let other = s.attachments.create_endpoint("e3", "net", Some(elsewhere));
+    let other = s
+        .attachments
+        .docker()
+        .endpoints
+        .create("e3", "net", Some(elsewhere), None);
     other.await.unwrap();
     assert_eq!(s.open_networks(), [WEB, DB]);
     // A stopped container of a network that was removed is not started in another one.
     s.remove_network(WEB);
-    let gone = s.attachments.create_endpoint("e4", "net", Some(wanted));
+    let gone = s
+        .attachments
+        .docker()
+        .endpoints
+        .create("e4", "net", Some(wanted), None);
     let error = gone.await.unwrap_err().to_string();
     assert!(error.starts_with("there is no network 'web'"), "{error}");
 }

@@ -79,9 +79,9 @@ async fn an_endpoint_is_made_joined_and_deleted() {
     ));
     let wanted = Some(options("10.2.1.1/24"));
     s.kernel.fail("make_endpoint", 0);
-    let failed = endpoints.create("e1", "net", wanted.clone()).await;
+    let failed = endpoints.create("e1", "net", wanted.clone(), None).await;
     assert!(failed.is_err() && endpoints.join("e1", "/sandbox".into()).is_err());
-    endpoints.create("e1", "net", wanted).await.unwrap();
+    endpoints.create("e1", "net", wanted, None).await.unwrap();
     s.kernel.add_sandbox("/sandbox");
     let end = NetworkEndpoint {
         endpoint: "e1".into(),

@@ -4,6 +4,7 @@ mod networks;
 
 use std::path::Path;
 
+use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
 
 use super::*;
@@ -102,6 +103,7 @@ fn end(address: &str) -> DockerEndpoint {
         deferred: DeferredAddress::No,
         lease_owner: String::new(),
         network: NetworkId::DEFAULT,
+        mac: None,
     };
     DockerEndpoint::new("net", &wanted, "docker::1".into())
 }
@@ -368,4 +370,38 @@ fn the_stored_form_stays() {
         "multicast": false, "late": false, "peer": "", "sandbox": null, "owner": null, "ifname": ""}}}"#;
     let earlier: AttachmentTable = serde_json::from_str(earlier).unwrap();
     assert!(earlier.endpoints.get("e1").unwrap().lease_owner.is_empty());
+}
+
+#[test]
+fn a_mac_address_has_one_owner_in_a_network() {
+    let mut table = AttachmentTable::default();
+    let nowhere = |_: NetworkId, _: IpAddr| None;
+    let chosen = Mac([2, 0x42, 0, 0, 0, 1]);
+    let with = |address: &str, mac| DockerEndpoint {
+        mac,
+        ..end(address)
+    };
+    table
+        .insert_endpoint("e1", with("10.2.1.1/24", Some(chosen)), &nowhere)
+        .unwrap();
+    let taken = table.insert_endpoint("e2", with("10.2.1.2/24", Some(chosen)), &nowhere);
+    assert!(matches!(taken, Err(AttachRefusal::MacInUse { mac, .. }) if mac == chosen));
+    let derived = mac_for("10.2.1.3".parse().unwrap());
+    table
+        .insert_endpoint("e3", with("10.2.1.3/24", None), &nowhere)
+        .unwrap();
+    let taken = table.insert_endpoint("e4", with("10.2.1.4/24", Some(derived)), &nowhere);
+    assert!(taken.is_err());
+    let elsewhere = DockerEndpoint {
+        mesh_network: NetworkId([7; 16]),
+        ..with("10.2.1.2/24", Some(chosen))
+    };
+    table.insert_endpoint("e5", elsewhere, &nowhere).unwrap();
+    let announced = table.announced(&BTreeMap::new());
+    let macs: Vec<Mac> = announced.iter().map(|announced| announced.mac).collect();
+    assert_eq!(macs, [chosen, chosen, derived]);
+    assert_eq!(
+        table.endpoints.get("e1").unwrap().interface("e1").mac,
+        chosen
+    );
 }
