@@ -122,6 +122,7 @@ impl UserNetworks {
         let Some(docker) = self.engines.of(Runtime::Docker) else {
             return Ok(());
         };
+        self.ensure_default(&*docker).await?;
         let listed = docker.user_networks().await?;
         let ids: BTreeSet<String> = listed.iter().map(|listed| listed.id.clone()).collect();
         self.table.record(|table| {
@@ -139,6 +140,21 @@ impl UserNetworks {
             self.named(&listed.id, &listed.name).await;
         }
         self.mirror(&*docker, &listed).await;
+        Ok(())
+    }
+
+    /// Makes the Docker network of the network `default` if it is missing: `docker run --network mesh`.
+    async fn ensure_default(&self, docker: &dyn Engine) -> Result<(), EngineError> {
+        let base = docker.network_base().await?;
+        let own = docker.networks().await?;
+        if own.iter().any(|network| network.name == base) {
+            return Ok(());
+        }
+        if let Err(error) = docker.ensure_network(base).await
+            && lock(&self.told).insert(NetworkId::DEFAULT)
+        {
+            tracing::warn!("Docker has no network {base} on this host: {error}");
+        }
         Ok(())
     }
 
@@ -162,7 +178,8 @@ impl UserNetworks {
                 tracing::warn!("the network {name} has no Docker network on this host: {error}");
             }
         }
-        lock(&self.told).retain(|id| all.iter().any(|definition| definition.id == *id));
+        let is_known = |id: NetworkId| all.iter().any(|definition| definition.id == id);
+        lock(&self.told).retain(|id| id.is_default() || is_known(*id));
         for listed in listed {
             let is_removed = |id: NetworkId| self.networks.access().is_removed(&id);
             if !listed.mirrors.is_some_and(is_removed) {
