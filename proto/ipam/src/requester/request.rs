@@ -1,5 +1,6 @@
 //! One request, from its opening until it has an address or its time is over.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -13,6 +14,9 @@ use super::super::wire::{AddressRequest, Denial};
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::{IPAM_REQUEST_TIMEOUT, MAX_LOCAL_LEASES};
 use mesh_proto::time::Instant;
+
+/// Time from a request until the owner of the space counts as out of reach: its first statement may be on its way.
+const STATED_WITHIN: Duration = Duration::from_secs(2);
 
 /// An allocation or claim as the shell makes it.
 #[derive(Debug)]
@@ -176,7 +180,10 @@ impl PendingRequest {
         };
         if owner != registry.me() {
             if !registry.peers().is_member(&owner) {
-                return RequestStep::Failed(AddressRefusal::OwnerUnreachable(addr, owner));
+                return match now.since(self.since) < STATED_WITHIN {
+                    true => RequestStep::Wait(Wait::Owner(owner)),
+                    false => RequestStep::Failed(AddressRefusal::OwnerUnreachable(addr, owner)),
+                };
             }
             self.ask(registry, owner, now);
             return RequestStep::Wait(Wait::Owner(owner));
