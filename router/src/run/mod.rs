@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use self::control_side::ControlSide;
 use self::networks::{LaneBridges, NetworkService};
 use self::opened::StartResources;
-use self::serve::{keep_plugin, serve_api};
+use self::serve::{plugin_settings, serve_host};
 use crate::attach::kernel::KernelApi;
 use crate::attach::{Attachments, HostKernel, Surroundings};
 use crate::command::ControlCommand;
@@ -91,7 +91,7 @@ pub fn run(
 }
 
 /// Returns the thread of what concerns this host alone: attachments, names, the API. It waits for the disk; the control
-/// plane, which has another thread, goes on meanwhile.
+/// plane has another thread.
 fn host_runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(1)
@@ -127,18 +127,15 @@ async fn start(
     let (command_sender, commands) = mpsc::channel(COMMANDS);
     let fast = begin_fast_path(&settings, &mut side.control, &shared, &command_sender)?;
     let held = Arc::new(Mutex::new(RemoteAddresses::default()));
-    let offloads_off = kernel.offloads_off;
+    let plugin = plugin_settings(&settings, kernel.offloads_off);
     let on_host = host_thread.enter();
     let attachments = open_attachments(&settings, &mut side, kernel, held.clone())?;
     let endpoints = watch_host(&settings, &warnings, &side.opened, &shared);
     follow_networks(side.range, &side.networks_client, &side.allocator);
     let host = view(&settings, manner, &warnings, &shared, datapath.view, &fast);
     let feed = side.names.feed();
-    let naming = side.names.run(
-        attachments.clone(),
-        side.opened.store.clone(),
-        command_sender.clone(),
-    )?;
+    let (on_mesh, store) = (attachments.clone(), side.opened.store.clone());
+    let naming = side.names.run(on_mesh, store, command_sender.clone())?;
     let api = (
         attachments.clone(),
         side.allocator,
@@ -146,11 +143,8 @@ async fn start(
         side.networks_client,
     );
     drop(on_host);
-    let keeping = keep_plugin(settings.clone(), offloads_off);
-    host_thread.spawn(keeping).await?;
-    let on_host = host_thread.enter();
-    serve_api(side.opened.api, host, api, command_sender);
-    drop(on_host);
+    let serving = serve_host(plugin, side.opened.api, host, api, command_sender);
+    host_thread.spawn(serving).await?;
     let shell = Shell {
         control: side.control,
         clock: side.clock,

@@ -15,8 +15,10 @@ use crate::networks::NetworksClient;
 use crate::plugin::keeper;
 use mesh_options::{DEFAULT_PLUGIN_SOCKET, PluginSettings, RouterSettings};
 
-/// Serves the API, and stops the router on request or on a signal.
-pub(super) fn serve_api(
+/// Supervises the plugin process for Docker, serves the API, and stops the router on request or on a signal. Failures of
+/// the plugin process are not fatal: Docker may be using another router of this host.
+pub(super) async fn serve_host(
+    plugin: PluginSettings,
     listener: UnixListener,
     host: HostView,
     (attachments, allocator, naming, networks): (
@@ -27,6 +29,7 @@ pub(super) fn serve_api(
     ),
     command_sender: mpsc::Sender<ControlCommand>,
 ) {
+    tokio::spawn(keeper::keep(plugin).await);
     let (stop_sender, stop) = mpsc::channel(1);
     let api = Api {
         commands: command_sender.clone(),
@@ -63,15 +66,14 @@ async fn until_stopped(mut stop: mpsc::Receiver<()>, commands: mpsc::Sender<Cont
     drop(commands.send(ControlCommand::Stop).await);
 }
 
-/// Supervises the plugin process for Docker. Failures are not fatal: Docker may be using another router of this host.
-pub(super) async fn keep_plugin(settings: RouterSettings, offloads_off: bool) {
-    let keeping = keeper::keep(PluginSettings {
+/// Returns the settings of the plugin process.
+pub(super) fn plugin_settings(settings: &RouterSettings, offloads_off: bool) -> PluginSettings {
+    PluginSettings {
         plugin_socket: DEFAULT_PLUGIN_SOCKET.into(),
         socket: settings.socket.clone(),
         state_dir: std::path::absolute(&settings.state_dir).unwrap_or(settings.state_dir.clone()),
         bridge: settings.bridge.clone(),
         mtu: settings.mtu,
         offloads_off,
-    });
-    tokio::spawn(keeping.await);
+    }
 }

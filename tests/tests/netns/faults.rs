@@ -156,7 +156,7 @@ int fsync(int fd) { (void) fd; return wait_for_disk(); }
 int fdatasync(int fd) { (void) fd; return wait_for_disk(); }
 "#;
 
-/// Whoever asks the host waits for its disk, and nobody else does: links and frames go on.
+/// Only commands to that host wait for its disk: links and frames go on.
 #[test]
 fn a_disk_that_hangs_holds_up_no_link() -> Result<()> {
     with_testbed(&TestbedLayout::hosts(2), |bed| {
