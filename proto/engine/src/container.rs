@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mesh_host::docker::endpoint::SHORT_ID;
+use mesh_host::docker::endpoint::{ContainerRef, SHORT_ID};
 
 use crate::error::EngineError;
 
@@ -65,6 +65,14 @@ pub struct NetworkConnection {
 }
 
 impl EngineContainer {
+    /// Returns its id and name, as the owner of an endpoint.
+    pub fn reference(&self) -> ContainerRef {
+        ContainerRef {
+            id: self.id.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     /// Returns the pid whose network namespace the container may be attached through.
     ///
     /// # Errors

@@ -89,10 +89,7 @@ impl DockerEndpoints {
             let mac = self.create_wanted(id, network, &wanted).await?;
             return Ok((wanted, mac));
         }
-        let wanted = EndpointOptions {
-            mac,
-            ..self.choose(id).await?
-        };
+        let wanted = self.choose(id, mac).await?;
         let made = self.create_wanted(id, network, &wanted).await;
         if made.is_err() {
             let addresses = [wanted.address];
@@ -141,7 +138,7 @@ impl DockerEndpoints {
     }
 
     /// Acquires an address for an endpoint that was given none.
-    async fn choose(&self, id: &str) -> Result<EndpointOptions, AttachmentError> {
+    async fn choose(&self, id: &str, mac: Option<Mac>) -> Result<EndpointOptions, AttachmentError> {
         let lease = lease_request(lease_owner(Runtime::Docker, "", id));
         let args = [AddressArg::Default];
         let acquired = self.source.acquire(&lease, NetworkId::DEFAULT, &args).await;
@@ -160,7 +157,7 @@ impl DockerEndpoints {
             deferred: DeferredAddress::No,
             lease_owner: lease.owner,
             network: NetworkId::DEFAULT,
-            mac: None,
+            mac,
         })
     }
 
@@ -232,15 +229,13 @@ impl DockerEndpoints {
             let unknown =
                 || AttachmentError::Invalid(format!("the router does not know endpoint {id}"));
             let end = table.endpoints.join(id, &sandbox).ok_or_else(unknown)?;
-            let joined = JoinedEndpoint {
+            let networks = &table.user_networks;
+            Ok(JoinedEndpoint {
                 peer: end.peer.clone(),
                 multicast: end.multicast,
-                ..JoinedEndpoint::default()
-            };
-            Ok((joined, end.network.clone(), end.scoped()))
+                way_out: networks.way_out(&end.network, end.address.addr()),
+            })
         })?;
-        let (mut joined, network, scoped) = joined;
-        joined.way_out = self.users.way_out(&network, scoped.ip());
         self.finish_later(id, sandbox);
         Ok(joined)
     }
@@ -407,10 +402,7 @@ impl DockerEndpoints {
     ) {
         let endpoint = DockerEndpoint {
             sandbox: Some(container.sandbox.clone().into()),
-            owner: Some(ContainerRef {
-                id: container.id.clone(),
-                name: container.name.clone(),
-            }),
+            owner: Some(container.reference()),
             ..DockerEndpoint::new(network, wanted, wanted.lease_owner.clone())
         };
         self.table
@@ -439,7 +431,7 @@ impl DockerEndpoints {
                     continue;
                 };
                 if is_bare(&container, id) && container.running {
-                    let wanted = self.choose(id).await?;
+                    let wanted = self.choose(id, None).await?;
                     self.enter(id, &network.id, &container, &wanted);
                     self.wakeups.wake();
                 }

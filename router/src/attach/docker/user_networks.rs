@@ -4,7 +4,6 @@
 //! own, as it holds locks while it asks.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,7 @@ use ipnet::IpNet;
 use mesh_engine::error::EngineError;
 use mesh_engine::network::{ListedNetwork, may_be_ours};
 use mesh_host::docker::user_networks::{
-    MeshTarget, MirrorNetwork, NewUserNetwork, ResolvedNetwork, UserNetwork, WayOut,
-    auxiliary_owner,
+    MeshTarget, MirrorNetwork, NewUserNetwork, ResolvedNetwork, UserNetwork, auxiliary_owner,
 };
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_networks::NetworkSubnet;
@@ -304,12 +302,6 @@ impl UserNetworks {
                 tracing::debug!(%error, "an auxiliary address is leased already");
             }
         }
-    }
-
-    /// Returns the way of a container of a Docker network out of the mesh.
-    pub(crate) fn way_out(&self, id: &str, address: IpAddr) -> WayOut {
-        self.table
-            .read(|table| table.user_networks.way_out(id, address))
     }
 
     /// Notes the network that was found, for the plugin process, which starts containers while no router runs.
