@@ -120,4 +120,5 @@ uninstall:
 # Removes testbeds whose test or demo was killed.
 clean-testbed:
 	tests/testbed/testbed.sh sweep
+	TESTBED_ROOT=/dev/shm/mesh-testbed tests/testbed/testbed.sh sweep
 	-TESTBED=demo tests/testbed/testbed.sh stop

@@ -71,7 +71,7 @@ pub fn run(settings: PluginSettings) -> anyhow::Result<()> {
     let _ = mesh_sys::process::setsid();
     // Started as /proc/self/exe, the process has a meaningless name. A wrong name does no harm.
     let _ = std::fs::write("/proc/self/comm", NAME);
-    log::init("info", false, Path::new("/"));
+    let _log = log::init("info", false, Path::new("/"));
     // Before there are other threads. If capabilities cannot be dropped, the process has few anyway.
     if let Err(error) = mesh_sys::process::keep_network_capabilities() {
         tracing::warn!("{error}");

@@ -7,24 +7,69 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, OnceLock};
 
 use mesh_state::files::{LOG, OLD_LOG};
 use mesh_sys::process;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Size in bytes at which the log is rotated; together with the old one twice as much is kept.
 const MAX_LOG: u64 = 10 << 20;
 
-/// Starts logging at `level` and above. With `daemon`, the log in `state_dir` is rotated, provided that standard error
-/// goes there.
-pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) {
+/// Lines that wait for the disk; further ones are lost, and counted in the log.
+const MAX_WAITING: usize = 4_096;
+
+/// Starts logging at `level` and above, on a thread of its own: a disk that hangs holds up nothing else. With `daemon`, the
+/// log in `state_dir` is rotated, provided that standard error goes there. Lines that wait are written when the guard is
+/// dropped, within a second.
+pub(crate) fn init(level: &str, daemon: bool, state_dir: &Path) -> WorkerGuard {
     let rotating = daemon.then(|| Rotating::of_stderr(state_dir)).flatten();
-    let writer = match rotating {
-        Some(log) => BoxMakeWriter::new(Mutex::new(log)),
-        None => BoxMakeWriter::new(io::stderr),
+    let lost = Arc::new(OnceLock::new());
+    let log: Box<dyn Write + Send> = match rotating {
+        Some(log) => Box::new(log),
+        None => Box::new(io::stderr()),
     };
-    start(level, writer);
+    let noting = NotingLoss {
+        log,
+        lost: lost.clone(),
+        told: 0,
+    };
+    let queue = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_WAITING)
+        .thread_name("log");
+    let (writer, guard) = queue.finish(noting);
+    // It is set once, here.
+    let _ = lost.set(writer.error_counter());
+    start(level, BoxMakeWriter::new(writer));
+    guard
+}
+
+/// A log that tells how many lines had no room.
+struct NotingLoss {
+    log: Box<dyn Write + Send>,
+    lost: Arc<OnceLock<ErrorCounter>>,
+    told: usize,
+}
+
+impl Write for NotingLoss {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
+        if lost > self.told {
+            let more = lost - self.told;
+            self.told = lost;
+            writeln!(
+                self.log,
+                "{more} lines of the log were lost: the disk was too slow"
+            )?;
+        }
+        self.log.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.log.flush()
+    }
 }
 
 /// Starts logging for a process next to the router, which writes to the same log.

@@ -74,7 +74,7 @@ pub fn run(
     if manner.daemon {
         mesh_sys::process::setsid()?;
     }
-    log::init(&settings.log_level, manner.daemon, &settings.state_dir);
+    let _log = log::init(&settings.log_level, manner.daemon, &settings.state_dir);
     mesh_sys::process::check_capabilities()?;
     let warnings = Warnings::default();
     let secret = secret::load(&settings, password, &warnings)?;

@@ -147,13 +147,20 @@ fn two_halves_of_a_mesh_join_again() -> Result<()> {
     })
 }
 
-/// A library for the router in which writes to the disk hang as long as a file exists.
+/// A library for the router in which all that changes a file hangs as long as another file exists.
 const HANGING_DISK: &str = r#"
 #define _GNU_SOURCE
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 static int wait_for_disk(void) { while (access("/run/testbed/hangs", F_OK) == 0) usleep(10000); return 0; }
+static int is_file(int fd) { struct stat s; return fstat(fd, &s) == 0 && S_ISREG(s.st_mode); }
 int fsync(int fd) { (void) fd; return wait_for_disk(); }
 int fdatasync(int fd) { (void) fd; return wait_for_disk(); }
+int ftruncate64(int fd, off_t n) { wait_for_disk(); return syscall(SYS_ftruncate, fd, n); }
+int rename(const char *a, const char *b) { wait_for_disk(); return syscall(SYS_rename, a, b); }
+int unlink(const char *a) { wait_for_disk(); return syscall(SYS_unlink, a); }
+ssize_t write(int fd, const void *p, size_t n) { if (is_file(fd)) wait_for_disk(); return syscall(SYS_write, fd, p, n); }
 "#;
 
 /// Only commands to that host wait for its disk: links and frames go on.
@@ -189,6 +196,15 @@ fn a_disk_that_hangs_holds_up_no_link() -> Result<()> {
         let run = "run --runtime process 10.2.1.9/24 -d --name late -- sleep 60";
         let line = format!("timeout 60 {} {run}", one.mesh_path());
         let waiting = one.shell_in_background(&line)?;
+        // The router has something to log, to store and to learn.
+        for peer in ["host3", "192.168.77.250"] {
+            two.mesh(&["connect", peer])?.ok()?;
+        }
+        two.mesh(&["network", "create", "web", "--subnet", "10.40.0.0/24"])?
+            .ok()?;
+        let run = ["run", "--runtime", "process", "--net", "web", "10.40.0.2"];
+        let command = ["-d", "--name", "far", "--", "sleep", "60"];
+        two.mesh(&[&run[..], &command].concat())?.ok()?;
         let stood = stays(Duration::from_secs(15), "the link stands", || {
             let now = two.shell(ended)?.ok()?;
             ensure!(now == before, "{now} links ended, and {before} before");

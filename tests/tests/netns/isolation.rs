@@ -336,14 +336,21 @@ fn names_stay_inside(members: &[Member]) -> Result<()> {
             let address = format!("10.40.0.{}", 100 + network);
             let is_own = network == member.network;
             let place = format!("network {} asks for {name}", member.network);
-            let told = ask(member, &[&name])?;
-            let reverse = ask(member, &["-x", &address])?;
-            let told = [told, reverse].map(Option::unwrap_or_default);
-            let expected = match is_own {
-                true => [address, format!("{name}.")],
-                false => Default::default(),
+            let told = || -> Result<[String; 2]> {
+                let told = [ask(member, &[&name])?, ask(member, &["-x", &address])?];
+                Ok(told.map(Option::unwrap_or_default))
             };
-            ensure!(told == expected, "{place}: {told:?}, not {expected:?}");
+            if !is_own {
+                let told = told()?;
+                ensure!(told == <[String; 2]>::default(), "{place}: {told:?}");
+                continue;
+            }
+            let expected = [address.clone(), format!("{name}.")];
+            wait_until(here(SOON), &place, || {
+                let told = told()?;
+                ensure!(told == expected, "{told:?}, not {expected:?}");
+                Ok(())
+            })?;
         }
     }
     Ok(())
