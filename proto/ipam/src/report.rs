@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Ipam;
 use super::refusal::Namer;
 use super::requester::WaitingRequest;
+use super::slices::Slicing;
 use super::wire::Conflict;
 use mesh_proto::ids::PeerId;
 
@@ -54,6 +55,11 @@ pub struct Space {
 }
 
 impl Ipam {
+    /// Returns the slices of its range.
+    pub fn slicing(&self) -> &Slicing {
+        self.registry.slicing()
+    }
+
     /// Returns all addresses of this router's containers, ascending.
     pub fn allocations(&self) -> impl Iterator<Item = Allocation<'_>> {
         let (state, me) = (self.registry.state(), self.registry.me());

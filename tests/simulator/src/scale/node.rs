@@ -329,7 +329,7 @@ impl Node {
                     Effect::Flooded(_)
                     | Effect::Relayed(..)
                     | Effect::Note(_)
-                    | Effect::Write(_)
+                    | Effect::Write(..)
                     | Effect::Answer(..) => {}
                 }
             }

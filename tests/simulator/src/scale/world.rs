@@ -300,7 +300,7 @@ fn nodes(plan: &MeshPlan, rng: &mut Rng) -> Vec<Node> {
         let container = plan.has_container(id).then(|| attached(id));
         let setup = RouterSetup {
             networks: Vec::new(),
-            range: None,
+            addresses: None,
             nickname: format!("h{id}"),
             address: address(id),
             discovery: true,

@@ -2,44 +2,95 @@
 //! `mesh_router::ipam`.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use mesh_ipam::feed;
-use mesh_ipam::{AddressRequest, Ipam, IpamConfig, IpamSet, IpamStatement, RequestId, SetOutput};
+use mesh_ipam::{
+    AddressRequest, Ipam, IpamConfig, IpamSet, IpamStatement, NetworkPlan, RequestId, SetOutput,
+    Slicing,
+};
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::topic::Topic;
 
-use super::disk::Write;
+use super::disk::{JournalKind, Write};
 use super::effect::Effect;
 use super::fault::InjectedFault;
+use super::network::HostId;
 
 const TOPIC: Topic = Topic::ADDRESSES;
 /// Journal length in bytes below which it is not compacted; the router's own limit is a thousand times as large.
 const COMPACT_FROM: usize = 1024;
 const COMPACT_AT: usize = 4;
+/// Epoch of a router's first start.
+const FIRST_EPOCH: u64 = 1;
+
+/// Address spaces of a router, as its next start finds them.
+pub(crate) struct AddressSetup {
+    /// The range of `default`.
+    pub(crate) slicing: Slicing,
+    /// Entries of the journals, in the order of [`JournalKind::ALL`].
+    pub(crate) journals: [Vec<Vec<u8>>; 2],
+    /// Subnets of the other networks.
+    pub(crate) plans: Vec<NetworkPlan>,
+}
+
+/// Request of a new container for an address.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkloadRequest {
+    pub(crate) host: HostId,
+    pub(crate) number: u64,
+    pub(crate) container: String,
+    pub(crate) network: NetworkId,
+    pub(crate) address: AddressRequest,
+    pub(crate) patience: Duration,
+}
 
 /// The state machines and their inputs.
 pub(crate) struct RouterAddresses {
     ipam: IpamSet,
+    /// Journals, in the order of [`JournalKind::ALL`].
+    journals: [JournalLength; 2],
+    fault: Option<InjectedFault>,
+}
+
+/// Length of a journal, which decides when it is compacted.
+#[derive(Debug, Default)]
+struct JournalLength {
     made_with: Option<usize>,
     is_long: bool,
-    fault: Option<InjectedFault>,
 }
 
 impl RouterAddresses {
     pub(crate) fn start(
         config: IpamConfig,
-        entries: &[Vec<u8>],
+        setup: &AddressSetup,
         fault: Option<InjectedFault>,
         now: Instant,
     ) -> Result<Self, String> {
-        let entries = entries.iter().map(Vec::as_slice);
+        let [default, networks] = setup.journals.each_ref();
+        let entries = default.iter().map(Vec::as_slice);
         let ipam = Ipam::new(config, entries, now).map_err(|e| e.to_string())?;
+        let mut ipam = IpamSet::new(&config, ipam, now);
+        if !networks.is_empty() && fault != Some(InjectedFault::ForgottenSpaces) {
+            let restored = ipam.restore(networks.iter().map(Vec::as_slice), now);
+            restored.map_err(|e| e.to_string())?;
+        }
+        for plan in &setup.plans {
+            ipam.define(plan.clone(), now);
+            // The networks are created with the first start of their founders.
+            if plan.founder == config.me && config.epoch <= FIRST_EPOCH {
+                ipam.found(&plan.network, now).map_err(|e| e.to_string())?;
+            }
+        }
+        let journal = |is_long| JournalLength {
+            is_long,
+            ..JournalLength::default()
+        };
         Ok(Self {
-            ipam: IpamSet::new(&config, ipam, now),
-            made_with: None,
-            is_long: true,
+            ipam,
+            journals: [journal(true), journal(!networks.is_empty())],
             fault,
         })
     }
@@ -50,6 +101,13 @@ impl RouterAddresses {
 
     pub(crate) fn state(&self) -> &Ipam {
         self.ipam.default()
+    }
+
+    /// Returns the state of a network besides `default`; none where this router takes no part.
+    pub(crate) fn space(&self, network: NetworkId) -> Option<&Ipam> {
+        let mut spaces = self.ipam.spaces();
+        let found = spaces.find(|(id, _)| id.network == network);
+        found.map(|(_, ipam)| ipam)
     }
 
     /// Returns when [`RouterAddresses::handle_timeout`] is due.
@@ -67,38 +125,55 @@ impl RouterAddresses {
         }
     }
 
-    /// Requests an address for a container.
+    /// Requests an address of a network for a container.
     pub(crate) fn ask(
         &mut self,
-        id: u64,
-        container: &str,
-        want: AddressRequest,
+        request: &WorkloadRequest,
+        control: &Control,
         times: [Instant; 2],
     ) -> bool {
         let [deadline, now] = times;
-        let (id, network, want) = (RequestId(id), NetworkId::DEFAULT, (want, 24));
-        let ipam = &mut self.ipam;
-        let opened = ipam.request(&network, id, container, want, deadline, now);
+        let (network, container) = (&request.network, &request.container);
+        let (id, want) = (RequestId(request.number), (request.address, 24));
+        if self.ipam.open(network, now).is_ok() {
+            feed::catch_up(&mut self.ipam, control, now);
+        }
+        let opened = self
+            .ipam
+            .request(network, id, container, want, deadline, now);
         opened.is_ok()
     }
 
     /// Frees addresses without a live container.
-    pub(crate) fn mend(&mut self, lives: impl Fn(&str, Ipv4Addr) -> bool, now: Instant) {
-        let held = self.state().allocations();
-        let gone = held.filter(|a| !lives(a.container, a.addr));
-        let gone: Vec<(String, Ipv4Addr)> =
-            gone.map(|a| (a.container.to_owned(), a.addr)).collect();
-        for (container, addr) in gone {
-            let network = NetworkId::DEFAULT;
+    pub(crate) fn mend(&mut self, lives: impl Fn(NetworkId, &str, Ipv4Addr) -> bool, now: Instant) {
+        let held = self.ipam.allocations();
+        let gone = held.filter(|(network, a)| !lives(*network, a.container, a.addr));
+        let gone = gone.map(|(network, a)| (network, a.container.to_owned(), a.addr));
+        for (network, container, addr) in gone.collect::<Vec<_>>() {
             self.ipam.release_address(&network, &container, addr, now);
         }
     }
 
-    /// Reports that all entries up to `position` are synced, and that the file has `length` bytes.
-    pub(crate) fn synced(&mut self, position: u64, length: usize, now: Instant) {
-        self.ipam.persisted(position, now);
-        let made_with = *self.made_with.get_or_insert(length);
-        self.is_long |= length > COMPACT_FROM.max(COMPACT_AT * made_with);
+    /// Reports that all entries of a journal up to `position` are synced, and that the file has `length` bytes.
+    pub(crate) fn synced(
+        &mut self,
+        journal: JournalKind,
+        (position, length): (u64, usize),
+        now: Instant,
+    ) {
+        let [default, networks] = &mut self.journals;
+        let journal = match journal {
+            JournalKind::Default => {
+                self.ipam.persisted(position, now);
+                default
+            }
+            JournalKind::Networks => {
+                self.ipam.spaces_persisted(position, now);
+                networks
+            }
+        };
+        let made_with = *journal.made_with.get_or_insert(length);
+        journal.is_long |= length > COMPACT_FROM.max(COMPACT_AT * made_with);
     }
 
     /// Frees the addresses of a removed container.
@@ -138,9 +213,17 @@ impl RouterAddresses {
             any = true;
             match output {
                 SetOutput::Persist { position, entry } => {
-                    effects.push(Effect::Write(Write::Entry { position, entry }));
+                    let entry = Write::Entry { position, entry };
+                    effects.push(Effect::Write(JournalKind::Default, entry));
                     if self.fault == Some(InjectedFault::GrantBeforeSync) {
                         self.ipam.persisted(position, now);
+                    }
+                }
+                SetOutput::PersistSpace { position, entry } => {
+                    let entry = Write::Entry { position, entry };
+                    effects.push(Effect::Write(JournalKind::Networks, entry));
+                    if self.fault == Some(InjectedFault::GrantBeforeSync) {
+                        self.ipam.spaces_persisted(position, now);
                     }
                 }
                 SetOutput::Record(bytes) => {
@@ -160,16 +243,28 @@ impl RouterAddresses {
                 SetOutput::Failed { request, why } => {
                     effects.push(Effect::Answer(request.0, Err(why.to_string())));
                 }
-                // There are no other networks yet.
-                SetOutput::PersistSpace { .. } | SetOutput::Left { .. } => {}
+                SetOutput::Left { .. } => {}
             }
         }
-        if self.is_long {
-            self.is_long = false;
-            self.made_with = None;
-            let (position, entries) = (self.state().position(), self.state().snapshot());
-            effects.push(Effect::Write(Write::Replace { position, entries }));
-        }
+        self.compact(effects);
         any
+    }
+
+    /// Replaces journals that have become long.
+    fn compact(&mut self, effects: &mut Vec<Effect>) {
+        for (kind, journal) in JournalKind::ALL.into_iter().zip(&mut self.journals) {
+            if !core::mem::take(&mut journal.is_long) {
+                continue;
+            }
+            journal.made_with = None;
+            let (position, entries) = match kind {
+                JournalKind::Default => {
+                    let default = self.ipam.default();
+                    (default.position(), default.snapshot())
+                }
+                JournalKind::Networks => self.ipam.spaces_snapshot(),
+            };
+            effects.push(Effect::Write(kind, Write::Replace { position, entries }));
+        }
     }
 }

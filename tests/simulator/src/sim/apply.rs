@@ -77,7 +77,7 @@ impl World {
             SimEvent::Traffic => self.next_frames(),
             SimEvent::Workload => self.next_container(),
             SimEvent::Named(host) => self.tell_names(host),
-            SimEvent::Synced(process) => self.synced(process),
+            SimEvent::Synced(process, journal) => self.synced(process, journal),
         }
     }
 
@@ -117,7 +117,7 @@ impl World {
     fn next_container(&mut self) {
         match self.workload.next(&self.hosts, &mut self.runtime) {
             None => {}
-            Some(WorkloadStep::Start(request)) => self.request(request),
+            Some(WorkloadStep::Start(request)) => self.request(&request),
             Some(WorkloadStep::Stop { host, container }) => {
                 self.tell_router(host, |router, now| {
                     router.with_addresses(now, |a, local| a.release(&container, local));
@@ -276,7 +276,7 @@ impl World {
             let rng = self.runtime.rng();
             let request = self.workload.bootstrap(component, &self.hosts, rng);
             if let Some(request) = request {
-                self.request(request);
+                self.request(&request);
             }
         }
     }

@@ -14,6 +14,19 @@ use super::rng::Rng;
 const SECTOR: usize = 512;
 const TORN: &str = "I13 old or new, never a third";
 
+/// One of a router's journals, each in a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalKind {
+    /// Addresses in the network `default`.
+    Default,
+    /// Addresses in the other networks.
+    Networks,
+}
+
+impl JournalKind {
+    pub(crate) const ALL: [Self; 2] = [Self::Default, Self::Networks];
+}
+
 /// Write request of a router.
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
@@ -87,9 +100,14 @@ impl Disk {
         }
         let write = match (self.snapshot.take(), &self.file) {
             (Some((position, entries)), _) => (position, Writing::Replace(file(&entries))),
-            (None, Some(file)) if !self.waiting.is_empty() => {
+            (None, old) if !self.waiting.is_empty() => {
                 let entries = std::mem::take(&mut self.waiting);
-                (self.position, Writing::Append(frame(file.len(), &entries)))
+                let writing = match old {
+                    Some(old) => Writing::Append(frame(old.len(), &entries)),
+                    // The first entries come with the file.
+                    None => Writing::Replace(file(&entries)),
+                };
+                (self.position, writing)
             }
             _ => return None,
         };

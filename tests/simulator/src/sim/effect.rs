@@ -6,7 +6,7 @@ use mesh_proto::control::targets::DialTo;
 use mesh_proto::ids::ConnId;
 use mesh_proto::network::NetworkId;
 
-use super::disk::Write;
+use super::disk::{JournalKind, Write};
 use super::frames::FrameId;
 use super::invariants::forward_once::RelayKey;
 use super::invariants::ways::RouteView;
@@ -39,7 +39,7 @@ pub(crate) enum Effect {
     /// The state that survives a crash changes.
     Keep(StateChange),
     /// A write to the journal of addresses.
-    Write(Write),
+    Write(JournalKind, Write),
     /// A container's request is answered.
     Answer(u64, Result<Ipv4Addr, String>),
     /// A line for the log.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::action::Action;
+use super::disk::JournalKind;
 use super::network::HostId;
 use super::tcp::{ProcessId, SocketId, SocketInput, StreamId};
 
@@ -33,5 +34,5 @@ pub(crate) enum SimEvent {
     /// A router announces the names of its containers.
     Named(HostId),
     /// A write to the disk is synced.
-    Synced(ProcessId),
+    Synced(ProcessId, JournalKind),
 }

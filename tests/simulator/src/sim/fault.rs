@@ -67,11 +67,13 @@ pub enum InjectedFault {
     BindingsOfAll,
     /// A router states names of all networks in `default` (D1).
     NamesOfAll,
+    /// A router forgets the addresses in networks when it starts again (I1, I13).
+    ForgottenSpaces,
 }
 
 impl InjectedFault {
     /// All faults, each with the invariants of which at least one must catch it.
-    pub const ALL: [(InjectedFault, &'static [&'static str]); 29] = [
+    pub const ALL: [(InjectedFault, &'static [&'static str]); 30] = [
         (InjectedFault::CleartextCopy, &["I8"]),
         (InjectedFault::CounterReuse, &["I9"]),
         (InjectedFault::StaleSnapshot, &["I3", "I6"]),
@@ -101,6 +103,7 @@ impl InjectedFault {
         (InjectedFault::RelayedLabel, &["I14"]),
         (InjectedFault::BindingsOfAll, &["I6"]),
         (InjectedFault::NamesOfAll, &["D1"]),
+        (InjectedFault::ForgottenSpaces, &["I1", "I13"]),
     ];
 
     /// True if the fault shows only where there are networks besides `default`.
@@ -111,6 +114,7 @@ impl InjectedFault {
                 | InjectedFault::RelayedLabel
                 | InjectedFault::BindingsOfAll
                 | InjectedFault::NamesOfAll
+                | InjectedFault::ForgottenSpaces
         )
     }
 }

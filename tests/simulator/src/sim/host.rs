@@ -12,7 +12,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::bodies::Attached;
 
 use super::action::Action;
-use super::disk::{Crash, Disk, Trap};
+use super::disk::{Crash, Disk, JournalKind, Trap};
 use super::effect::Effect;
 use super::event::SimEvent;
 use super::frames::Station;
@@ -40,7 +40,8 @@ pub(crate) struct SimHost {
     /// Number of the process's start.
     incarnation: u64,
     pub(crate) state: RouterState,
-    pub(crate) disk: Disk,
+    /// Disks of its journals, in the order of [`JournalKind::ALL`].
+    disks: [Disk; 2],
     /// Targets typed by the operator, which are used again after the state is lost.
     typed: Vec<String>,
     /// Stations in the network `default`.
@@ -67,7 +68,7 @@ impl SimHost {
             occupant: None,
             incarnation: 0,
             state: RouterState::new(identity, typed.clone()),
-            disk: Disk::default(),
+            disks: Default::default(),
             typed,
             stations,
             members: Vec::new(),
@@ -208,7 +209,7 @@ impl SimHost {
 
     /// Loses identity, journal and all other state.
     pub(crate) fn lose_state(&mut self, identity: Identity) {
-        self.disk.lose();
+        self.disks.iter_mut().for_each(Disk::lose);
         self.state = RouterState::new(identity, self.typed.clone());
     }
 
@@ -261,17 +262,36 @@ impl SimHost {
 
     // Disk
 
+    /// Returns the disk with a journal.
+    pub(crate) fn disk(&mut self, journal: JournalKind) -> &mut Disk {
+        let [default, networks] = &mut self.disks;
+        match journal {
+            JournalKind::Default => default,
+            JournalKind::Networks => networks,
+        }
+    }
+
+    /// Copies the content of another host's disks.
+    pub(crate) fn copy_disks(&mut self, of: [Disk; 2]) {
+        self.disks = of;
+    }
+
+    /// Returns a copy of the synced content of its disks.
+    pub(crate) fn disk_copies(&self) -> [Disk; 2] {
+        self.disks.each_ref().map(Disk::copy)
+    }
+
     /// Arms a crash in the middle of a write, or disarms it.
     pub(crate) fn set_trap(&mut self, trap: Option<Trap>) {
-        self.disk.trap = trap;
+        self.disk(JournalKind::Default).trap = trap;
     }
 
     /// Starts the disk's next write, at which the host may crash.
-    pub(crate) fn begin_write(&mut self, runtime: &mut SimRuntime) {
-        let Some((time, crash)) = self.disk.begin(runtime.rng()) else {
+    pub(crate) fn begin_write(&mut self, journal: JournalKind, runtime: &mut SimRuntime) {
+        let Some((time, crash)) = self.disk(journal).begin(runtime.rng()) else {
             return;
         };
-        runtime.after(time, SimEvent::Synced(self.last_start()));
+        runtime.after(time, SimEvent::Synced(self.last_start(), journal));
         if let Some(crash) = crash {
             let action = match crash {
                 Crash::Kill => Action::Kill(self.id),

@@ -7,6 +7,7 @@ use std::ops::{Index, IndexMut};
 use mesh_ipam::Ipam;
 use mesh_proto::crypto::identity::Identity;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::host::{SimHost, address, number_of};
 use super::network::HostId;
@@ -100,9 +101,18 @@ impl Hosts {
         self.router(host)?.ipam()
     }
 
-    pub(crate) fn ipams(&self) -> impl Iterator<Item = (HostId, &Ipam)> {
+    /// Returns the allocation of a host's router in a network; none where it takes no part.
+    pub(crate) fn allocation(&self, host: HostId, network: NetworkId) -> Option<&Ipam> {
+        match network.is_default() {
+            true => self.ipam(host),
+            false => self.router(host)?.space(network),
+        }
+    }
+
+    /// Returns the allocations of all routers that take part in a network.
+    pub(crate) fn allocations(&self, network: NetworkId) -> impl Iterator<Item = (HostId, &Ipam)> {
         self.routers()
-            .filter_map(|(host, router)| Some((host, router.ipam()?)))
+            .filter_map(move |(host, _)| Some((host, self.allocation(host, network)?)))
     }
 
     // Names and addresses
@@ -155,6 +165,7 @@ impl Hosts {
         targets.dedup();
         targets.retain(|t| !at.contains(t) && !names.contains(t));
         self.hosts[to].state = RouterState { targets, ..copied };
-        self.hosts[to].disk = self.hosts[of].disk.copy();
+        let copies = self.hosts[of].disk_copies();
+        self.hosts[to].copy_disks(copies);
     }
 }

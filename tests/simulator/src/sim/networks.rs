@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+use mesh_ipam::{NetworkPlan, SubnetPlan};
 use mesh_proto::address::mac_for;
 use mesh_proto::control::{Control, JoinedNetwork, Output};
 use mesh_proto::crypto::network_key::NetworkKey;
@@ -28,6 +30,8 @@ const TOPIC: Topic = Topic::NETWORKS;
 const MEMBER: u32 = 600;
 /// Most ordered pairs of members that are tested in a network.
 const MAX_PAIRS: usize = 30;
+/// Subnet of each network, of which addresses are allocated.
+pub(crate) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 26);
 /// Last byte of the addresses of silent stations.
 const SILENT: u8 = 200;
 
@@ -77,6 +81,24 @@ impl MeshNetworks {
     pub(crate) fn of(&self, host: HostId) -> Vec<MemberStations> {
         let networks = self.members.values();
         networks.filter_map(|all| all.get(&host)).cloned().collect()
+    }
+
+    /// Returns the subnet of each network, which is the same in all; each was created by another host, by its identity.
+    pub(crate) fn plans(&self, peer: impl Fn(HostId) -> PeerId) -> Vec<NetworkPlan> {
+        let plan = |(k, (network, members)): (usize, (&NetworkId, &BTreeMap<HostId, _>))| {
+            let hosts: Vec<&HostId> = members.keys().collect();
+            let founder = hosts.get(k % hosts.len().max(1))?;
+            Some(NetworkPlan {
+                network: *network,
+                founder: peer(**founder),
+                subnets: vec![SubnetPlan {
+                    subnet: SUBNET,
+                    range: SUBNET,
+                    gateway: None,
+                }],
+            })
+        };
+        self.members.iter().enumerate().filter_map(plan).collect()
     }
 
     /// True if a host has members in a network.

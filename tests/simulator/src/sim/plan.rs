@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_ipam::Slicing;
+use mesh_ipam::{NetworkPlan, Slicing};
 use mesh_proto::crypto::aead::Suites;
 use mesh_proto::crypto::secret::MeshSecret;
 
+use super::addresses::AddressSetup;
 use super::fault::{InjectedFault, VICTIM};
 use super::host::SimHost;
 use super::layout::Joined;
@@ -38,6 +39,8 @@ pub(crate) struct MeshParameters {
     secret: Arc<MeshSecret>,
     verifier: Arc<VerifierCache>,
     slicing: Slicing,
+    /// Subnets of the networks besides `default`.
+    pub(crate) plans: Vec<NetworkPlan>,
     fault: Option<InjectedFault>,
 }
 
@@ -53,6 +56,7 @@ impl MeshParameters {
             secret: Arc::new(secret),
             verifier,
             slicing: plan.slicing,
+            plans: Vec::new(),
             fault: plan.fault,
         }
     }
@@ -71,8 +75,8 @@ impl MeshParameters {
         host == VICTIM && self.fault == Some(fault)
     }
 
-    /// Returns the parameters of the next start of a host's router, which reads this journal of addresses.
-    pub(crate) fn router_setup(&self, host: &SimHost, journal: Vec<Vec<u8>>) -> RouterSetup {
+    /// Returns the parameters of the next start of a host's router, which reads these journals of addresses.
+    pub(crate) fn router_setup(&self, host: &SimHost, journals: [Vec<Vec<u8>>; 2]) -> RouterSetup {
         RouterSetup {
             nickname: format!("h{}", host.id()),
             address: host.address(),
@@ -81,7 +85,11 @@ impl MeshParameters {
             verifier: self.verifier.clone(),
             attached: host.attached(),
             networks: host.networks(),
-            range: Some((self.slicing, journal)),
+            addresses: Some(AddressSetup {
+                slicing: self.slicing,
+                journals,
+                plans: self.plans.clone(),
+            }),
             // Every third host has no AES instructions.
             suites: if host.id() % 3 == 2 {
                 Suites::CHACHA

@@ -8,8 +8,9 @@ use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 use mesh_proto::wire::datagram::{HEADER_LEN, Header, Kind};
 
+use super::addresses::WorkloadRequest;
 use super::checks::Inspector;
-use super::disk::Crash;
+use super::disk::{Crash, JournalKind};
 use super::effect::Effect;
 use super::event::SimEvent;
 use super::fault::InjectedFault;
@@ -30,7 +31,7 @@ use super::tcp::{ProcessId, SocketId, SocketInput};
 use super::trace::{LineSink, fingerprint};
 use super::traffic::StationTraffic;
 use super::verifier::VerifierCache;
-use super::workload::{Workload, WorkloadRequest};
+use super::workload::Workload;
 
 /// Bytes that a lying disk loses although they were synced.
 const LOST_BYTES: usize = 200;
@@ -58,13 +59,14 @@ impl World {
         verifier: Arc<VerifierCache>,
         sink: Option<LineSink>,
     ) -> Self {
-        let parameters = MeshParameters::new(plan, verifier, &mut rng);
+        let mut parameters = MeshParameters::new(plan, verifier, &mut rng);
         let mut hosts = Hosts::new(plan, &mut rng);
         // The last host is for a hostile member.
         let networks = MeshNetworks::new(plan.hosts.saturating_sub(1), plan.networks);
         for host in hosts.iter_mut() {
             host.members = networks.of(host.id());
         }
+        parameters.plans = networks.plans(|host| hosts[host].peer());
         let stack = NetworkStack::new(rng.fork());
         Self {
             runtime: SimRuntime::new(rng, sink),
@@ -171,15 +173,15 @@ impl World {
     }
 
     /// Tells a router that a write to its disk is synced.
-    pub(super) fn synced(&mut self, process: ProcessId) {
+    pub(super) fn synced(&mut self, process: ProcessId, journal: JournalKind) {
         let host = process.host;
         if !self.hosts.runs(process) {
             return;
         }
-        if let Some((position, length)) = self.hosts[host].disk.finish() {
-            self.hosts[host].begin_write(&mut self.runtime);
+        if let Some(written) = self.hosts[host].disk(journal).finish() {
+            self.hosts[host].begin_write(journal, &mut self.runtime);
             self.tell_router(host, |router, now| {
-                router.with_addresses(now, |a, local| a.synced(position, length, local));
+                router.with_addresses(now, |a, local| a.synced(journal, written, local));
             });
         }
     }
@@ -207,9 +209,9 @@ impl World {
             Effect::Inject(network, frame) => self.inject(process, network, frame),
             Effect::Flooded(frame) => runtime.check(self.monitor.flooded(process, frame)),
             Effect::Keep(change) => self.hosts[host].state.apply(change),
-            Effect::Write(write) => {
-                self.hosts[host].disk.push(write);
-                self.hosts[host].begin_write(runtime);
+            Effect::Write(journal, write) => {
+                self.hosts[host].disk(journal).push(write);
+                self.hosts[host].begin_write(journal, runtime);
             }
             Effect::Answer(request, result) => self.answered(host, request, &result),
             Effect::Note(text) => runtime.line(format_args!("h{host}: {text}")),
@@ -303,22 +305,13 @@ impl World {
     }
 
     /// Passes a container's request to its router.
-    pub(super) fn request(&mut self, request: WorkloadRequest) {
-        let WorkloadRequest {
-            host,
-            number,
-            container,
-            address,
-            patience,
-        } = request;
+    pub(super) fn request(&mut self, request: &WorkloadRequest) {
         let mut opened = false;
-        self.tell_router(host, |router, now| {
-            opened = router.with_addresses(now, |addresses, local| {
-                addresses.ask(number, &container, address, [local + patience, local])
-            });
+        self.tell_router(request.host, |router, now| {
+            opened = router.request_address(request, now);
         });
         if !opened {
-            self.workload.withdraw(host, &container);
+            self.workload.withdraw(request.host, &request.container);
         }
     }
 
@@ -329,11 +322,14 @@ impl World {
         // Two overlapping schedules may start a running router: that is a restart.
         self.kill(host);
         let at = &mut self.hosts[host];
-        let journal = match at.disk.read() {
-            Ok(journal) => journal,
-            Err(violation) => return self.runtime.check(Err(violation)),
+        let [default, networks] = JournalKind::ALL.map(|journal| at.disk(journal).read());
+        let journals = match (default, networks) {
+            (Ok(default), Ok(networks)) => [default, networks],
+            (Err(violation), _) | (_, Err(violation)) => {
+                return self.runtime.check(Err(violation));
+            }
         };
-        let setup = self.parameters.router_setup(at, journal);
+        let setup = self.parameters.router_setup(at, journals);
         if let Err(error) = at.start(&setup, &mut self.runtime) {
             let violation = Violation::new("S2 start", error);
             return self.runtime.check(Err(violation));
@@ -352,9 +348,9 @@ impl World {
             return self.runtime.check(check);
         }
         let containers = self.workload.containers(host).clone();
-        let lives = |name: &str, addr: Ipv4Addr| {
+        let lives = |network: NetworkId, name: &str, addr: Ipv4Addr| {
             let holder = containers.get(name);
-            holder.is_some_and(|holder| holder.addr == Some(addr))
+            holder.is_some_and(|holder| holder.addr == Some(addr) && holder.network == network)
         };
         self.tell_router(host, |router, now| {
             router.with_addresses(now, |addresses, local| addresses.mend(lives, local));
@@ -380,10 +376,12 @@ impl World {
     }
 
     fn crash_disk(&mut self, host: HostId, how: Crash) {
-        let disk = &mut self.hosts[host].disk;
-        disk.crash(how, self.runtime.rng());
-        if self.parameters.has_fault(host, InjectedFault::LyingDisk) {
-            disk.lose_end(LOST_BYTES);
+        for journal in JournalKind::ALL {
+            let disk = self.hosts[host].disk(journal);
+            disk.crash(how, self.runtime.rng());
+            if self.parameters.has_fault(host, InjectedFault::LyingDisk) {
+                disk.lose_end(LOST_BYTES);
+            }
         }
         self.workload.router_ended(host);
     }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use mesh_ipam::{Ipam, Slicing};
+use mesh_ipam::Ipam;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
 use super::{Check, Violation};
 use crate::sim::network::HostId;
@@ -21,27 +22,31 @@ pub(crate) const TOLD: &str = "I13 what was told is kept";
 #[derive(Clone, Debug)]
 pub(crate) struct AddressHolder<'a> {
     pub(crate) host: HostId,
+    pub(crate) network: NetworkId,
     pub(crate) name: &'a str,
     pub(crate) addr: Ipv4Addr,
 }
 
-/// Returns the addresses that two containers have, with both.
+/// Returns the addresses that two containers have in one network, with both.
 pub(crate) fn doubles<'a>(
     holders: impl Iterator<Item = AddressHolder<'a>>,
 ) -> Vec<(AddressHolder<'a>, AddressHolder<'a>)> {
-    let mut first: BTreeMap<Ipv4Addr, AddressHolder<'a>> = BTreeMap::new();
+    let mut first: BTreeMap<(NetworkId, Ipv4Addr), AddressHolder<'a>> = BTreeMap::new();
     let mut out = Vec::new();
     for holder in holders {
-        match first.get(&holder.addr) {
+        let key = (holder.network, holder.addr);
+        match first.get(&key) {
             Some(other) => out.push((other.clone(), holder)),
-            None => drop(first.insert(holder.addr, holder)),
+            None => drop(first.insert(key, holder)),
         }
     }
     out
 }
 
 pub(crate) fn twice(first: &AddressHolder<'_>, second: &AddressHolder<'_>) -> Violation {
-    let AddressHolder { host, name, addr } = first;
+    let AddressHolder {
+        host, name, addr, ..
+    } = first;
     let detail = format!(
         "{addr} is held by {name} on {host} and by {} on {}",
         second.name, second.host
@@ -87,7 +92,7 @@ pub(crate) fn one_map(ipams: &[(HostId, &Ipam)]) -> Check {
 
 /// Checks that, of every router's slices, the allocated addresses are held by a container, and the others can be
 /// allocated.
-pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)], slicing: &Slicing) -> Check {
+pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)]) -> Check {
     let held: BTreeSet<Ipv4Addr> = ipams
         .iter()
         .flat_map(|(_, ipam)| ipam.allocations().map(|a| a.addr))
@@ -99,7 +104,8 @@ pub(crate) fn nothing_leaks(ipams: &[(HostId, &Ipam)], slicing: &Slicing) -> Che
             return Err(Violation::new(LEAK, detail));
         }
         let leased = ipam.remote_leases().map(|(addr, _)| addr);
-        let inside = |addr: &Ipv4Addr| slicing.slice_of(*addr).is_some_and(|s| usable.contains(&s));
+        let slice_of = |addr: &Ipv4Addr| ipam.slicing().slice_of(*addr);
+        let inside = |addr: &Ipv4Addr| slice_of(addr).is_some_and(|s| usable.contains(&s));
         if let Some(addr) = leased.filter(inside).find(|addr| !held.contains(addr)) {
             let detail = format!("router {host} keeps {addr} for a container that is not there");
             return Err(Violation::new(LEAK, detail));

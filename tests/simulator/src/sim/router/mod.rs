@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_ipam::{IpamConfig, Slicing};
+use mesh_ipam::IpamConfig;
 use mesh_names::Container;
 use mesh_proto::control::{Config, Control, RemoteAddresses};
 use mesh_proto::crypto::aead::Suites;
@@ -26,7 +26,7 @@ use mesh_proto::topology::routes::Routes;
 use mesh_proto::wire::datagram::{Header, Kind};
 use mesh_proto::wire::topic::Topic;
 
-use super::addresses::RouterAddresses;
+use super::addresses::{AddressSetup, RouterAddresses, WorkloadRequest};
 use super::effect::Effect;
 use super::fault::InjectedFault;
 use super::names::AnnouncedNames;
@@ -50,8 +50,8 @@ pub(crate) struct RouterSetup {
     pub(crate) attached: Vec<Attached>,
     /// Networks besides `default` with members on the host.
     pub(crate) networks: Vec<NetworkId>,
-    /// Address range and journal entries, if the router allocates.
-    pub(crate) range: Option<(Slicing, Vec<Vec<u8>>)>,
+    /// Address spaces; none if it does not allocate.
+    pub(crate) addresses: Option<AddressSetup>,
     /// Ciphers that its CPU supports well.
     pub(crate) suites: Suites,
     /// Offset of the host's clock from that of the world.
@@ -127,14 +127,14 @@ impl SimRouter {
             local,
         )
         .map_err(|e| e.to_string())?;
-        let addresses = setup.range.as_ref().map(|(slicing, journal)| {
+        let addresses = setup.addresses.as_ref().map(|addresses| {
             let config = IpamConfig {
                 me,
                 epoch: state.epoch,
-                slicing: *slicing,
+                slicing: addresses.slicing,
                 auto_reclaim: None,
             };
-            RouterAddresses::start(config, journal, setup.fault, local)
+            RouterAddresses::start(config, addresses, setup.fault, local)
         });
         let addresses = addresses.transpose()?;
         let mut router = Self {
@@ -222,6 +222,16 @@ impl SimRouter {
         self.control
             .set_endpoints(vec![address], self.clock.local(now));
         self.settle(now);
+    }
+
+    /// Requests an address for a container; returns whether the request waits.
+    pub(crate) fn request_address(&mut self, request: &WorkloadRequest, now: Instant) -> bool {
+        let local = self.clock.local(now);
+        let (control, addresses) = (&self.control, self.addresses.as_mut());
+        let times = [local + request.patience, local];
+        let opened = addresses.is_some_and(|a| a.ask(request, control, times));
+        self.settle(now);
+        opened
     }
 
     /// Runs `action` on its allocation at its local time; does nothing if allocation is off.

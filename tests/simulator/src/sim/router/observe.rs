@@ -24,6 +24,11 @@ impl SimRouter {
         self.addresses.as_ref().map(RouterAddresses::state)
     }
 
+    /// Returns its allocation state in a network besides `default`; none if it takes no part there.
+    pub(crate) fn space(&self, network: NetworkId) -> Option<&Ipam> {
+        self.addresses.as_ref()?.space(network)
+    }
+
     /// Returns a record from its database.
     pub(crate) fn record(&self, key: RecordKey) -> Option<&SignedRecord> {
         self.control.record(key)

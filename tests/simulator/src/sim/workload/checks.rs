@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use mesh_ipam::Ipam;
+use mesh_proto::network::NetworkId;
+
 use super::Workload;
 use crate::sim::hosts::Hosts;
 use crate::sim::invariants::addresses::{self, AddressHolder, TOLD};
@@ -18,7 +21,12 @@ impl Workload {
             .flat_map(|(host, containers)| {
                 containers.iter().filter_map(move |(name, holder)| {
                     let addr = holder.addr?;
-                    Some(AddressHolder { host, name, addr })
+                    Some(AddressHolder {
+                        host,
+                        network: holder.network,
+                        name,
+                        addr,
+                    })
                 })
             })
     }
@@ -33,33 +41,38 @@ impl Workload {
         let doubles = addresses::doubles(self.holders());
         for (first, second) in &doubles {
             let excused = |h: &AddressHolder<'_>| self.excused.contains(&h.host);
-            let known = self.overlaps || self.known.contains(&first.addr);
+            // Two founders of one range are possible in `default` only; a router that was removed while it lived, in all.
+            let may_overlap = self.overlaps && (first.network.is_default() || self.removed);
+            let known = may_overlap || self.known.contains(&(first.network, first.addr));
             if !known && !excused(first) && !excused(second) {
                 return Err(addresses::twice(first, second));
             }
         }
         if self.is_strict() && self.known.is_empty() {
-            let usable = hosts.ipams().map(|(host, ipam)| (host, ipam.usable()));
-            addresses::one_owner(usable)?;
+            for network in self.all_networks() {
+                let ipams = hosts.allocations(network);
+                addresses::one_owner(ipams.map(|(host, ipam)| (host, ipam.usable())))?;
+            }
         }
         Ok(())
     }
 
+    /// Returns all networks of the mesh.
+    fn all_networks(&self) -> BTreeSet<NetworkId> {
+        let others = self.networks.iter().flatten().copied();
+        others.chain([NetworkId::DEFAULT]).collect()
+    }
+
     /// Checks after a start that all confirmed addresses are on the disk (I13).
     pub(crate) fn check_kept(&self, host: HostId, hosts: &Hosts) -> Check {
-        let Some(ipam) = hosts.ipam(host) else {
-            return Ok(());
-        };
-        if self.excused.contains(&host) {
+        if hosts.ipam(host).is_none() || self.excused.contains(&host) {
             return Ok(());
         }
-        let held: BTreeSet<(Ipv4Addr, &str)> = ipam
-            .allocations()
-            .map(|held| (held.addr, held.container))
-            .collect();
         for (name, holder) in &self.hosts[host] {
+            let ipam = hosts.allocation(host, holder.network);
+            let mut held = ipam.into_iter().flat_map(Ipam::allocations);
             if let Some(addr) = holder.addr
-                && !held.contains(&(addr, name.as_str()))
+                && !held.any(|held| (held.addr, held.container) == (addr, name.as_str()))
             {
                 let detail = format!("router {host} told {name} of {addr} and forgot it");
                 return Err(Violation::new(TOLD, detail));
@@ -71,19 +84,20 @@ impl Workload {
     /// Checks that both holders of every duplicate address report it; from now on new ones are violations.
     pub(crate) fn check_reported(&mut self, hosts: &Hosts) -> Check {
         let doubles = addresses::doubles(self.holders());
-        let reports = |host: HostId, addr: Ipv4Addr| {
-            let ipam = hosts.ipam(host);
-            ipam.is_none_or(|ipam| ipam.conflicts().iter().any(|c| c.addr == addr))
+        let reports = |holder: &AddressHolder<'_>| {
+            let ipam = hosts.allocation(holder.host, holder.network);
+            ipam.is_none_or(|ipam| ipam.conflicts().iter().any(|c| c.addr == holder.addr))
         };
         let mut check = Ok(());
         for (first, second) in &doubles {
             for holder in [first, second] {
-                if !reports(holder.host, holder.addr) {
+                if !reports(holder) {
                     check = Err(addresses::unreported(holder));
                 }
             }
         }
-        let known = doubles.iter().map(|(first, _)| first.addr).collect();
+        let known = doubles.iter().map(|(first, _)| (first.network, first.addr));
+        let known = known.collect();
         self.known = known;
         self.overlaps = false;
         check
@@ -100,19 +114,24 @@ impl Workload {
             return Ok(());
         }
         for component in components {
-            let ipams: Vec<_> = hosts
-                .ipams()
-                .filter(|(host, _)| component.contains(host))
-                .collect();
-            addresses::one_map(&ipams)?;
-            addresses::nothing_leaks(&ipams, &self.slicing)?;
-            if self.removed {
-                addresses::all_owned(&ipams)?;
+            for network in self.all_networks() {
+                let ipams = hosts.allocations(network);
+                let ipams: Vec<_> = ipams.filter(|(host, _)| component.contains(host)).collect();
+                addresses::one_map(&ipams)?;
+                addresses::nothing_leaks(&ipams)?;
+                // A network whose members all lost their disks begins anew with its founder, who may be gone.
+                let is_new = |ipam: &Ipam| !network.is_default() && ipam.owners().len() == 1;
+                if self.removed && !ipams.iter().any(|(_, ipam)| is_new(ipam)) {
+                    addresses::all_owned(&ipams)?;
+                }
             }
         }
-        let known: BTreeSet<(HostId, Ipv4Addr)> =
-            self.holders().map(|h| (h.host, h.addr)).collect();
-        addresses::all_held(hosts.ipams(), &known)
+        for network in self.all_networks() {
+            let holders = self.holders().filter(|h| h.network == network);
+            let known: BTreeSet<(HostId, Ipv4Addr)> = holders.map(|h| (h.host, h.addr)).collect();
+            addresses::all_held(hosts.allocations(network), &known)?;
+        }
+        Ok(())
     }
 
     /// Checks, when quiet, that names resolve to the containers that have them (D1).
@@ -127,9 +146,8 @@ impl Workload {
         for component in components {
             let mut truth = TrueNames::new();
             for holder in self.holders().filter(|h| component.contains(&h.host)) {
-                let network = self.network_of(holder.host, holder.name);
                 for name in self.names_of(holder.host, holder.name) {
-                    let addresses = truth.entry((network, name)).or_default();
+                    let addresses = truth.entry((holder.network, name)).or_default();
                     addresses.insert(holder.addr.into());
                 }
             }

@@ -12,9 +12,11 @@ use mesh_names::{Container, MeshName};
 use mesh_proto::ids::PeerId;
 use mesh_proto::network::NetworkId;
 
+use super::addresses::WorkloadRequest;
 use super::event::SimEvent;
 use super::hosts::Hosts;
 use super::network::HostId;
+use super::networks::SUBNET;
 use super::rng::Rng;
 use super::runtime::SimRuntime;
 
@@ -34,6 +36,8 @@ const POPULAR: usize = 64;
 /// A container that has an address or waits for one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeaseHolder {
+    /// The network of its address and names.
+    pub(crate) network: NetworkId,
     pub(crate) addr: Option<Ipv4Addr>,
     request: Option<u64>,
 }
@@ -43,16 +47,6 @@ type HostContainers = BTreeMap<String, LeaseHolder>;
 
 /// Number of names that containers share, in one network or in several.
 const SHARED_NAMES: u64 = 5;
-
-/// Request of a new container for an address.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkloadRequest {
-    pub(crate) host: HostId,
-    pub(crate) number: u64,
-    pub(crate) container: String,
-    pub(crate) address: AddressRequest,
-    pub(crate) patience: Duration,
-}
 
 /// Next step of the workload.
 #[derive(Clone, Debug)]
@@ -76,7 +70,7 @@ pub(crate) struct Workload {
     excused: BTreeSet<HostId>,
     /// True while duplicate addresses are permitted; `known` holds those that existed when that ended.
     overlaps: bool,
-    known: BTreeSet<Ipv4Addr>,
+    known: BTreeSet<(NetworkId, Ipv4Addr)>,
     /// True if operators removed all `dead` routers.
     removed: bool,
     allocated: usize,
@@ -135,11 +129,12 @@ impl Workload {
             self.hosts[host].remove(&container);
             return Some(WorkloadStep::Stop { host, container });
         }
+        let network = self.any_network(host, rng);
         // A router that never heard of the range's owner takes the range after a while: two meshes, a scenario of its
         // own.
-        has_map(hosts, host).then(|| {
-            let address = self.any_request(rng);
-            WorkloadStep::Start(self.request(host, address, PATIENCE))
+        (!network.is_default() || has_map(hosts, host)).then(|| {
+            let address = self.any_request(network, rng);
+            WorkloadStep::Start(self.request((host, network), address, PATIENCE))
         })
     }
 
@@ -157,11 +152,25 @@ impl Workload {
         let component: Vec<HostId> = component.into_iter().collect();
         let host = component[rng.below(component.len())];
         let range = AddressRequest::Subnet(self.slicing.range());
-        Some(self.request(host, range, FOUNDERS_PATIENCE))
+        let place = (host, NetworkId::DEFAULT);
+        Some(self.request(place, range, FOUNDERS_PATIENCE))
     }
 
-    fn any_request(&self, rng: &mut Rng) -> AddressRequest {
-        let range = self.slicing.range();
+    /// Returns one of the networks of a host.
+    fn any_network(&self, host: HostId, rng: &mut Rng) -> NetworkId {
+        let others = &self.networks[host];
+        if others.is_empty() {
+            return NetworkId::DEFAULT;
+        }
+        let chosen = rng.below(1 + others.len()).checked_sub(1);
+        chosen.map_or(NetworkId::DEFAULT, |k| others[k])
+    }
+
+    fn any_request(&self, network: NetworkId, rng: &mut Rng) -> AddressRequest {
+        let range = match network.is_default() {
+            true => self.slicing.range(),
+            false => SUBNET,
+        };
         let subnet = |bits: u8| Ipv4Net::new(range.network(), bits).unwrap_or(range);
         match rng.below(6) {
             0 => {
@@ -178,7 +187,7 @@ impl Workload {
 
     fn request(
         &mut self,
-        host: HostId,
+        (host, network): (HostId, NetworkId),
         address: AddressRequest,
         patience: Duration,
     ) -> WorkloadRequest {
@@ -186,6 +195,7 @@ impl Workload {
         let number = self.serial;
         let container = format!("g{number}");
         let holder = LeaseHolder {
+            network,
             addr: None,
             request: Some(number),
         };
@@ -194,6 +204,7 @@ impl Workload {
             host,
             number,
             container,
+            network,
             address,
             patience,
         }
@@ -214,13 +225,19 @@ impl Workload {
         let containers = &mut self.hosts[host];
         let mut waiting = containers.iter();
         let found = waiting.find(|(_, holder)| holder.request == Some(request));
-        let Some(name) = found.map(|(name, _)| name.clone()) else {
+        let Some((name, network)) = found.map(|(name, holder)| (name.clone(), holder.network))
+        else {
             return false;
         };
         match result {
             Ok(addr) => {
                 let (addr, request) = (Some(*addr), None);
-                containers.insert(name, LeaseHolder { addr, request });
+                let holder = LeaseHolder {
+                    network,
+                    addr,
+                    request,
+                };
+                containers.insert(name, holder);
                 self.allocated += 1;
                 true
             }
@@ -263,21 +280,13 @@ impl Workload {
             let names = names.map(|name| MeshName::relative(&name).ok());
             Some(Container {
                 id: name.clone(),
-                network: self.network_of(host, name),
+                network: holder.network,
                 names: names.collect::<Option<_>>()?,
                 addresses: vec![holder.addr?.into()],
                 ports: Vec::new(),
             })
         });
         named.collect()
-    }
-
-    /// Returns the network in which a container has its names.
-    fn network_of(&self, host: HostId, container: &str) -> NetworkId {
-        let networks = &self.networks[host];
-        let number = usize::try_from(number(container)).unwrap_or(0) % (1 + networks.len());
-        let other = number.checked_sub(1).and_then(|k| networks.get(k));
-        other.copied().unwrap_or(NetworkId::DEFAULT)
     }
 
     /// Returns the names of a container: its own, and where there are networks one that others have, too.
