@@ -77,6 +77,7 @@ dnsbench:
 # COUNTS='1 10 100' ROUNDS=3 SECS=3; ARGS for other options of benches/compare/networks.py.
 netbench:
 	tests/testbed/install-deps.sh build
+	@command -v iperf3 >/dev/null || { echo 'netbench needs iperf3: apt-get install iperf3' >&2; exit 1; }
 	$(MAKE) build
 	$(CARGO) build --release -p mesh-benches --bin mesh-rr
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/networks.py --bin $(TARGET)/release \
