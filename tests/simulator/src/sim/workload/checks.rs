@@ -119,7 +119,7 @@ impl Workload {
                 let ipams: Vec<_> = ipams.filter(|(host, _)| component.contains(host)).collect();
                 addresses::one_map(&ipams)?;
                 addresses::nothing_leaks(&ipams)?;
-                // A network whose members all lost their disks begins anew with its founder, who may be gone.
+                // A network whose members all lost their disks starts again with its founder, which may be gone.
                 let is_new = |ipam: &Ipam| !network.is_default() && ipam.owners().len() == 1;
                 if self.removed && !ipams.iter().any(|(_, ipam)| is_new(ipam)) {
                     addresses::all_owned(&ipams)?;
