@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Surroundings;
 use super::kernel::KernelHandle;
 use super::leases::{LeaseCollector, LeaseSource};
 use super::networks::AttachedNetworks;
 use super::operations::Operations;
 use super::stored_table::StoredTable;
 use super::wakeups::Wakeups;
+use super::{AttachmentError, Surroundings};
 use crate::engine::Engines;
 use crate::state::StateError;
 
@@ -69,4 +69,12 @@ impl Foundation {
             leases,
         })
     }
+}
+
+/// Returns 64 random bits in hexadecimal.
+pub(super) fn fresh_id() -> Result<String, AttachmentError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| AttachmentError::Invalid(format!("no random numbers from the kernel: {e}")))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }

@@ -17,7 +17,7 @@ use mesh_proto::network::NetworkId;
 
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
-use crate::attach::foundation::Foundation;
+use crate::attach::foundation::{Foundation, fresh_id};
 use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::networks::{AttachedNetworks, ChosenNetwork};
 use crate::attach::operations::Operations;
@@ -263,12 +263,4 @@ impl Preparations {
             }
         }
     }
-}
-
-/// Returns 64 random bits in hexadecimal.
-fn fresh_id() -> Result<String, AttachmentError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| AttachmentError::Invalid(format!("no random numbers from the kernel: {e}")))?;
-    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }

@@ -15,16 +15,14 @@ use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::{AttachRefusal, AttachmentTable};
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::Runtime;
-use mesh_proto::entropy::Entropy as _;
 use mesh_proto::network::NetworkId;
 
 use super::UserNetworks;
 use crate::attach::AttachmentError;
-use crate::attach::foundation::Foundation;
+use crate::attach::foundation::{Foundation, fresh_id};
 use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::networks::AttachedNetworks;
 use crate::attach::stored_table::StoredTable;
-use crate::clock::OsEntropy;
 
 /// Longest wait for the network of an equal pool.
 const LINK_WAIT: Duration = Duration::from_secs(5);
@@ -63,7 +61,7 @@ impl DockerPools {
             (None, Some(name)) => self.subnet_of(name)?,
             (None, None) => UNKNOWN_POOL,
         };
-        let id = format!("mesh-{}", fresh());
+        let id = format!("mesh-{}", fresh_id()?);
         let request = |subnet: Ipv4Net| {
             let wanted = wanted.clone();
             self.table.change(|table: &mut AttachmentTable| {
@@ -142,7 +140,7 @@ impl DockerPools {
         }
         let network = self.users.find(docker).await?;
         let lease = LeaseRequest {
-            owner: lease_owner(Runtime::Docker, "", &fresh()),
+            owner: lease_owner(Runtime::Docker, "", &fresh_id()?),
             patience: ADDRESS_WAIT,
             caller: 0,
         };
@@ -209,11 +207,4 @@ impl DockerPools {
             }
         }
     }
-}
-
-/// Returns a random id.
-fn fresh() -> String {
-    let mut bytes = [0; 8];
-    OsEntropy.fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

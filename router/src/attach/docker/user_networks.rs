@@ -120,8 +120,8 @@ impl UserNetworks {
         let Some(docker) = self.engines.of(Runtime::Docker) else {
             return Ok(());
         };
-        self.ensure_default(&*docker).await?;
         let listed = docker.user_networks().await?;
+        self.ensure_default(&*docker, &listed).await?;
         let ids: BTreeSet<String> = listed.iter().map(|listed| listed.id.clone()).collect();
         self.table.record(|table| {
             let known = &mut *lock(&self.known);
@@ -142,10 +142,13 @@ impl UserNetworks {
     }
 
     /// Makes the Docker network of the network `default` if it is missing: `docker run --network mesh`.
-    async fn ensure_default(&self, docker: &dyn Engine) -> Result<(), EngineError> {
+    async fn ensure_default(
+        &self,
+        docker: &dyn Engine,
+        listed: &[ListedNetwork],
+    ) -> Result<(), EngineError> {
         let base = docker.network_base().await?;
-        let own = docker.networks().await?;
-        if own.iter().any(|network| network.name == base) {
+        if listed.iter().any(|network| network.name == base) {
             return Ok(());
         }
         if let Err(error) = docker.ensure_network(base).await
