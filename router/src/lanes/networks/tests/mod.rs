@@ -1,5 +1,6 @@
 //! Real devices, in namespaces of their own. They need root.
 
+mod idle_cost;
 mod lane_host;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,71 +207,5 @@ fn what_an_earlier_run_left_is_found_and_removed_or_used() {
         ensure_network_bridge(&config, &left).unwrap();
         host.ports.remove_stray(&b).unwrap();
         assert!(host.ports.strays().is_empty());
-    });
-}
-
-/// Memory of this process and of the kernel, in KiB.
-#[derive(Clone, Copy, Debug)]
-struct Memory {
-    process: u64,
-    /// Slabs that cannot be reclaimed, memory of each processor, and virtually contiguous memory.
-    kernel: u64,
-}
-
-fn memory() -> Memory {
-    let field = |text: &str, name: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    let host = std::fs::read_to_string("/proc/meminfo").unwrap();
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
-    let kernel = ["SUnreclaim:", "Percpu:", "VmallocUsed:"];
-    Memory {
-        process: field(&own, "VmRSS:"),
-        kernel: kernel.iter().map(|name| field(&host, name)).sum(),
-    }
-}
-
-#[test]
-fn a_hundred_idle_networks_cost_little_memory_and_no_thread() {
-    let test = "a_hundred_idle_networks_cost_little_memory_and_no_thread";
-    on_both_datapaths(test, |datapath| {
-        let host = LaneHost::new(datapath, 2);
-        host.open(A);
-        let before = memory();
-        let begin = Instant::now();
-        let count = u64::try_from(MAX_NETWORKS_HERE).unwrap() - 1;
-        for number in 0..count {
-            host.open(NetworkId(u128::from(number + 1).to_be_bytes()));
-        }
-        let opened = begin.elapsed();
-        let after = memory();
-        let each = |of: fn(&Memory) -> u64| of(&after).saturating_sub(of(&before)) / count;
-        let (process, kernel) = (each(|m| m.process), each(|m| m.kernel));
-        // The ring buffer of a port through libpcap consists of whole pages, which none of these figures includes.
-        let rings = match datapath {
-            Datapath::Tap => 0,
-            _ => 256 + 64,
-        };
-        println!(
-            "{datapath:?}: an idle network costs {process} KiB of the router, {kernel} KiB of the kernel, {rings} KiB of \
-             ring buffers; opened in {:?} each",
-            opened / u32::try_from(count).unwrap()
-        );
-        assert!(process + kernel + rings < 1_024);
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        let names = tasks.filter_map(|t| std::fs::read_to_string(t.path().join("comm")).ok());
-        assert!(names.filter(|name| name.starts_with("networks")).count() < 10);
-        let refused = host
-            .netns
-            .run(|| host.ports.open(B, 0, "one too many"))
-            .unwrap_err();
-        assert!(refused.to_string().contains("no more may"), "{refused}");
-        let begin = Instant::now();
-        host.netns.run(|| host.ports.mend().unwrap());
-        println!("{datapath:?}: mended in {:?}", begin.elapsed());
-        let container = host.add(A);
-        host.hears(A, &container);
-        host.reaches(A, &container);
     });
 }
