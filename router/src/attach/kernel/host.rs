@@ -115,15 +115,16 @@ impl HostKernel {
     }
 
     fn list(&self) -> KernelResult<Vec<Attachment>> {
-        let mut found = Vec::new();
-        for bridge in self.all_bridges() {
-            found.extend(attach::list(&bridge).map_err(error)?);
-        }
-        Ok(found)
+        attach::list(&self.all_bridges()).map_err(error)
     }
 }
 
 impl HostKernel {
+    fn is_empty(&self, bridge: &str) -> KernelResult<bool> {
+        let found = attach::list(&BTreeSet::from([bridge.to_owned()]));
+        Ok(found.map_err(error)?.is_empty())
+    }
+
     /// Has the firewall let frames between containers of this host pass; returns whether that was to be done. Most
     /// firewalls do so by themselves, so one that cannot be told is no reason not to run.
     fn let_pass(&self, bridge: &str) -> bool {
@@ -204,7 +205,7 @@ impl KernelApi for HostKernel {
         kept.extend(lock(&self.open).keys().map(|id| self.networks.bridge(*id)));
         for stray in self.networks.strays() {
             let is_free = !kept.contains(&stray);
-            if is_free && attach::list(&stray).map_err(error)?.is_empty() {
+            if is_free && self.is_empty(&stray)? {
                 self.networks.remove_stray(&stray)?;
             }
         }

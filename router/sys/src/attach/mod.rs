@@ -7,14 +7,14 @@ mod plug;
 pub use endpoint::{Endpoint, finish_endpoint, make_endpoint};
 pub use plug::{Plugged, plug};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use mesh_proto::ids::Mac;
 
 use crate::SysError;
-use crate::bridge::{AliasRole, alias, is_ours};
+use crate::bridge::{AliasRole, alias};
 use crate::netlink::{LinkEntry, Netlink};
 use crate::netns::Netns;
 
@@ -88,25 +88,25 @@ pub struct Attachment {
     pub arrived: bool,
 }
 
-/// Lists all attachments of a bridge, by the aliases of the interfaces in the thread's namespace.
+/// Lists all attachments of these bridges, by the aliases of the interfaces in the thread's namespace. Reads the
+/// interfaces once, however many bridges there are.
 ///
 /// # Errors
 /// The errno of the failed system call.
-pub fn list(bridge: &str) -> Result<Vec<Attachment>, SysError> {
-    let mut netlink = Netlink::open()?;
-    let master = netlink.link().by_name(bridge)?.map(|link| link.index);
-    let links = netlink.link().list()?;
-    Ok(links
-        .iter()
-        .filter_map(|link| {
-            Some(Attachment {
-                host_ifname: link.name.clone(),
-                alias: caller_alias(link, bridge)?.to_owned(),
-                connected: link.up && master.is_some() && link.master == master,
-                arrived: link.peer_netns.is_some(),
-            })
+pub fn list(bridges: &BTreeSet<String>) -> Result<Vec<Attachment>, SysError> {
+    let links = Netlink::open()?.link().list()?;
+    let indices = indices(&links, bridges.iter());
+    let attachment = |link: &LinkEntry| {
+        let (bridge, alias) = host_end(link)?;
+        let master = indices.get(bridge).copied();
+        bridges.contains(bridge).then(|| Attachment {
+            host_ifname: link.name.clone(),
+            alias: alias.to_owned(),
+            connected: link.up && master.is_some() && link.master == master,
+            arrived: link.peer_netns.is_some(),
         })
-        .collect())
+    };
+    Ok(links.iter().filter_map(attachment).collect())
 }
 
 /// Removes every attachment with this alias or this interface on the host. Returns their number.
@@ -139,22 +139,21 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
 pub fn reconnect_all(bridges: &[String], resting: &BTreeSet<String>) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.link().list()?;
+    let indices = indices(&links, bridges.iter());
     let mut mended = 0;
-    for bridge in bridges {
-        let Some(master) = links.iter().find(|link| link.name == *bridge) else {
+    for link in &links {
+        let Some((bridge, alias)) = host_end(link) else {
             continue;
         };
-        for link in &links {
-            let Some(alias) = caller_alias(link, bridge) else {
-                continue;
-            };
-            let needed = match resting.contains(alias) {
-                true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
-                true => false,
-                false => reconnect(&mut netlink, link, master.index)?,
-            };
-            mended += usize::from(needed);
-        }
+        let Some(master) = indices.get(bridge) else {
+            continue;
+        };
+        let needed = match resting.contains(alias) {
+            true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
+            true => false,
+            false => reconnect(&mut netlink, link, *master)?,
+        };
+        mended += usize::from(needed);
     }
     Ok(mended)
 }
@@ -190,14 +189,31 @@ fn reconnect(netlink: &mut Netlink, link: &LinkEntry, master: u32) -> Result<boo
     Ok(needed)
 }
 
-/// Returns the caller's part of the alias of a host end.
+/// Returns the indices of those bridges that exist.
+fn indices<'a>(
+    links: &[LinkEntry],
+    bridges: impl Iterator<Item = &'a String>,
+) -> BTreeMap<&'a str, u32> {
+    let all: BTreeMap<&str, u32> = links.iter().map(|l| (l.name.as_str(), l.index)).collect();
+    let found = bridges.filter_map(|bridge| Some((bridge.as_str(), *all.get(bridge.as_str())?)));
+    found.collect()
+}
+
+/// Returns the caller's part of the alias of a host end on this bridge.
 fn caller_alias<'a>(link: &'a LinkEntry, bridge: &str) -> Option<&'a str> {
-    if !is_ours(link, bridge) {
-        return None;
-    }
-    let prefix = alias(bridge, AliasRole::Host, "");
-    let rest = link.alias.as_deref()?.strip_prefix(prefix.as_str())?;
-    rest.strip_prefix(':')
+    host_end(link).and_then(|(its, alias)| (its == bridge).then_some(alias))
+}
+
+/// Returns the bridge and the caller's part of the alias of a host end; `None` for every other interface.
+fn host_end(link: &LinkEntry) -> Option<(&str, &str)> {
+    let (bridge, _) = link
+        .alias
+        .as_deref()?
+        .strip_prefix("mesh:")?
+        .split_once(':')?;
+    let start = alias(bridge, AliasRole::Host, "");
+    let rest = link.alias.as_deref()?.strip_prefix(start.as_str())?;
+    Some((bridge, rest.strip_prefix(':')?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! The alias of such a bridge says whose it is: `mesh:<bridge>:bridge:<main bridge>:<id of the network>:<text for people>`.
 //! The bridge is known again by it after a restart, and two networks never share one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_proto::network::NetworkId;
 
@@ -177,7 +177,9 @@ const DEAF: [(SysctlGroup, &str, &str); 3] = [
 /// Interfaces and addresses of this host at one moment, by which many networks are checked at little cost.
 #[derive(Debug)]
 pub struct HostLinks {
-    links: Vec<LinkEntry>,
+    links: BTreeMap<String, LinkEntry>,
+    /// Indices of bridges, of which a port has settings that differ from the kernel's defaults.
+    changed: BTreeSet<u32>,
     addressed: BTreeSet<u32>,
 }
 
@@ -190,12 +192,17 @@ impl HostLinks {
         let mut netlink = Netlink::open()?;
         let links = netlink.link().list()?;
         let addressed = netlink.address().list()?.iter().map(|a| a.link).collect();
-        Ok(Self { links, addressed })
+        let changed = links.iter().filter(|link| !link.changed.is_empty());
+        Ok(Self {
+            changed: changed.filter_map(|link| link.master).collect(),
+            links: links.into_iter().map(|l| (l.name.clone(), l)).collect(),
+            addressed,
+        })
     }
 
     /// Returns the networks of the mesh with the main bridge `base` that have a bridge here, with their bridges' names.
     pub fn networks(&self, base: &str) -> Vec<(String, NetworkMark)> {
-        let marked = self.links.iter().filter_map(|link| {
+        let marked = self.links.values().filter_map(|link| {
             let mark = NetworkMark::of(link).filter(|mark| mark.base == base)?;
             Some((link.name.clone(), mark))
         });
@@ -205,7 +212,7 @@ impl HostLinks {
     /// Returns the bridges under names of networks that nobody finished: their creator was killed.
     pub fn half_made(&self) -> Vec<String> {
         let is_bridge = |link: &&LinkEntry| link.kind.as_deref() == Some("bridge");
-        let all = self.links.iter().filter(is_bridge);
+        let all = self.links.values().filter(is_bridge);
         all.filter(|link| is_half_made(link))
             .map(|link| link.name.clone())
             .collect()
@@ -239,13 +246,12 @@ impl HostLinks {
 
     /// Returns true if settings of a port of this bridge differ from the kernel's defaults.
     pub fn has_changed_ports(&self, bridge: &str) -> bool {
-        let master = self.find(bridge).map(|link| link.index);
-        let mut ports = self.links.iter().filter(|l| l.master == master);
-        master.is_some() && ports.any(|port| !port.changed.is_empty())
+        self.find(bridge)
+            .is_some_and(|link| self.changed.contains(&link.index))
     }
 
     fn find(&self, name: &str) -> Option<&LinkEntry> {
-        self.links.iter().find(|link| link.name == name)
+        self.links.get(name)
     }
 }
 
