@@ -18,6 +18,7 @@
 mod capture;
 mod command;
 mod container;
+mod dig;
 pub mod frames;
 pub mod fuzz;
 mod host;

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use anyhow::Result;
 
 use crate::command::{Background, CommandOutput, run_with_env, spawn_with_env};
+use crate::dig;
 
 /// The testbed script, bound to one testbed.
 #[derive(Clone, Debug)]
@@ -41,7 +42,11 @@ impl TestbedScript {
         let Some(pid) = self.first_process(host) else {
             return self.run(&by_script);
         };
-        let output = run_with_env("nsenter", &entering(&pid, command), &[])?;
+        let output = run_with_env(
+            "nsenter",
+            &entering(&pid, command),
+            &dig::environment(command),
+        )?;
         Ok(output.of(&Self::path(), &by_script))
     }
 
@@ -51,7 +56,11 @@ impl TestbedScript {
         let Some(pid) = self.first_process(host) else {
             return self.spawn(&by_script);
         };
-        let job = spawn_with_env("nsenter", &entering(&pid, command), &[])?;
+        let job = spawn_with_env(
+            "nsenter",
+            &entering(&pid, command),
+            &dig::environment(command),
+        )?;
         Ok(job.of(&Self::path(), &by_script))
     }
 
