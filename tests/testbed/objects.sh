@@ -22,6 +22,7 @@ find /run /var/lib/mesh /etc/mesh /etc/docker /etc/cni \( $theirs -name cni.lock
     -o \( -type f -o -type s \) -print 2>/dev/null | sed 's/^/file /'
 ls /run/docker/plugins 2>/dev/null | sed 's/^/plugin /'
 docker network ls -q --no-trunc 2>/dev/null | sed 's/^/network /'
-ps -e -o comm= | grep '^mesh' | sed 's/^/process /'
+# What the thread mesh-host starts has its name until it is the program that is meant.
+ps -e -o comm= | grep '^mesh' | grep -vx mesh-host | sed 's/^/process /'
 awk '{ print $2 }' /proc/mounts | grep mesh | grep -vx -e /var/lib/mesh -e /etc/mesh | sed 's/^/mount /'
 exit 0
