@@ -131,6 +131,9 @@ fn an_address_is_kept_over_every_restart_and_free_when_its_container_is_destroye
         wait_until(Duration::from_secs(40), "all is free", || {
             let held = held(host)?;
             ensure!(held.is_empty(), "{held:?}");
+            // The other router owns the space, and is told a moment later if the link was renewed just then.
+            let lent = bed.host(2).ipam()?.remote_leases;
+            ensure!(lent.is_empty(), "{lent:?}");
             Ok(())
         })?;
         let last = run(host, &net, "last", &[])?;
