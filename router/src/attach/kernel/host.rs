@@ -120,11 +120,6 @@ impl HostKernel {
 }
 
 impl HostKernel {
-    fn is_empty(&self, bridge: &str) -> KernelResult<bool> {
-        let found = attach::list(&BTreeSet::from([bridge.to_owned()]));
-        Ok(found.map_err(error)?.is_empty())
-    }
-
     /// Has the firewall let frames between containers of this host pass; returns whether that was to be done. Most
     /// firewalls do so by themselves, so one that cannot be told is no reason not to run.
     fn let_pass(&self, bridge: &str) -> bool {
@@ -153,8 +148,8 @@ impl KernelApi for HostKernel {
     fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs> {
         let name = &self.bridge.name;
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
-        let reconnect = |bridges: &[String]| attach::reconnect_all(bridges, resting);
-        let reconnected = reconnect(std::slice::from_ref(name)).map_err(error)?;
+        let reconnect = |bridges: &BTreeSet<String>| attach::reconnect_all(bridges, resting);
+        let reconnected = reconnect(&BTreeSet::from([name.clone()])).map_err(error)?;
         let changed = bridge::ports::set_back(name).map_err(error)?;
         let rule = self.let_pass(name);
         self.tell_not_set();
@@ -171,7 +166,7 @@ impl KernelApi for HostKernel {
         repairs.changed.extend(mended.changed);
         let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
         let bridges = open.into_iter().map(|network| self.bridge_name(network));
-        let bridges: Vec<String> = bridges.collect();
+        let bridges: BTreeSet<String> = bridges.collect();
         repairs.anything |= !bridges.is_empty() && reconnect(&bridges).map_err(error)? > 0;
         Ok(repairs)
     }
@@ -205,7 +200,8 @@ impl KernelApi for HostKernel {
         kept.extend(lock(&self.open).keys().map(|id| self.networks.bridge(*id)));
         for stray in self.networks.strays() {
             let is_free = !kept.contains(&stray);
-            if is_free && self.is_empty(&stray)? {
+            let only = BTreeSet::from([stray.clone()]);
+            if is_free && attach::list(&only).map_err(error)?.is_empty() {
                 self.networks.remove_stray(&stray)?;
             }
         }

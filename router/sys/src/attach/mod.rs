@@ -95,7 +95,7 @@ pub struct Attachment {
 /// The errno of the failed system call.
 pub fn list(bridges: &BTreeSet<String>) -> Result<Vec<Attachment>, SysError> {
     let links = Netlink::open()?.link().list()?;
-    let indices = indices(&links, bridges.iter());
+    let indices = indices(&links);
     let attachment = |link: &LinkEntry| {
         let (bridge, alias) = host_end(link)?;
         let master = indices.get(bridge).copied();
@@ -136,13 +136,17 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
 ///
 /// # Errors
 /// The errno of the failed system call.
-pub fn reconnect_all(bridges: &[String], resting: &BTreeSet<String>) -> Result<usize, SysError> {
+pub fn reconnect_all(
+    bridges: &BTreeSet<String>,
+    resting: &BTreeSet<String>,
+) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.link().list()?;
-    let indices = indices(&links, bridges.iter());
+    let indices = indices(&links);
     let mut mended = 0;
     for link in &links {
-        let Some((bridge, alias)) = host_end(link) else {
+        let ours = host_end(link).filter(|(bridge, _)| bridges.contains(*bridge));
+        let Some((bridge, alias)) = ours else {
             continue;
         };
         let Some(master) = indices.get(bridge) else {
@@ -189,14 +193,9 @@ fn reconnect(netlink: &mut Netlink, link: &LinkEntry, master: u32) -> Result<boo
     Ok(needed)
 }
 
-/// Returns the indices of those bridges that exist.
-fn indices<'a>(
-    links: &[LinkEntry],
-    bridges: impl Iterator<Item = &'a String>,
-) -> BTreeMap<&'a str, u32> {
-    let all: BTreeMap<&str, u32> = links.iter().map(|l| (l.name.as_str(), l.index)).collect();
-    let found = bridges.filter_map(|bridge| Some((bridge.as_str(), *all.get(bridge.as_str())?)));
-    found.collect()
+/// Returns the indices of interfaces by name.
+fn indices(links: &[LinkEntry]) -> BTreeMap<&str, u32> {
+    links.iter().map(|l| (l.name.as_str(), l.index)).collect()
 }
 
 /// Returns the caller's part of the alias of a host end on this bridge.

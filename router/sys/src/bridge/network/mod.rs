@@ -178,7 +178,7 @@ const DEAF: [(SysctlGroup, &str, &str); 3] = [
 #[derive(Debug)]
 pub struct HostLinks {
     links: BTreeMap<String, LinkEntry>,
-    /// Indices of bridges, of which a port has settings that differ from the kernel's defaults.
+    /// Indices of bridges with a port whose settings differ from the kernel's defaults.
     changed: BTreeSet<u32>,
     addressed: BTreeSet<u32>,
 }
