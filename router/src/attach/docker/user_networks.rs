@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use mesh_engine::error::EngineError;
 use mesh_engine::network::{ListedNetwork, may_be_ours};
 use mesh_host::docker::user_networks::{
-    MeshTarget, MirrorNetwork, NewUserNetwork, ResolvedNetwork, UserNetwork, auxiliary_owner,
+    DockerPresence, MeshTarget, MirrorNetwork, NewUserNetwork, ResolvedNetwork, UserNetwork,
+    auxiliary_owner,
 };
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_networks::NetworkSubnet;
@@ -23,6 +24,7 @@ use crate::attach::foundation::Foundation;
 use crate::attach::leases::{LeaseRequest, LeaseSource};
 use crate::attach::networks::AttachedNetworks;
 use crate::attach::stored_table::StoredTable;
+use crate::clock::Clock;
 use crate::engine::{Engine, Engines};
 use crate::networks::occupied;
 
@@ -42,10 +44,10 @@ pub(crate) struct UserNetworks {
     engines: Engines,
     source: Arc<LeaseSource>,
     networks: Arc<AttachedNetworks>,
-    /// Ids that were known when Docker was last asked.
-    known: Mutex<BTreeSet<String>>,
+    presence: Mutex<DockerPresence>,
     /// Networks that Docker did not take, as was told.
     told: Mutex<BTreeSet<NetworkId>>,
+    clock: Clock,
 }
 
 impl UserNetworks {
@@ -55,8 +57,9 @@ impl UserNetworks {
             engines: base.engines.clone(),
             source: base.source.clone(),
             networks: base.networks.clone(),
-            known: Mutex::default(),
+            presence: Mutex::default(),
             told: Mutex::default(),
+            clock: Clock::start(),
         }
     }
 
@@ -124,15 +127,13 @@ impl UserNetworks {
         self.ensure_default(&*docker, &listed).await?;
         let ids: BTreeSet<String> = listed.iter().map(|listed| listed.id.clone()).collect();
         self.table.record(|table| {
-            let known = &mut *lock(&self.known);
-            table.user_networks.retain(known, &ids);
+            lock(&self.presence).settle(&mut table.user_networks, &ids, self.clock.now());
             for listed in &listed {
                 // One that is too much is refused when it is used.
                 let _ = table
                     .user_networks
                     .create_network(&listed.id, listed.new.clone());
             }
-            *known = table.user_networks.ids();
         });
         for listed in &listed {
             self.named(&listed.id, &listed.name).await;

@@ -8,6 +8,7 @@
 mod mirror;
 mod network;
 mod pool;
+mod presence;
 mod resolved;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use mirror::MirrorNetwork;
 pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
 pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
+pub use presence::DockerPresence;
 pub use resolved::{ResolvedNetwork, WayOut};
 
 /// All networks, by Docker's ids, and all pools, by ours.
@@ -210,16 +212,15 @@ impl UserNetworkTable {
         self.pools.remove(id)
     }
 
-    /// Removes what Docker does not have any more: the networks of `before` which are not `listed`, and their pools.
-    pub fn retain(&mut self, before: &BTreeSet<String>, listed: &BTreeSet<String>) {
-        let is_gone = |id: &str| before.contains(id) && !listed.contains(id);
+    /// Removes networks with their pools, and pools that belong to no network.
+    pub(super) fn remove_all(&mut self, is_gone: impl Fn(&str) -> bool) {
         self.networks.retain(|id, _| !is_gone(id));
         self.pools
-            .retain(|id, pool| !pool.network().is_some_and(is_gone) && !is_gone(id));
+            .retain(|id, pool| !is_gone(pool.network().unwrap_or(id)));
     }
 
     /// Returns the ids of all networks, and of the pools that belong to none.
-    pub fn ids(&self) -> BTreeSet<String> {
+    pub(super) fn ids(&self) -> BTreeSet<String> {
         let orphans = self
             .pools
             .iter()

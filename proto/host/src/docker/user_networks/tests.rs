@@ -1,4 +1,7 @@
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use mesh_proto::time::Instant;
 
 use super::*;
 
@@ -77,22 +80,55 @@ fn tables_are_bounded() {
     assert_eq!(table.create_network("7", NewUserNetwork::default()), Ok(()));
 }
 
+fn listed(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
 #[test]
 fn what_docker_has_no_more_is_forgotten() {
     let mut table = UserNetworkTable::default();
+    let mut presence = DockerPresence::default();
+    let at = |s| Instant::ZERO + Duration::from_secs(s);
     let web = net("10.40.0.0/16");
     table
         .request_pool("p1", web, wanted("10.40.0.0/16"))
         .unwrap();
     table.create_network("n1", network("10.40.0.0/16")).unwrap();
-    let before = table.ids();
+    presence.settle(&mut table, &listed(&["n1"]), at(1));
     table.create_network("n2", network("10.50.0.0/16")).unwrap();
-    table.retain(&before, &BTreeSet::new());
+    presence.settle(&mut table, &listed(&[]), at(2));
     assert!(table.pool("p1").is_err() && table.network("n1").is_none());
-    assert!(
-        table.network("n2").is_some(),
-        "Docker was asked before it was there"
-    );
+    assert!(table.network("n2").is_some(), "Docker may list it soon");
+    presence.settle(&mut table, &listed(&[]), at(61));
+    assert!(table.network("n2").is_some());
+    presence.settle(&mut table, &listed(&[]), at(62));
+    assert!(table.network("n2").is_none(), "it never came");
+}
+
+/// A look that falls into the creation of a network finds a pool without a network, then a network that is not listed.
+#[test]
+fn a_network_under_creation_is_kept_with_its_pool() {
+    let mut table = UserNetworkTable::default();
+    let mut presence = DockerPresence::default();
+    let at = |s| Instant::ZERO + Duration::from_secs(s);
+    let subnet = net("10.40.0.0/16");
+    table
+        .request_pool("p1", subnet, wanted("10.40.0.0/16"))
+        .unwrap();
+    presence.settle(&mut table, &listed(&[]), at(1));
+    table.create_network("n1", network("10.40.0.0/16")).unwrap();
+    presence.settle(&mut table, &listed(&[]), at(2));
+    presence.settle(&mut table, &listed(&[]), at(3));
+    presence.settle(&mut table, &listed(&["n1"]), at(70));
+    assert_eq!(table.pool_of("n1").map(|(id, _)| id), Some("p1"));
+    table
+        .request_pool("p2", subnet, wanted("10.40.0.0/16"))
+        .unwrap();
+    table.give_up_open(subnet);
+    presence.settle(&mut table, &listed(&["n1"]), at(100));
+    presence.settle(&mut table, &listed(&["n1"]), at(160));
+    assert!(table.pool("p1").is_ok());
+    assert!(table.pool("p2").is_err(), "its network never came");
 }
 
 #[test]
