@@ -1,7 +1,7 @@
 //! Networks and pools that Docker no longer has, although nobody told so.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use mesh_proto::time::Instant;
 
