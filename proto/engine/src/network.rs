@@ -5,6 +5,8 @@ use mesh_proto::network::NetworkId;
 
 /// Name of the Docker network driver, and of the first network with it.
 pub const DRIVER: &str = "mesh";
+/// Name of the driver of Swarm's networks: that of the managed plugin, with its tag. Without a tag it would hide [`DRIVER`].
+pub const SWARM_DRIVER: &str = "mesh:swarm";
 /// Prefixes for names of our networks, in order of preference: the first one that no other driver's network uses.
 pub const BASES: [&str; 4] = [DRIVER, "mesh-net", "mesh-own", "mesh-docker"];
 
@@ -30,6 +32,15 @@ pub struct ListedNetwork {
     pub new: NewUserNetwork,
     /// The network of the mesh that the router made it for.
     pub mirrors: Option<NetworkId>,
+}
+
+/// A network of Swarm before any node has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NascentNetwork {
+    /// Name.
+    pub name: String,
+    /// True if it leads nowhere else.
+    pub internal: bool,
 }
 
 /// Endpoint of a container on a Docker network.

@@ -71,7 +71,8 @@ impl AnswerContent {
     }
 }
 
-fn shuffle<T>(list: &mut [T], entropy: &mut impl Entropy) {
+/// Puts a list into another order.
+pub(super) fn shuffle<T>(list: &mut [T], entropy: &mut impl Entropy) {
     if list.len() < 2 {
         return;
     }

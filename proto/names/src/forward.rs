@@ -60,6 +60,14 @@ impl Forwarded {
         }
     }
 
+    /// Returns the same query with another question.
+    pub(super) fn with_question(&self, question: Vec<u8>) -> Self {
+        Self {
+            question,
+            ..self.clone()
+        }
+    }
+
     /// Returns true if the question is for a single label, which the mesh does not have and the site may not have
     /// either.
     pub fn is_single(&self) -> bool {

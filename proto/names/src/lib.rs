@@ -26,6 +26,7 @@ mod query;
 mod resolv;
 mod statement;
 mod subject;
+mod swarm;
 mod write;
 mod zone;
 

@@ -30,6 +30,10 @@ pub struct PluginSettings {
     /// Turn off checksum and segmentation offloads of containers' interfaces, as a router with pcap needs.
     #[arg(long)]
     pub offloads_off: bool,
+    /// Serve Docker's Swarm, as its managed plugin does: networks are known to all nodes.
+    #[arg(long)]
+    #[serde(default)]
+    pub swarm: bool,
 }
 
 impl PluginSettings {
@@ -45,8 +49,13 @@ impl PluginSettings {
         ] {
             arguments.extend([name.into(), value.to_owned()]);
         }
-        if self.offloads_off {
-            arguments.push("--offloads-off".into());
+        for (name, is_on) in [
+            ("--offloads-off", self.offloads_off),
+            ("--swarm", self.swarm),
+        ] {
+            if is_on {
+                arguments.push(name.into());
+            }
         }
         arguments
     }
@@ -73,6 +82,7 @@ mod tests {
             bridge: "mesh0".into(),
             mtu: 1400,
             offloads_off: true,
+            swarm: true,
         };
         let arguments = settings.arguments();
         assert_eq!(arguments[0], "plugin");

@@ -9,7 +9,7 @@ use mesh_proto::api::{
     CreateNetworkRequest, NetworkCreated, NetworkRemoved, NetworkReport, RemoveNetworkRequest,
 };
 
-use super::{Api, ApiResult, refused};
+use super::{Api, ApiResult, Failure, refused};
 use crate::networks::occupied;
 use mesh_proto::network::NetworkId;
 
@@ -70,6 +70,7 @@ async fn remove(
     State(api): State<Api>,
     Json(request): Json<RemoveNetworkRequest>,
 ) -> ApiResult<NetworkRemoved> {
+    refuse_if_of_swarm(&api, &request)?;
     let removed = api.networks.remove(&request.network, request.force).await;
     let id = removed.map_err(|why| {
         let here = match &why {
@@ -79,6 +80,21 @@ async fn remove(
         refused(why.text(&here))
     })?;
     Ok(Json(NetworkRemoved { id: id.to_string() }))
+}
+
+/// Refuses to remove a network that Docker's Swarm would keep without its half in the mesh.
+fn refuse_if_of_swarm(api: &Api, request: &RemoveNetworkRequest) -> Result<(), Failure> {
+    let found = api.networks.resolve(&request.network).ok();
+    let definition = found.and_then(|id| api.networks.definition(&id));
+    let of_swarm = definition.filter(|definition| definition.swarm_network().is_some());
+    match of_swarm.filter(|_| !request.force) {
+        Some(definition) => Err(refused(format!(
+            "the network {} is one of Docker's Swarm; remove it with docker network rm on a manager, or use --force if that \
+             Swarm is gone",
+            definition.name
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Returns the names of all that is in a network on this host, sorted.

@@ -2,6 +2,7 @@
 
 use mesh_engine::error::EngineError;
 use mesh_host::arguments::ArgumentError;
+use mesh_host::docker::swarm::SwarmAddressError;
 use mesh_host::docker::user_networks::UserNetworkError;
 use mesh_host::network::addresses::NetworkAddressError;
 use mesh_host::table::AttachRefusal;
@@ -21,6 +22,9 @@ pub enum AttachmentError {
     /// A network, pool or address that Docker asks for and does not get.
     #[error(transparent)]
     UserNetwork(#[from] UserNetworkError),
+    /// An address that Docker's Swarm asks for and does not get.
+    #[error(transparent)]
+    Swarm(#[from] SwarmAddressError),
     /// A network that the mesh does not have, or that this host cannot join.
     #[error("{0}")]
     Network(String),

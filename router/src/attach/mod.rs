@@ -77,6 +77,7 @@ use reconcile::{
     RemovedNetworks, Repairs,
 };
 
+pub(crate) use docker::SwarmNetworks;
 pub use error::AttachmentError;
 pub use kernel::HostKernel;
 pub use leases::AddressBook;
@@ -122,6 +123,7 @@ impl Attachments {
         let members = Arc::new(Members::new(&base));
         let tenants = Arc::new(Tenants::new(&base, &members));
         let users = Arc::new(UserNetworks::new(&base));
+        let swarm = Arc::new(SwarmNetworks::new(&base));
         let endpoints = Arc::new(DockerEndpoints::new(&base, users.clone()));
         let networks = Arc::new(DockerNetworks::new(&base));
         let exposer = Arc::new(HostExposer::new(&base));
@@ -131,6 +133,7 @@ impl Attachments {
             endpoints: endpoints.clone(),
             networks: networks.clone(),
             users: users.clone(),
+            swarm: swarm.clone(),
             revival: Revival::new(&base),
         };
         let preparations = Preparations::new(&base, &members, &tenants, prefix.clone());
@@ -152,6 +155,7 @@ impl Attachments {
                 networks,
                 pools: DockerPools::new(&base, users.clone()),
                 users,
+                swarm,
             },
             exposer,
             uplinks,

@@ -99,6 +99,9 @@ async fn ask_one(
         UpstreamServer::Host(server) => ask_host(&shared, &forwarded, server).await,
         UpstreamServer::Embedded(embedded) => {
             let said = ask_embedded(&forwarded, &embedded).await?;
+            if shared.leads_to_swarm(&said.1, &networks) {
+                return of_service(&shared, &forwarded, &networks, &embedded, &said.1).await;
+            }
             // Docker's resolver knows only part of the addresses in the mesh; the mesh knows all.
             if shared.leads_here(&said.1, &networks) {
                 return Err(io::Error::other("the address is of the mesh"));
@@ -106,6 +109,27 @@ async fn ask_one(
             Ok(said)
         }
     }
+}
+
+/// Returns the answer about a service of Swarm with the tasks that run. Docker's resolver also says those that have ended, or
+/// a virtual address that leads nowhere in a network of the mesh.
+async fn of_service(
+    shared: &ServerState,
+    forwarded: &Forwarded,
+    networks: &AskerNetworks,
+    embedded: &EmbeddedResolver,
+    said: &[u8],
+) -> io::Result<JudgedReply> {
+    let mut alive = shared.alive(said, networks);
+    if alive.is_empty()
+        && let Some(tasks) = forwarded.of_tasks()
+    {
+        let (_, said) = ask_embedded(&tasks, embedded).await?;
+        alive = shared.alive(&said, networks);
+    }
+    let answer = forwarded.with_addresses(alive, shared.settings.ttl);
+    let answer = answer.ok_or_else(|| io::Error::other("no answer can be written"))?;
+    Ok((Judgement::Answer, answer))
 }
 
 async fn ask_embedded(

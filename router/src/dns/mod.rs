@@ -13,7 +13,7 @@ mod upstreams;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -48,9 +48,14 @@ pub struct DnsConfig {
     pub clients: ClientFilter,
     /// Servers for other names.
     pub upstreams: UpstreamSource,
+    /// Decides which addresses of networks Docker's Swarm gives.
+    pub swarm: SwarmFilter,
     /// Clock of the router.
     pub clock: Clock,
 }
+
+/// Whether Docker's Swarm gives an address in one of these networks.
+pub type SwarmFilter = Arc<dyn Fn(&AskerNetworks, IpAddr) -> bool + Send + Sync>;
 
 /// Networks of the client with a source address; `None` if it is not answered.
 pub type ClientFilter = Arc<dyn Fn(IpAddr) -> Option<AskerNetworks> + Send + Sync>;
@@ -98,6 +103,7 @@ struct ServerState {
     settings: AnswerSettings,
     clients: ClientFilter,
     upstreams: UpstreamSource,
+    swarm: SwarmFilter,
     clock: Clock,
     counters: DnsCounters,
     listening: Mutex<BTreeMap<ListenerKey, ListenerState>>,
@@ -116,6 +122,7 @@ impl Dns {
             settings: config.settings,
             clients: config.clients,
             upstreams: config.upstreams,
+            swarm: config.swarm,
             clock: config.clock,
             counters: DnsCounters::default(),
             listening: Mutex::default(),
@@ -356,6 +363,17 @@ impl ServerState {
     fn leads_here(&self, answer: &[u8], networks: &AskerNetworks) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         Forwarded::leads_to(answer, |ip| names.is_here(networks, ip))
+    }
+
+    /// Returns true if the answer contains an address that Swarm gives in one of these networks.
+    fn leads_to_swarm(&self, answer: &[u8], networks: &AskerNetworks) -> bool {
+        Forwarded::leads_to(answer, |ip| (self.swarm)(networks, ip))
+    }
+
+    /// Returns the addresses of an answer that containers have now.
+    fn alive(&self, answer: &[u8], networks: &AskerNetworks) -> Vec<Ipv4Addr> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.alive(networks, answer, &mut OsEntropy)
     }
 
     /// Returns true if a query to `server` from `local` would come back here: a local address and a port we listen on.

@@ -47,6 +47,7 @@ fn server() -> Dns {
             ranges: Vec::new(),
         },
         clients: Arc::new(move |ip| Some(networks(ip))),
+        swarm: Arc::new(|_, _| false),
         upstreams: UpstreamSource::fixed(Vec::new()),
         clock,
     };

@@ -31,18 +31,25 @@ use crate::state::Store;
 pub(crate) struct Alone {
     kernel: KernelHandle,
     state_dir: PathBuf,
+    is_of_swarm: bool,
     ends: Mutex<PluginEndpoints>,
     released: Mutex<ReleasedAddresses>,
 }
 
 impl Alone {
-    pub(crate) fn new(kernel: Arc<dyn KernelApi>, state_dir: &Path) -> Self {
+    pub(crate) fn new(kernel: Arc<dyn KernelApi>, state_dir: &Path, is_of_swarm: bool) -> Self {
         Self {
             kernel: KernelHandle::new(kernel),
             state_dir: state_dir.to_owned(),
+            is_of_swarm,
             ends: Mutex::default(),
             released: Mutex::default(),
         }
+    }
+
+    /// Returns true if the process is the managed plugin, whose networks are known to all nodes of a Swarm.
+    pub(crate) fn is_of_swarm(&self) -> bool {
+        self.is_of_swarm
     }
 
     /// Decides about the router's answer to a call.

@@ -10,6 +10,7 @@ use mesh_engine::plugin::call;
 pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply {
     let pools = match (&call, backend) {
         (IpamCall::Fixed(answer), _) => return Ok(answer.clone()),
+        (IpamCall::AddressSpaces, _) => return Ok(ipam::address_spaces(backend.is_of_swarm())),
         (_, DriverBackend::Router(attachments)) => &attachments.docker().pools,
         (call, DriverBackend::Alone(alone)) => return carry_out_alone(alone, call),
         // The router finds what Docker has no more.
@@ -18,6 +19,7 @@ pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply 
     };
     match call {
         IpamCall::Fixed(answer) => Ok(answer),
+        IpamCall::AddressSpaces => Ok(ipam::address_spaces(false)),
         IpamCall::RequestPool(wanted) => {
             let (id, subnet) = pools
                 .request_pool(wanted)
@@ -48,6 +50,7 @@ pub(super) async fn carry_out(backend: &DriverBackend, call: IpamCall) -> Reply 
 fn carry_out_alone(alone: &Alone, call: &IpamCall) -> Reply {
     match call {
         IpamCall::Fixed(answer) => Ok(answer.clone()),
+        IpamCall::AddressSpaces => Ok(ipam::address_spaces(alone.is_of_swarm())),
         IpamCall::RequestPool(_) => Err(WITHOUT_ROUTER.into()),
         IpamCall::RequestAddress(wanted) => alone.request_address(wanted).map(ipam::address),
         IpamCall::ReleaseAddress { pool, address } => {

@@ -1,5 +1,5 @@
-//! The Docker network driver `mesh`: libnetwork's remote driver protocol, local scope, JSON over HTTP on a unix socket
-//! in Docker's plugin directory.
+//! The Docker network driver `mesh`: libnetwork's remote driver protocol, JSON over HTTP on a unix socket in Docker's plugin
+//! directory. Its networks are known to one host each; those of the managed plugin `mesh:swarm` to all nodes of a Swarm.
 //!
 //! Docker starts a container only after CreateEndpoint and Join have been answered, and moves the interface into it
 //! with its address before the first process runs. dockerd holds locks while it asks: nothing here asks dockerd back,
@@ -9,6 +9,7 @@
 mod alone;
 mod ipam;
 mod socket;
+mod swarm;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,13 @@ pub(crate) enum DriverBackend {
     Alone(Arc<Alone>),
     /// `reset`, which agrees to whatever Docker gives up.
     Reset,
+}
+
+impl DriverBackend {
+    /// Returns true in the managed plugin, which is asked for such facts itself.
+    fn is_of_swarm(&self) -> bool {
+        matches!(self, Self::Alone(alone) if alone.is_of_swarm())
+    }
 }
 
 /// The answer of a call, or the text of its error.
@@ -109,6 +117,12 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
         (DriverCall::DeleteEndpoint(endpoint), DriverBackend::Alone(alone)) => {
             alone.delete_endpoint(&endpoint).await;
         }
+        (DriverCall::Capabilities, _) => return Ok(call::capabilities(backend.is_of_swarm())),
+        (DriverCall::AllocateNetwork(new), _) => return swarm::allocate(backend, new).await,
+        (DriverCall::SwarmIpam(call), _) => return swarm::of_pool(backend, call).await,
+        (DriverCall::FreeNetwork(id), DriverBackend::Router(attachments)) => {
+            attachments.docker().swarm.free(&id);
+        }
         (DriverCall::Ipam(call), _) => return ipam::carry_out(backend, call).await,
         (DriverCall::CreateNetwork { network, new }, DriverBackend::Router(attachments)) => {
             let created = attachments.docker().users.created(&network, new);
@@ -124,6 +138,7 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
             | DriverCall::DeleteEndpoint(_)
             | DriverCall::CreateNetwork { .. }
             | DriverCall::DeleteNetwork(_)
+            | DriverCall::FreeNetwork(_)
             | DriverCall::Alive,
             _,
         ) => {}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use mesh_engine::container::{EngineContainer, NetworkConnection};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{DRIVER, ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{DRIVER, ListedNetwork, NascentNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_engine::search::ContainerSearch;
 use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
@@ -69,6 +69,11 @@ pub trait Engine: Send + Sync {
     /// Returns what Docker says of the networks with our driver.
     fn user_networks(&self) -> EngineAnswer<'_, Vec<ListedNetwork>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Returns the network of Swarm with an id, which its leader is about to make; none if Docker does not know it.
+    fn nascent_network<'a>(&'a self, _: &'a str) -> EngineAnswer<'a, Option<NascentNetwork>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Creates the Docker network of a network of the mesh.

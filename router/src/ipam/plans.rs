@@ -11,19 +11,19 @@ use tokio::sync::watch;
 
 use super::Allocator;
 
-/// Returns the IPv4 subnets of a network. Its founder is the author of its definition, which never changes.
+/// Returns the IPv4 subnets of a network of which the mesh gives addresses. Its founder is the author of its definition, which never changes.
 pub(crate) fn plan_of(definition: &NetworkDefinition) -> NetworkPlan {
     let subnets = definition.subnets.iter().filter_map(|subnet| {
         let IpNet::V4(net) = subnet.net else {
             return None;
         };
-        let range = subnet.ip_range.and_then(|range| match range {
-            IpNet::V4(v4) => Some(v4),
-            IpNet::V6(_) => None,
-        });
+        // None is given of a subnet that is left to Swarm.
+        let IpNet::V4(range) = definition.allocated_range(subnet)? else {
+            return None;
+        };
         Some(SubnetPlan {
             subnet: net,
-            range: range.unwrap_or(net),
+            range,
             gateway: subnet.gateway.and_then(|gateway| match gateway {
                 std::net::IpAddr::V4(v4) => Some(v4),
                 std::net::IpAddr::V6(_) => None,

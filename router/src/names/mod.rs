@@ -169,7 +169,7 @@ impl PreparedNames {
         }
         let clients = Arc::new(DnsClients::new(networks.clone()));
         clients.look()?;
-        let who = clients.clone();
+        let (who, called) = (clients.clone(), networks.clone());
         let dns = Arc::new(Dns::start(DnsConfig {
             names,
             settings: AnswerSettings {
@@ -179,6 +179,7 @@ impl PreparedNames {
             },
             clients: Arc::new(move |ip| who.networks(ip)),
             upstreams: UpstreamSource::file(RESOLV_CONF),
+            swarm: Arc::new(move |asker, ip| called.is_swarms(asker, ip)),
             clock,
         })?);
         let explicit = settings.listen.clone();

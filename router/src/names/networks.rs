@@ -1,5 +1,6 @@
 //! Networks in the service of names: whose bridge or word leads to which.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh_host::member::ResolverSite;
@@ -60,6 +61,13 @@ impl CalledNetworks {
             true => String::new(),
             false => self.directory.borrow().name(network),
         }
+    }
+
+    /// Returns true if Docker's Swarm gives this address in one of these networks.
+    pub(super) fn is_swarms(&self, asker: &AskerNetworks, ip: IpAddr) -> bool {
+        let directory = self.directory.borrow();
+        let mut networks = asker.as_slice().iter();
+        networks.any(|id| directory.get(id).is_some_and(|found| found.is_swarms(ip)))
     }
 
     /// Returns the part of an interface in the mesh. On a bridge of the mesh only the host is answered, and an address

@@ -125,7 +125,7 @@ struct Plugin {
 
 impl Plugin {
     fn new(settings: PluginSettings, kernel: Arc<dyn KernelApi>) -> Arc<Self> {
-        let alone = Arc::new(Alone::new(kernel, &settings.state_dir));
+        let alone = Arc::new(Alone::new(kernel, &settings.state_dir, settings.swarm));
         Arc::new(Self {
             forward: Forward::new(settings.socket.clone()),
             described: Described {

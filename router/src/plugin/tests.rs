@@ -60,6 +60,7 @@ impl Setup {
             bridge: "mesh".into(),
             mtu: 1376,
             offloads_off: false,
+            swarm: false,
         }
     }
 

@@ -75,5 +75,6 @@ pub(super) fn plugin_settings(settings: &RouterSettings, offloads_off: bool) -> 
         bridge: settings.bridge.clone(),
         mtu: settings.mtu,
         offloads_off,
+        swarm: false,
     }
 }

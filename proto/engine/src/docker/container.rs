@@ -6,6 +6,7 @@ use bollard_stubs::models::{
     ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkInspect,
 };
 
+use super::service::service_aliases;
 use crate::container::{EngineContainer, LEAVE_HOSTS, NetworkConnection};
 use crate::network::NetworkEndpoint;
 
@@ -17,16 +18,16 @@ pub fn container(answer: ContainerInspectResponse) -> EngineContainer {
     let config = answer.config.unwrap_or_default();
     let settings = answer.network_settings.unwrap_or_default();
     let ends = settings.networks.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let of_service = service_aliases(|label| labels.get(label).map(String::as_str));
     let mut networks: Vec<NetworkConnection> = ends.iter().map(|(k, v)| connection(k, v)).collect();
     networks.sort_by(|a, b| a.network.cmp(&b.network));
+    let connections = networks.iter_mut();
+    connections.for_each(|c| c.aliases.extend_from_slice(&of_service));
     let ends: Vec<EndpointSettings> = ends.into_values().collect();
-    let mut aliases: Vec<String> = ends
-        .iter()
-        .flat_map(|end| end.aliases.clone().unwrap_or_default())
-        .collect();
+    let mut aliases: Vec<String> = networks.iter().flat_map(|c| c.aliases.clone()).collect();
     aliases.sort();
     aliases.dedup();
-    let labels = config.labels.unwrap_or_default();
     let options = ends.into_iter().map(|c| c.driver_opts.unwrap_or_default());
     EngineContainer {
         id: answer.id.unwrap_or_default(),

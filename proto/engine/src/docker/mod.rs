@@ -4,6 +4,7 @@ pub mod container;
 pub mod events;
 pub mod networks;
 pub mod recovery;
+mod service;
 pub mod stranded;
 
 use crate::error::EngineError;

@@ -9,7 +9,9 @@ use mesh_proto::network::NetworkId;
 
 use super::refused;
 use crate::error::EngineError;
-use crate::network::{BASES, DRIVER, ListedNetwork, OwnNetwork, free_base, may_be_ours};
+use crate::network::{
+    BASES, DRIVER, ListedNetwork, NascentNetwork, OwnNetwork, SWARM_DRIVER, free_base, may_be_ours,
+};
 use crate::plugin::{MTU_OPTION, NETWORK_OPTION};
 
 /// Label of networks that the router created.
@@ -28,10 +30,20 @@ pub fn own_networks(all: Vec<Network>) -> Vec<OwnNetwork> {
     ours
 }
 
-/// Returns what Docker says of the networks with our driver.
+/// Returns what Docker says of the networks with our driver, those of Swarm included.
 pub fn listed_networks(all: Vec<Network>) -> Vec<ListedNetwork> {
-    let ours = all.into_iter().filter(has_our_driver);
+    let is_ours = |n: &Network| has_our_driver(n) || n.driver.as_deref() == Some(SWARM_DRIVER);
+    let ours = all.into_iter().filter(is_ours);
     ours.filter_map(listed).collect()
+}
+
+/// Returns the network with an id, which has no driver yet while Swarm's leader makes it.
+pub fn nascent_network(all: Vec<Network>, id: &str) -> Option<NascentNetwork> {
+    let network = all.into_iter().find(|n| n.id.as_deref() == Some(id))?;
+    Some(NascentNetwork {
+        internal: network.internal == Some(true),
+        name: network.name?,
+    })
 }
 
 fn listed(network: Network) -> Option<ListedNetwork> {
@@ -150,7 +162,7 @@ pub fn mirror_creation(mirror: &MirrorNetwork) -> NetworkCreateRequest {
     }
 }
 
-/// Returns true if the network has our driver.
+/// Returns true if the network has our driver, and is one of this host alone.
 pub(super) fn has_our_driver(network: &Network) -> bool {
     network.driver.as_deref() == Some(DRIVER)
 }

@@ -15,6 +15,7 @@ use super::messages::{
     parse, wanted,
 };
 use super::network_messages::{DeleteNetworkRequest, new_network};
+use super::swarm::{SwarmIpamCall, SwarmNetwork, swarm_network};
 
 /// Interfaces in containers are named by this and a number.
 const INTERFACE_PREFIX: &str = "mesh";
@@ -52,8 +53,16 @@ pub enum DriverCall {
     },
     /// Docker removes one of our networks.
     DeleteNetwork(String),
+    /// Swarm's leader makes a network for all nodes.
+    AllocateNetwork(SwarmNetwork),
+    /// Swarm's leader gives up a network, by its id.
+    FreeNetwork(String),
+    /// Docker asks who knows of a network.
+    Capabilities,
     /// A call to the IPAM driver.
     Ipam(IpamCall),
+    /// A call to the IPAM driver about a pool of Swarm.
+    SwarmIpam(SwarmIpamCall),
     /// The plugin process asks for a sign of life, and for a look at everything.
     Alive,
 }
@@ -96,9 +105,7 @@ impl DriverCall {
             "Plugin.Activate" => {
                 Self::Fixed(json!({"Implements": ["NetworkDriver", "IpamDriver"]}))
             }
-            "NetworkDriver.GetCapabilities" => {
-                Self::Fixed(json!({"Scope": "local", "ConnectivityScope": "global"}))
-            }
+            "NetworkDriver.GetCapabilities" => Self::Capabilities,
             super::CREATE_ENDPOINT => Self::CreateEndpoint(NewEndpoint::parse(body)?),
             super::JOIN => {
                 let request: EndpointRequest = parse(body)?;
@@ -122,15 +129,21 @@ impl DriverCall {
                 let request: DeleteNetworkRequest = parse(body)?;
                 Self::DeleteNetwork(request.network)
             }
-            "NetworkDriver.AllocateNetwork"
-            | "NetworkDriver.FreeNetwork"
-            | "NetworkDriver.DiscoverNew"
+            super::ALLOCATE_NETWORK => Self::AllocateNetwork(swarm_network(body)?),
+            super::FREE_NETWORK => {
+                let request: DeleteNetworkRequest = parse(body)?;
+                Self::FreeNetwork(request.network)
+            }
+            "NetworkDriver.DiscoverNew"
             | "NetworkDriver.DiscoverDelete"
             | "NetworkDriver.ProgramExternalConnectivity"
             | "NetworkDriver.RevokeExternalConnectivity" => Self::Fixed(json!({})),
             super::ALIVE => Self::Alive,
             _ => match path.strip_prefix(ipam::PREFIX) {
-                Some(name) => Self::Ipam(IpamCall::parse(name, body)?),
+                Some(name) => match SwarmIpamCall::parse(name, body)? {
+                    Some(call) => Self::SwarmIpam(call),
+                    None => Self::Ipam(IpamCall::parse(name, body)?),
+                },
                 None => return Err("the driver does not know this call".into()),
             },
         })
@@ -191,6 +204,12 @@ pub fn joined(endpoint: JoinedEndpoint) -> Value {
             .map(|gateway| gateway.to_string())
             .unwrap_or_default(),
     })
+}
+
+/// Returns the answer to [`DriverCall::Capabilities`]: a network of Swarm is known to all nodes, any other to one host.
+pub fn capabilities(is_of_swarm: bool) -> Value {
+    let scope = if is_of_swarm { "global" } else { "local" };
+    json!({"Scope": scope, "ConnectivityScope": "global"})
 }
 
 /// Returns the answer to [`DriverCall::Describe`].

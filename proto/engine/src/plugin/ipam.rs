@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::NETWORK_OPTION;
 use super::messages::parse;
+use super::swarm;
 
 /// Path of all calls.
 pub(super) const PREFIX: &str = "IpamDriver.";
@@ -26,6 +27,8 @@ const NO_GATEWAY: &str = "0.0.0.0/0";
 pub enum IpamCall {
     /// The answer is the same in any state.
     Fixed(Value),
+    /// Docker asks for the names of address spaces.
+    AddressSpaces,
     /// Makes a pool.
     RequestPool(WantedPool),
     /// Gives a pool up.
@@ -54,7 +57,9 @@ pub struct WantedAddress {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RequestPoolRequest {
+pub(super) struct RequestPoolRequest {
+    #[serde(default)]
+    pub(super) address_space: String,
     #[serde(default)]
     pool: String,
     #[serde(default)]
@@ -65,14 +70,22 @@ struct RequestPoolRequest {
     v6: bool,
 }
 
+/// RequestAddress, ReleaseAddress and ReleasePool.
 #[derive(Debug, Deserialize)]
-struct PoolRequest {
+pub(super) struct PoolRequest {
     #[serde(rename = "PoolID")]
     pool: String,
     #[serde(rename = "Address", default)]
     address: String,
     #[serde(rename = "Options", default, deserialize_with = "null_is_empty")]
-    options: BTreeMap<String, String>,
+    pub(super) options: BTreeMap<String, String>,
+}
+
+impl PoolRequest {
+    /// Returns the address; none if it is none of IPv4.
+    pub(super) fn address(&self) -> Option<Ipv4Addr> {
+        self.address.parse().ok()
+    }
 }
 
 /// Go writes an absent map as `null`.
@@ -91,8 +104,7 @@ impl IpamCall {
         Ok(match name {
             "GetCapabilities" => Self::Fixed(json!({
                 "RequiresMACAddress": false, "RequiresRequestReplay": false})),
-            "GetDefaultAddressSpaces" => Self::Fixed(json!({
-                "LocalDefaultAddressSpace": "mesh", "GlobalDefaultAddressSpace": "mesh-global"})),
+            "GetDefaultAddressSpaces" => Self::AddressSpaces,
             "RequestPool" => Self::RequestPool(wanted_pool(&parse(body)?)?),
             "ReleasePool" => Self::ReleasePool(pool_of(&parse(body)?)?),
             "RequestAddress" => Self::RequestAddress(wanted_address(&parse(body)?)?),
@@ -100,7 +112,7 @@ impl IpamCall {
                 let request: PoolRequest = parse(body)?;
                 Self::ReleaseAddress {
                     pool: pool_of(&request)?,
-                    address: request.address.parse().ok(),
+                    address: request.address(),
                 }
             }
             _ => return Err("the IPAM driver does not know this call".into()),
@@ -108,7 +120,7 @@ impl IpamCall {
     }
 }
 
-fn wanted_pool(request: &RequestPoolRequest) -> Result<WantedPool, String> {
+pub(super) fn wanted_pool(request: &RequestPoolRequest) -> Result<WantedPool, String> {
     let mesh_network = request.options.get(NETWORK_OPTION);
     if let Some(name) = mesh_network {
         check_text(name)?;
@@ -126,7 +138,7 @@ fn wanted_pool(request: &RequestPoolRequest) -> Result<WantedPool, String> {
     })
 }
 
-fn wanted_address(request: &PoolRequest) -> Result<WantedAddress, String> {
+pub(super) fn wanted_address(request: &PoolRequest) -> Result<WantedAddress, String> {
     let address = match request.address.as_str() {
         "" => None,
         text => Some(text.parse::<IpAddr>().map_err(|_| not_v4(text))?),
@@ -150,7 +162,7 @@ fn not_v4(text: &str) -> String {
     format!("{} is no IPv4 address", text.escape_debug())
 }
 
-fn pool_of(request: &PoolRequest) -> Result<String, String> {
+pub(super) fn pool_of(request: &PoolRequest) -> Result<String, String> {
     check_text(&request.pool)?;
     Ok(request.pool.clone())
 }
@@ -178,6 +190,17 @@ fn subnet(what: &str, text: &str) -> Result<Option<Ipv4Net>, String> {
             ))
         }
     }
+}
+
+/// Returns the answer to [`IpamCall::AddressSpaces`]. Nodes of a Swarm ask in the local space, so the managed plugin has the
+/// one of Swarm only.
+pub fn address_spaces(is_of_swarm: bool) -> Value {
+    let local = if is_of_swarm {
+        swarm::ADDRESS_SPACE
+    } else {
+        "mesh"
+    };
+    json!({"LocalDefaultAddressSpace": local, "GlobalDefaultAddressSpace": swarm::ADDRESS_SPACE})
 }
 
 /// Returns the answer to [`IpamCall::RequestPool`].

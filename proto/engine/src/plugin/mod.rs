@@ -7,6 +7,7 @@ mod messages;
 mod network_messages;
 pub mod process;
 pub mod released;
+pub mod swarm;
 
 pub use messages::endpoint_of;
 
@@ -28,6 +29,10 @@ pub const DELETE_ENDPOINT: &str = "NetworkDriver.DeleteEndpoint";
 pub const CREATE_NETWORK: &str = "NetworkDriver.CreateNetwork";
 /// Call that removes a network.
 pub const DELETE_NETWORK: &str = "NetworkDriver.DeleteNetwork";
+/// Call of Swarm's leader that makes a network for all nodes.
+pub const ALLOCATE_NETWORK: &str = "NetworkDriver.AllocateNetwork";
+/// Call of Swarm's leader that gives up a network of all nodes.
+pub const FREE_NETWORK: &str = "NetworkDriver.FreeNetwork";
 /// Call that makes an address pool.
 pub const REQUEST_POOL: &str = "IpamDriver.RequestPool";
 /// Call that gives an address pool up.

@@ -34,7 +34,7 @@ struct NewNetworkRequest {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct PoolData {
+pub(super) struct PoolData {
     #[serde(default)]
     pool: String,
     #[serde(default)]
@@ -50,27 +50,40 @@ pub(super) fn new_network(body: &[u8]) -> Result<(String, NewUserNetwork), Strin
     check_id(&request.network)?;
     let mut new = NewUserNetwork::default();
     for data in request.v4.unwrap_or_default() {
-        if data.pool.is_empty() {
-            continue;
-        }
-        let pool: Ipv4Net = data
-            .pool
-            .parse()
-            .map_err(|_| format!("the subnet '{}' is none of IPv4", data.pool.escape_debug()))?;
-        new.pools.push((pool.trunc(), gateway(&data.gateway)));
+        new.pools.extend(data.read()?);
     }
     let options = request.options.unwrap_or_default();
     new.internal = options.get(INTERNAL).is_some_and(is_true);
     let generic = options.get(GENERIC);
     let option = |name: &str| generic.and_then(|generic| generic.get(name)?.as_str());
-    if let Some(mtu) = option(MTU) {
-        let not = |_| format!("{MTU} is '{}'; give a number", mtu.escape_debug());
-        new.mtu = Some(mtu.parse().map_err(not)?);
-    }
-    if let Some(name) = option(NETWORK_OPTION) {
-        new.mesh_network = Some(checked(name)?);
-    }
+    (new.mtu, new.mesh_network) = driver_options(option)?;
     Ok((request.network, new))
+}
+
+impl PoolData {
+    /// Returns the subnet, with its gateway; none if there is none.
+    pub(super) fn read(&self) -> Result<Option<(Ipv4Net, Option<Ipv4Addr>)>, String> {
+        if self.pool.is_empty() {
+            return Ok(None);
+        }
+        let pool: Ipv4Net = self
+            .pool
+            .parse()
+            .map_err(|_| format!("the subnet '{}' is none of IPv4", self.pool.escape_debug()))?;
+        Ok(Some((pool.trunc(), gateway(&self.gateway))))
+    }
+}
+
+/// Reads the options of the user (`-o`): the MTU, and the network of the mesh.
+pub(super) fn driver_options<'a>(
+    option: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(Option<u16>, Option<String>), String> {
+    let mtu = option(MTU).map(|mtu| {
+        let not = |_| format!("{MTU} is '{}'; give a number", mtu.escape_debug());
+        mtu.parse().map_err(not)
+    });
+    let name = option(NETWORK_OPTION).map(checked);
+    Ok((mtu.transpose()?, name.transpose()?))
 }
 
 fn checked(name: &str) -> Result<String, String> {

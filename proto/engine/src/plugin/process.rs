@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::call::is_error;
 use super::endpoints::PluginEndpoints;
 use super::{
-    CREATE_ENDPOINT, CREATE_NETWORK, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE, DESCRIBE_ENDPOINT,
-    END, JOIN, LEAVE, RELEASE_ADDRESS, RELEASE_POOL, REQUEST_ADDRESS, REQUEST_POOL, endpoint_of,
+    ALLOCATE_NETWORK, CREATE_ENDPOINT, CREATE_NETWORK, DELETE_ENDPOINT, DELETE_NETWORK, DESCRIBE,
+    DESCRIBE_ENDPOINT, END, FREE_NETWORK, JOIN, LEAVE, RELEASE_ADDRESS, RELEASE_POOL,
+    REQUEST_ADDRESS, REQUEST_POOL, endpoint_of,
 };
 
 /// The header of a call that the plugin process hands on: when it was sent, in milliseconds since the machine started.
@@ -43,8 +44,8 @@ impl Answerer {
             DESCRIBE => Self::Description,
             END => Self::End,
             CREATE_ENDPOINT | JOIN | DESCRIBE_ENDPOINT | LEAVE | DELETE_ENDPOINT
-            | CREATE_NETWORK | DELETE_NETWORK | REQUEST_POOL | RELEASE_POOL | REQUEST_ADDRESS
-            | RELEASE_ADDRESS => Self::Router,
+            | CREATE_NETWORK | DELETE_NETWORK | ALLOCATE_NETWORK | FREE_NETWORK | REQUEST_POOL
+            | RELEASE_POOL | REQUEST_ADDRESS | RELEASE_ADDRESS => Self::Router,
             _ => Self::Process,
         }
     }

@@ -4,4 +4,5 @@ pub mod deferral;
 pub mod driver_options;
 pub mod endpoint;
 pub mod network_plan;
+pub mod swarm;
 pub mod user_networks;

@@ -17,6 +17,7 @@ use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::endpoint::{DockerEndpoint, DockerEndpointTable};
+use crate::docker::swarm::SwarmPools;
 use crate::docker::user_networks::UserNetworkTable;
 use crate::exposure::ExposureTable;
 use crate::hosts::HostsWish;
@@ -99,6 +100,9 @@ pub struct AttachmentTable {
     /// Docker networks of users, and address pools.
     #[serde(default, skip_serializing_if = "UserNetworkTable::is_empty")]
     pub user_networks: UserNetworkTable,
+    /// Addresses that Swarm's leader on this host gave.
+    #[serde(default, skip_serializing_if = "SwarmPools::is_empty")]
+    pub swarm: SwarmPools,
     /// Other bridges of the host that are joined to ours.
     #[serde(default, skip_serializing_if = "JoinedBridges::is_empty")]
     pub bridges: JoinedBridges,

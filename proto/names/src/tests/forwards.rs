@@ -180,3 +180,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_about_a_service_is_written_anew() {
+    let query = forwarded(&client_query(None), QueryTransport::Udp);
+    let addresses = [[10, 50, 0, 2], [10, 50, 0, 3]].map(core::net::Ipv4Addr::from);
+    let message = query.with_addresses(addresses, 1).unwrap();
+    assert_eq!(query.judge(0, &message), Judgement::Answer);
+    let mut out = Vec::new();
+    query.reply(&message, &mut out);
+    let got = Message::from_slice(&out).unwrap();
+    assert_eq!(got.header().id(), 0x1234);
+    assert_eq!(got.header_counts().ancount(), 2);
+    let none = query.with_addresses([], 1).unwrap();
+    let none = Message::from_slice(&none).unwrap();
+    assert_eq!(none.header().rcode(), Rcode::NOERROR);
+    assert_eq!(none.header_counts().ancount(), 0);
+    let tasks = query.of_tasks().unwrap();
+    assert!(tasks.question().starts_with(b"\x05tasks\x03WWW\x07Example"));
+    assert!(tasks.of_tasks().is_none(), "once");
+    let all = (0..=255).map(|n| core::net::Ipv4Addr::new(10, 50, 0, n));
+    assert!(query.with_addresses(all, 1).unwrap().len() <= 4_096);
+}

@@ -3,6 +3,7 @@
 pub(crate) mod name;
 pub(crate) mod pools;
 pub(crate) mod subnet;
+pub(crate) mod swarm;
 
 use serde::{Deserialize, Serialize};
 

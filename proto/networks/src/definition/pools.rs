@@ -35,8 +35,9 @@ pub fn local_prefix(mesh: &[u8]) -> Ipv6Net {
     Ipv6Net::new_assert((bits << 80).into(), 48)
 }
 
-/// Returns an IPv4 subnet for a network of this name that overlaps none of `taken`; `None` if there is none.
-pub(crate) fn choose_v4(name: &NetworkName, taken: &[IpNet]) -> Option<IpNet> {
+/// Returns an IPv4 subnet for a network that has no name yet, chosen by `seed`, that overlaps none of `taken`; `None` if there
+/// is none.
+pub fn choose_subnet(seed: &str, taken: &[IpNet]) -> Option<Ipv4Net> {
     let taken: Vec<(u128, u128)> = taken.iter().filter_map(|net| span(*net, true)).collect();
     POOLS.iter().find_map(|(pool, prefix)| {
         let blocks = Blocks {
@@ -44,10 +45,15 @@ pub(crate) fn choose_v4(name: &NetworkName, taken: &[IpNet]) -> Option<IpNet> {
             size: 32 - u32::from(*prefix),
             count: 1 << (prefix - pool.prefix_len()),
         };
-        let base = blocks.first_free(place(name), &taken)?;
+        let base = blocks.first_free(place(seed), &taken)?;
         let base = Ipv4Addr::from(u32::try_from(base).ok()?);
-        Some(Ipv4Net::new(base, *prefix).ok()?.into())
+        Ipv4Net::new(base, *prefix).ok()
     })
+}
+
+/// Returns an IPv4 subnet for a network of this name that overlaps none of `taken`; `None` if there is none.
+pub(crate) fn choose_v4(name: &NetworkName, taken: &[IpNet]) -> Option<IpNet> {
+    choose_subnet(name.as_str(), taken).map(IpNet::V4)
 }
 
 /// Returns an IPv6 subnet of `prefix`, a /48, likewise.
@@ -58,7 +64,7 @@ pub(crate) fn choose_v6(prefix: Ipv6Net, name: &NetworkName, taken: &[IpNet]) ->
         size: 128 - u32::from(PREFIX6),
         count: (1 << (PREFIX6 - 48)) - 1,
     };
-    let base = blocks.first_free(place(name), &taken)?;
+    let base = blocks.first_free(place(name.as_str()), &taken)?;
     Some(Ipv6Net::new(base.into(), PREFIX6).ok()?.into())
 }
 
@@ -104,10 +110,10 @@ fn span(net: IpNet, v4: bool) -> Option<(u128, u128)> {
 }
 
 /// Returns the place at which the choice for a name begins.
-fn place(name: &NetworkName) -> u64 {
+fn place(name: &str) -> u64 {
     let hash = Sha256::new()
         .chain_update(b"mesh subnet v1")
-        .chain_update(name.as_str())
+        .chain_update(name)
         .finalize();
     let first = hash.iter().take(8);
     first.fold(0, |bits, byte| bits << 8 | u64::from(*byte))

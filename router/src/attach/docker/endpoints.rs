@@ -180,7 +180,11 @@ impl DockerEndpoints {
         let endpoint = DockerEndpoint::new(network, wanted, lease.owner);
         let interface = endpoint.interface(id);
         let mac = interface.mac;
-        let elsewhere = |network, ip| self.source.elsewhere(network, ip);
+        let elsewhere = |network, ip| match self.networks.is_swarms(scoped) {
+            // Swarm has freed it before it gave it again; what announces it still is about to learn that.
+            true => None,
+            false => self.source.elsewhere(network, ip),
+        };
         self.table
             .change(|table| Ok(table.insert_endpoint(id, endpoint, &elsewhere)?))?;
         let made = self

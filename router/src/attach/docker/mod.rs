@@ -5,6 +5,7 @@ mod endpoints;
 mod networks;
 mod pools;
 mod revival;
+mod swarm;
 mod user_networks;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub(super) use endpoints::DockerEndpoints;
 pub(super) use networks::DockerNetworks;
 pub(super) use pools::DockerPools;
 pub(super) use revival::Revival;
+pub(crate) use swarm::SwarmNetworks;
 pub(super) use user_networks::UserNetworks;
 
 /// The parts that Docker's calls and events are for.
@@ -21,4 +23,5 @@ pub(crate) struct DockerParts {
     pub(crate) networks: Arc<DockerNetworks>,
     pub(crate) users: Arc<UserNetworks>,
     pub(crate) pools: DockerPools,
+    pub(crate) swarm: Arc<SwarmNetworks>,
 }

@@ -98,15 +98,7 @@ impl UserNetworks {
         else {
             return;
         };
-        let networks = self.networks.clone();
-        tokio::spawn(async move {
-            for _ in 0..REMOVALS {
-                if networks.access().remove(made).await.is_ok() {
-                    return;
-                }
-                tokio::time::sleep(BETWEEN).await;
-            }
-        });
+        remove_soon(self.networks.clone(), made);
     }
 
     /// Returns whether Docker has given the endpoints of a network addresses: those of other networks are chosen by us.
@@ -218,8 +210,10 @@ impl UserNetworks {
         let mesh_network = match network.target(may_be_ours) {
             Some(MeshTarget::Named(name)) => self.make(id, name, &network).await?,
             Some(MeshTarget::Existing(text)) => {
-                let found = self.access_resolve(text)?;
+                let found = self.existing(text).await?;
                 match self.networks.access().definition(&found) {
+                    // Its leader made both.
+                    Some(definition) if definition.swarm_network() == Some(id) => found,
                     Some(definition) => self.compare(definition.name.as_str(), &network).await?,
                     None => found,
                 }
@@ -231,9 +225,16 @@ impl UserNetworks {
         Ok(mesh_network)
     }
 
-    fn access_resolve(&self, text: &str) -> Result<NetworkId, AttachmentError> {
-        let found = self.networks.access().resolve(text);
-        found.map_err(AttachmentError::Network)
+    /// Returns the network with a name or id. Waits for one that another host may just have made.
+    async fn existing(&self, text: &str) -> Result<NetworkId, AttachmentError> {
+        let began = Instant::now();
+        loop {
+            match self.networks.access().resolve(text) {
+                Ok(found) => return Ok(found),
+                Err(_) if began.elapsed() < NAME_WAIT => tokio::time::sleep(POLL).await,
+                Err(error) => return Err(AttachmentError::Network(error)),
+            }
+        }
     }
 
     async fn make(
@@ -329,6 +330,18 @@ impl UserNetworks {
         self.table
             .record(|table| table.user_networks.set_resolved(id, resolved));
     }
+}
+
+/// Removes a network of the mesh that was made for a Docker network, if nobody uses it.
+pub(super) fn remove_soon(networks: Arc<AttachedNetworks>, made: NetworkId) {
+    tokio::spawn(async move {
+        for _ in 0..REMOVALS {
+            if networks.access().remove(made).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

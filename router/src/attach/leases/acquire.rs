@@ -108,7 +108,7 @@ impl LeaseSource {
         }
         let is_in_subnet = |definition: Arc<NetworkDefinition>| {
             let mut subnets = definition.subnets.iter();
-            subnets.any(|subnet| subnet.net.contains(&address))
+            subnets.any(|subnet| subnet.net.contains(&address)) && !definition.is_swarms(address)
         };
         self.allocator.is_on()
             && address.is_ipv4()
@@ -237,10 +237,29 @@ impl LeaseSource {
                 )));
             }
             AddressArg::Default if network.is_default() => self.default_subnet()?,
-            AddressArg::Default => ANY_SUBNET,
+            AddressArg::Default => {
+                self.refuse_if_all_are_swarms(network)?;
+                ANY_SUBNET
+            }
         };
         self.pool()?;
         Ok((AddressRequest::Subnet(subnet), subnet.prefix_len()))
+    }
+
+    fn refuse_if_all_are_swarms(&self, network: NetworkId) -> Result<(), AttachmentError> {
+        let Some(definition) = self.networks.definition(&network) else {
+            return Ok(());
+        };
+        let mut subnets = definition.subnets.iter();
+        let is_some_ours = subnets.any(|subnet| definition.allocated_range(subnet).is_some());
+        if is_some_ours || definition.swarm_network().is_none() {
+            return Ok(());
+        }
+        Err(AttachmentError::Allocation(format!(
+            "Docker's Swarm gives all addresses of the network {}; use docker service create or docker run --network, or \
+             create the network with --ipam-driver mesh:swarm",
+            definition.name
+        )))
     }
 
     /// Claims an address of the range; any other is the operator's business.

@@ -116,6 +116,12 @@ impl AttachedNetworks {
         &*self.access
     }
 
+    /// Returns true if Docker's Swarm alone gives out this address.
+    pub(crate) fn is_swarms(&self, scoped: ScopedAddress) -> bool {
+        let definition = self.access.definition(&scoped.network);
+        definition.is_some_and(|definition| definition.is_swarms(scoped.ip()))
+    }
+
     /// Returns the network that a request names; the empty name is `default`.
     ///
     /// # Errors
@@ -182,7 +188,7 @@ impl AttachedNetworks {
     pub(crate) async fn open_for(&self, address: ScopedAddress) -> Result<(), AttachmentError> {
         let network = self.chosen(address.network)?;
         if let Some(definition) = network.definition() {
-            check_in(definition, address.address, AddressFor::Host)?;
+            check_in(definition, address.address, AddressFor::Anything)?;
         }
         self.open(&network).await
     }

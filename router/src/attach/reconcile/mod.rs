@@ -17,7 +17,7 @@ use mesh_proto::api::Runtime;
 use tokio::sync::watch;
 
 use super::AttachmentError;
-use super::docker::{DockerEndpoints, DockerNetworks, Revival, UserNetworks};
+use super::docker::{DockerEndpoints, DockerNetworks, Revival, SwarmNetworks, UserNetworks};
 use super::foundation::Foundation;
 use super::kernel::KernelHandle;
 use super::leases::LeaseCollector;
@@ -53,6 +53,7 @@ pub(super) struct DockerRepairs {
     pub(super) endpoints: Arc<DockerEndpoints>,
     pub(super) networks: Arc<DockerNetworks>,
     pub(super) users: Arc<UserNetworks>,
+    pub(super) swarm: Arc<SwarmNetworks>,
     pub(super) revival: Revival,
 }
 
@@ -156,6 +157,7 @@ impl Reconciler {
         if self.operations.is_retired() {
             return true;
         }
+        self.docker.swarm.look();
         let users = self.docker.users.look().await;
         let users = users.map_err(AttachmentError::from);
         let bare = self.docker.endpoints.address_bare().await;

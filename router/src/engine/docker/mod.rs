@@ -15,7 +15,7 @@ use mesh_engine::container::{EngineContainer, NetworkConnection, is_container_na
 use mesh_engine::docker::{container, hosts_file, plugs_by_name};
 use mesh_engine::error::EngineError;
 use mesh_engine::event::EngineEvent;
-use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NascentNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_host::docker::user_networks::MirrorNetwork;
 use mesh_proto::api::{EngineWaiting, Runtime};
 use tokio::sync::mpsc;
@@ -129,6 +129,10 @@ impl Engine for Docker {
 
     fn user_networks(&self) -> EngineAnswer<'_, Vec<ListedNetwork>> {
         Box::pin(self.patience.within(self.networks.listed()))
+    }
+
+    fn nascent_network<'a>(&'a self, id: &'a str) -> EngineAnswer<'a, Option<NascentNetwork>> {
+        Box::pin(self.patience.within(self.networks.nascent(id)))
     }
 
     fn create_mirror<'a>(&'a self, mirror: &'a MirrorNetwork) -> EngineAnswer<'a, ()> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bollard::errors::Error;
 use bollard::models::{Network, NetworkDisconnectRequest};
 use mesh_engine::docker::networks::{
-    base_beside, creation, exists, listed_networks, mirror_creation, namesakes, own_networks,
+    base_beside, creation, exists, listed_networks, mirror_creation, namesakes, nascent_network,
+    own_networks,
 };
 use mesh_engine::docker::{container, is_disconnected};
 use mesh_engine::error::EngineError;
-use mesh_engine::network::{ListedNetwork, NetworkEndpoint, OwnNetwork};
+use mesh_engine::network::{ListedNetwork, NascentNetwork, NetworkEndpoint, OwnNetwork};
 use mesh_host::docker::user_networks::MirrorNetwork;
 use tokio::sync::Mutex;
 
@@ -39,6 +40,11 @@ impl DriverNetworks {
     /// Returns what Docker says of the networks with our driver.
     pub(super) async fn listed(&self) -> Result<Vec<ListedNetwork>, EngineError> {
         Ok(listed_networks(self.all_networks().await?))
+    }
+
+    /// Returns the network of Swarm with an id, which its leader is about to make.
+    pub(super) async fn nascent(&self, id: &str) -> Result<Option<NascentNetwork>, EngineError> {
+        Ok(nascent_network(self.all_networks().await?, id))
     }
 
     /// Returns the prefix for names of our networks.

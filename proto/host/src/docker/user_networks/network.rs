@@ -14,10 +14,12 @@ use crate::network::hex;
 const MADE_BY: &str = "io.mesh.made-by";
 const BY_DOCKER: &str = "docker";
 
-/// Returns true if a network of the mesh was made for a Docker network of one host: others get none by themselves.
+/// Returns true if a network of the mesh was made for a Docker network of one host, or of a Swarm: other hosts get none by
+/// themselves.
 pub(super) fn is_of_docker(definition: &NetworkDefinition) -> bool {
     let mut labels = definition.labels.iter();
-    labels.any(|label| label.key == MADE_BY && label.value == BY_DOCKER)
+    definition.swarm_network().is_some()
+        || labels.any(|label| label.key == MADE_BY && label.value == BY_DOCKER)
 }
 
 /// A Docker network as the driver is told of it.

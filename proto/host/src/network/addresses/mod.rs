@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use mesh_networks::{NetworkDefinition, NetworkSubnet};
 use mesh_proto::address::{AddressArg, AddressError};
 
@@ -44,6 +44,19 @@ pub enum NetworkAddressError {
         /// The network.
         network: String,
     },
+    /// The address is in the part of the network of which Swarm gives addresses.
+    #[error(
+        "{ip} is in {range}, of which Docker's Swarm gives addresses in the network {network}; give another address, or \
+         none"
+    )]
+    OfSwarm {
+        /// The address.
+        ip: IpAddr,
+        /// The part.
+        range: Ipv4Net,
+        /// The network.
+        network: String,
+    },
     /// The address is the first or the last one of the subnet.
     #[error(
         "{ip} is the first or last address of {subnet} in the network {network}; give another one"
@@ -80,6 +93,8 @@ pub enum AddressFor {
     Container,
     /// The host, which may be the gateway of its network.
     Host,
+    /// Any of them, or a task of Swarm: what is left is who asked for it, which is checked before.
+    Anything,
 }
 
 /// Reads address arguments in a network other than `default`, each once, in order; none means any address of its subnets.
@@ -135,6 +150,13 @@ pub fn check_in(
     if subnet.gateway == Some(ip) && purpose == AddressFor::Container {
         let network = name();
         return Err(NetworkAddressError::Gateway { ip, network });
+    }
+    if let Some(range) = network.swarm_range().filter(|_| network.is_swarms(ip))
+        && subnet.gateway != Some(ip)
+        && purpose != AddressFor::Anything
+    {
+        let network = name();
+        return Err(NetworkAddressError::OfSwarm { ip, range, network });
     }
     match address.prefix_len() == net.prefix_len() {
         true => Ok(()),
