@@ -5,6 +5,7 @@ mod away;
 mod compose;
 mod engine;
 mod engines;
+mod forced_updates;
 mod ipam;
 mod lifecycle;
 mod names;
@@ -13,6 +14,8 @@ mod networks;
 mod podman;
 mod run;
 mod sixty;
+mod swarm;
+
 mod truth;
 mod user_networks;
 

@@ -10,6 +10,9 @@ use super::service::service_aliases;
 use crate::container::{EngineContainer, LEAVE_HOSTS, NetworkConnection};
 use crate::network::NetworkEndpoint;
 
+/// Prefix of the id of an endpoint in the place of its container's.
+const NOT_JOINED: &str = "ep-";
+
 /// Reads the description of one container.
 pub fn container(answer: ContainerInspectResponse) -> EngineContainer {
     let state = answer.state.unwrap_or_default();
@@ -95,17 +98,20 @@ pub fn listing(found: Vec<ContainerSummary>) -> BTreeMap<String, bool> {
     listed.collect()
 }
 
-/// Reads the endpoints on a network.
+/// Reads the endpoints on a network, without those that are not joined yet: Docker lists them by ids of their own, in the
+/// place of containers.
 pub fn endpoints(found: NetworkInspect) -> Vec<NetworkEndpoint> {
     let ends = found.containers.unwrap_or_default().into_iter();
-    ends.filter_map(|(container, end)| {
-        Some(NetworkEndpoint {
-            endpoint: end.endpoint_id?,
-            container,
-            name: end.name.unwrap_or_default(),
+    let joined = ends.filter(|(container, _)| !container.starts_with(NOT_JOINED));
+    joined
+        .filter_map(|(container, end)| {
+            Some(NetworkEndpoint {
+                endpoint: end.endpoint_id?,
+                container,
+                name: end.name.unwrap_or_default(),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,5 +159,13 @@ mod tests {
             leave_hosts: true,
         };
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_joined_has_no_container_yet() {
+        let json = r#"{"Containers":{"ep-76eb":{"Name":"a","EndpointID":"76eb"},"89c3":{"Name":"b","EndpointID":"e1"}}}"#;
+        let found = endpoints(serde_json::from_str(json).unwrap());
+        let containers = found.iter().map(|end| end.container.as_str());
+        assert_eq!(containers.collect::<Vec<_>>(), ["89c3"]);
     }
 }
