@@ -62,6 +62,7 @@ fn main() -> anyhow::Result<()> {
             let is_served = ip.is_loopback() || ip == listen.ip();
             is_served.then(AskerNetworks::default)
         }),
+        swarm: Arc::new(|_, _| false),
         upstreams: file.map_or_else(|| UpstreamSource::fixed(servers), UpstreamSource::file),
         clock,
     })?;

@@ -54,7 +54,7 @@ pub struct DnsConfig {
     pub clock: Clock,
 }
 
-/// Whether Docker's Swarm gives an address in one of these networks.
+/// True for an address that Docker's Swarm gives in one of these networks.
 pub type SwarmFilter = Arc<dyn Fn(&AskerNetworks, IpAddr) -> bool + Send + Sync>;
 
 /// Networks of the client with a source address; `None` if it is not answered.

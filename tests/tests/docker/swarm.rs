@@ -88,7 +88,7 @@ pub(crate) fn running(
             "docker ps -q --filter label=com.docker.swarm.service.name={service} | xargs -r docker inspect -f \
              '{{{{.State.Running}}}} {{{{with index .NetworkSettings.Networks \"{network}\"}}}}{{{{.IPAddress}}}}{{{{end}}}}'"
         );
-        // One that ends meanwhile cannot be inspected.
+        // One that has just ended cannot be inspected.
         let shown = host.shell(&line)?.stdout;
         for address in shown.lines().filter_map(|line| line.strip_prefix("true ")) {
             let before = found.insert(address.to_owned(), host.name().to_owned());

@@ -8,9 +8,8 @@ use mesh_host::docker::user_networks::WantedPool;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::NETWORK_OPTION;
 use super::messages::parse;
-use super::swarm;
+use super::{NETWORK_OPTION, SWARM_SPACE};
 
 /// Path of all calls.
 pub(super) const PREFIX: &str = "IpamDriver.";
@@ -195,12 +194,8 @@ fn subnet(what: &str, text: &str) -> Result<Option<Ipv4Net>, String> {
 /// Returns the answer to [`IpamCall::AddressSpaces`]. Nodes of a Swarm ask in the local space, so the managed plugin has the
 /// one of Swarm only.
 pub fn address_spaces(is_of_swarm: bool) -> Value {
-    let local = if is_of_swarm {
-        swarm::ADDRESS_SPACE
-    } else {
-        "mesh"
-    };
-    json!({"LocalDefaultAddressSpace": local, "GlobalDefaultAddressSpace": swarm::ADDRESS_SPACE})
+    let local = if is_of_swarm { SWARM_SPACE } else { "mesh" };
+    json!({"LocalDefaultAddressSpace": local, "GlobalDefaultAddressSpace": SWARM_SPACE})
 }
 
 /// Returns the answer to [`IpamCall::RequestPool`].

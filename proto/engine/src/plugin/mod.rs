@@ -11,6 +11,8 @@ pub mod swarm;
 
 pub use messages::endpoint_of;
 
+/// Address space of Swarm's pools, both of the leader and of nodes.
+const SWARM_SPACE: &str = "mesh-global";
 /// Option of a network or pool: name or id of a network of the mesh.
 pub const NETWORK_OPTION: &str = "mesh.network";
 /// Option of a network: the MTU of its containers.

@@ -8,12 +8,11 @@ use mesh_host::docker::swarm::{SwarmAddress, SwarmAddressError, SwarmPoolId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::SWARM_SPACE;
 use super::ipam::{PoolRequest, RequestPoolRequest, pool_of, wanted_address, wanted_pool};
 use super::messages::{check_id, parse};
 use super::network_messages::{PoolData, driver_options};
 
-/// Address space of Swarm's pools, both of the leader and of nodes.
-pub(super) const ADDRESS_SPACE: &str = "mesh-global";
 /// Option that only the leader gives with a request for an address.
 const SERIAL: &str = "com.docker.network.ipam.serial";
 
@@ -55,7 +54,7 @@ impl SwarmIpamCall {
     pub(super) fn parse(name: &str, body: &[u8]) -> Result<Option<Self>, String> {
         if name == "RequestPool" {
             let request: RequestPoolRequest = parse(body)?;
-            if request.address_space != ADDRESS_SPACE {
+            if request.address_space != SWARM_SPACE {
                 return Ok(None);
             }
             let wanted = wanted_pool(&request)?;

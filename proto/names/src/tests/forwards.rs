@@ -182,7 +182,7 @@ proptest! {
 }
 
 #[test]
-fn an_answer_about_a_service_is_written_anew() {
+fn an_answer_about_a_service_is_written_here() {
     let query = forwarded(&client_query(None), QueryTransport::Udp);
     let addresses = [[10, 50, 0, 2], [10, 50, 0, 3]].map(core::net::Ipv4Addr::from);
     let message = query.with_addresses(addresses, 1).unwrap();

@@ -180,11 +180,9 @@ impl DockerEndpoints {
         let endpoint = DockerEndpoint::new(network, wanted, lease.owner);
         let interface = endpoint.interface(id);
         let mac = interface.mac;
-        let elsewhere = |network, ip| match self.networks.is_swarms(scoped) {
-            // Swarm has freed it before it gave it again; what announces it still is about to learn that.
-            true => None,
-            false => self.source.elsewhere(network, ip),
-        };
+        // Swarm has freed an address before it gives it again; who announces it still is about to learn that.
+        let is_free = self.networks.is_swarms(scoped);
+        let elsewhere = |network, ip| (!is_free).then(|| self.source.elsewhere(network, ip))?;
         self.table
             .change(|table| Ok(table.insert_endpoint(id, endpoint, &elsewhere)?))?;
         let made = self
