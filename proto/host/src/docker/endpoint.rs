@@ -342,7 +342,8 @@ impl HalfMade {
     pub fn is_overdue(&mut self, id: &str, table: &DockerEndpointTable, now: Instant) -> bool {
         self.0.retain(|id, _| {
             let end = table.get(id);
-            end.is_some_and(|end| end.ifname.is_empty())
+            // One that has left keeps the name of its interface.
+            end.is_some_and(|end| end.ifname.is_empty() || end.sandbox.is_none())
         });
         let since = *self.0.entry(id.to_owned()).or_insert(now);
         now.since(since) > HALF_MADE_FOR
@@ -433,9 +434,24 @@ mod tests {
         assert!(!half_made.is_overdue("e1", &table, at(10)));
         assert!(half_made.is_overdue("e1", &table, at(11)));
         // It is finished, and half made again later.
+        table.join("e1", Path::new("/sandbox")).unwrap();
         table.set_ifname("e1", "mesh0".into());
         assert!(!half_made.is_overdue("e2", &table, at(12)));
         table.set_ifname("e1", String::new());
         assert!(!half_made.is_overdue("e1", &table, at(20)));
+    }
+
+    #[test]
+    fn an_endpoint_that_left_is_asked_about_in_time() {
+        let (mut table, mut half_made) = (DockerEndpointTable::default(), HalfMade::default());
+        table.insert("e1", end("10.2.1.1/24", DeferredAddress::No));
+        table.join("e1", Path::new("/sandbox")).unwrap();
+        table.set_ifname("e1", "mesh0".into());
+        table.leave("e1");
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let looks: Vec<bool> = [1, 4, 11, 12]
+            .map(|seconds| half_made.is_overdue("e1", &table, at(seconds)))
+            .into();
+        assert_eq!(looks, [false, false, false, true]);
     }
 }

@@ -1,5 +1,6 @@
 //! Endpoints of Docker networks. Nothing that the driver asks for waits for dockerd, which holds locks while it asks.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -376,8 +377,10 @@ impl DockerEndpoints {
         let Some(docker) = self.engines.of(Runtime::Docker) else {
             return Ok(None);
         };
-        for network in docker.networks().await? {
-            let ends = docker.endpoints(&network.id).await?;
+        let hosts = docker.networks().await?.into_iter().map(|n| n.id);
+        let of_swarm = docker.user_networks().await?.into_iter().map(|n| n.id);
+        for network in hosts.chain(of_swarm).collect::<BTreeSet<String>>() {
+            let ends = docker.endpoints(&network).await?;
             let Some(end) = ends.into_iter().find(|end| end.endpoint == id) else {
                 continue;
             };
@@ -386,10 +389,7 @@ impl DockerEndpoints {
                 Err(EngineError::NoContainer(_)) => None,
                 Err(error) => return Err(error),
             };
-            return Ok(Some(KnownEndpoint {
-                network: network.id,
-                container,
-            }));
+            return Ok(Some(KnownEndpoint { network, container }));
         }
         Ok(None)
     }
