@@ -121,7 +121,6 @@ async fn it_says_what_it_is() {
         "DeleteNetwork",
         "DiscoverNew",
         "DiscoverDelete",
-        "AllocateNetwork",
         "FreeNetwork",
         "ProgramExternalConnectivity",
         "RevokeExternalConnectivity",

@@ -44,13 +44,23 @@ pub(super) struct HostWatch {
 impl HostWatch {
     /// Checks forever.
     pub(super) async fn run(self, endpoints: watch::Sender<Vec<SocketAddr>>) {
+        let (this, endpoints) = (Arc::new(self), Arc::new(endpoints));
+        // Immediately: the bridge did not exist at the first check.
         loop {
-            // Immediately: the bridge did not exist at the first check.
-            self.look_at_addresses(&endpoints);
-            look_at_listening(self.settings.host, &self.warnings);
-            look_at_state(&self.store, &self.warnings);
+            let (this, endpoints) = (this.clone(), endpoints.clone());
+            // In a thread: kernel and disk may take seconds, and this one serves the API.
+            let looked = tokio::task::spawn_blocking(move || this.look(&endpoints)).await;
+            if let Err(error) = looked {
+                tracing::debug!("{error}");
+            }
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    fn look(&self, endpoints: &watch::Sender<Vec<SocketAddr>>) {
+        self.look_at_addresses(endpoints);
+        look_at_listening(self.settings.host, &self.warnings);
+        look_at_state(&self.store, &self.warnings);
     }
 
     fn look_at_addresses(&self, sender: &watch::Sender<Vec<SocketAddr>>) {

@@ -8,6 +8,7 @@ use mesh_sys::SysError;
 use mesh_sys::bridge::network::{NetworkMark, ensure_network_bridge, remove_port};
 use mesh_sys::bridge::{self, BridgeConfig, PortKind};
 use mesh_sys::ifname;
+use mesh_sys::interface::drops::DropCounters;
 use mesh_sys::port::{PcapPort, PortError, Storm, StormControl, TapPort, TapSpec};
 
 use super::super::port::{Pair, split, storm_limits};
@@ -26,6 +27,8 @@ pub(super) struct NetworkDevices {
     limits: GroupLimits,
     /// Storm control of all TAP devices; `None` inside if the kernel does not support it.
     storm: OnceLock<Option<StormControl>>,
+    /// Counters of all devices.
+    counters: OnceLock<DropCounters>,
 }
 
 impl NetworkDevices {
@@ -34,6 +37,7 @@ impl NetworkDevices {
             base,
             limits,
             storm: OnceLock::new(),
+            counters: OnceLock::new(),
         }
     }
 
@@ -88,7 +92,14 @@ impl NetworkDevices {
             queue_len: Some(QUEUE),
             storm: None,
         };
-        let ports = TapPort::open_shared(&spec, self.storm_control())?;
+        let counters = match self.counters.get() {
+            Some(known) => known.clone(),
+            None => {
+                let opened = DropCounters::open()?;
+                self.counters.get_or_init(|| opened).clone()
+            }
+        };
+        let ports = TapPort::open_shared(&spec, self.storm_control(), &counters)?;
         bridge::ensure_tap_port(config)?;
         let port = ports.into_iter().next();
         port.map(split)

@@ -22,6 +22,7 @@ use nix::sys::uio::{readv, writev};
 pub use self::storm::StormControl;
 use super::{FrameBatch, FramePort, FrameReader, FrameWriter, LostFrames, Offloads, PortError};
 use crate::SysError;
+use crate::interface::drops::DropCounters;
 use crate::netlink::Netlink;
 
 /// Shortest frame in bytes: an Ethernet header. The kernel refuses shorter ones, too.
@@ -64,7 +65,7 @@ pub struct TapPort {
 #[derive(Debug)]
 pub struct TapReader {
     queue: Queue,
-    statistics: Netlink,
+    counters: DropCounters,
     /// Storm control of this device alone; the drops of a shared one are counted by its owner.
     storm: Option<Arc<StormControl>>,
 }
@@ -92,22 +93,25 @@ impl TapPort {
         let storm = spec
             .storm
             .and_then(|limits| limit_storms(queues.first()?, &limits));
-        Self::finish(spec, queues, offloads, storm.as_ref())
+        let counters = DropCounters::open()?;
+        Self::finish(spec, queues, offloads, storm.as_ref(), &counters)
     }
 
-    /// Creates the device like [`TapPort::open`], with storm control that several devices share, instead of its own.
+    /// Creates the device like [`TapPort::open`], with storm control and counters that several devices share, instead of its
+    /// own.
     ///
     /// # Errors
     /// Those of [`TapPort::open`].
     pub fn open_shared(
         spec: &TapSpec<'_>,
         storm: Option<&StormControl>,
+        counters: &DropCounters,
     ) -> Result<Vec<Self>, SysError> {
         let (queues, offloads) = device::create(spec)?;
         if let (Some(storm), Some(queue)) = (storm, queues.first()) {
             storm.attach(queue)?;
         }
-        Self::finish(spec, queues, offloads, None)
+        Self::finish(spec, queues, offloads, None, counters)
     }
 
     fn finish(
@@ -115,6 +119,7 @@ impl TapPort {
         queues: Vec<File>,
         offloads: Offloads,
         storm: Option<&Arc<StormControl>>,
+        counters: &DropCounters,
     ) -> Result<Vec<Self>, SysError> {
         if let Some(length) = spec.queue_len {
             let mut netlink = Netlink::open()?;
@@ -130,7 +135,7 @@ impl TapPort {
             };
             let reader = TapReader {
                 queue: queue.clone(),
-                statistics: Netlink::open()?,
+                counters: counters.clone(),
                 storm: storm.cloned(),
             };
             let writer = TapWriter { queue };
@@ -184,9 +189,9 @@ impl FrameReader for TapReader {
     /// Returns the losses of all queues of the device; 0 once it is gone.
     fn losses(&mut self) -> LostFrames {
         let storm = self.storm.as_ref().map(|s| s.dropped()).unwrap_or_default();
-        match self.statistics.link().tx_dropped(&self.queue.interface) {
-            Ok(dropped) => LostFrames { dropped, storm },
-            Err(_) => LostFrames::default(),
+        match self.counters.tx_dropped(&self.queue.interface) {
+            Some(dropped) => LostFrames { dropped, storm },
+            None => LostFrames::default(),
         }
     }
 
