@@ -6,6 +6,8 @@
 # make netbench   what networks cost: throughput, round trip and memory with 1, 10 and 100 of them
 # make sim        a large mesh in the simulator, measured against its goals: N=1000 SEED=1 SCENARIO=table JSON=1
 # make many       60 real routers on this machine: agreement, idle cost, crash and restart of many at once; N=60
+# make plugin     the managed plugin for Docker's Swarm, in target/plugin (docs/SWARM.md)
+# make swarmbench forced updates of services: stale answers of mesh and of Docker's overlay, in one run; UPDATES=1000
 # make install    installs to PREFIX (default: /usr/local) under DESTDIR
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -21,7 +23,7 @@ etc        = $(DESTDIR)/etc
 completion = $(share)/bash-completion/completions/mesh $(share)/zsh/site-functions/_mesh \
              $(share)/fish/vendor_completions.d/mesh.fish
 
-.PHONY: build demo test unit-test bench soak dnsbench netbench many sim install uninstall lint clean-testbed
+.PHONY: build demo test unit-test bench soak dnsbench netbench swarmbench many sim plugin install uninstall lint clean-testbed
 
 build:
 	$(CARGO) build --release -p mesh-cli -p mesh-router
@@ -83,6 +85,13 @@ netbench:
 	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/networks.py --bin $(TARGET)/release \
 	    $(if $(COUNTS),--counts '$(COUNTS)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECS),--seconds $(SECS)) $(ARGS)
 
+# UPDATES=1000 of 5 services on three engines; ARGS for other options of benches/compare/swarm.py.
+swarmbench:
+	tests/testbed/install-deps.sh
+	$(MAKE) build
+	$(if $(filter-out 0,$(shell id -u)),sudo) benches/compare/swarm.py --bin $(TARGET)/release \
+	    $(if $(UPDATES),--updates $(UPDATES)) $(ARGS)
+
 # N=60 real routers in namespaces on this machine; some are killed, then all are restarted.
 many:
 	tests/testbed/install-deps.sh
@@ -97,6 +106,12 @@ sim:
 	@$(TARGET)/release/mesh-scale --routers $(or $(N),100) --seed $(or $(SEED),1) \
 	    --scenario $(or $(SCENARIO),table) $(if $(ONLY),--only '$(ONLY)') \
 	    $(if $(AT_REST),--at-rest) $(if $(JSON),--json) $(if $(VERBOSE),--verbose)
+
+# The same files on all nodes; installed with `docker plugin create mesh:swarm target/plugin`.
+plugin:
+	@test -x $(TARGET)/release/mesh-router || { tests/testbed/install-deps.sh build && $(MAKE) build; }
+	packaging/plugin/build.sh $(TARGET)/release $(TARGET)/plugin
+	@echo 'On each node: docker plugin create mesh:swarm $(TARGET)/plugin && docker plugin enable mesh:swarm'
 
 # Builds only if binaries are missing: after `make build`, `sudo make install` leaves no file of root's in the checkout.
 install:

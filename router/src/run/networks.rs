@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mesh_networks::{NetworkDefinition, NewNetwork};
 use mesh_proto::network::NetworkId;
+use mesh_sys::netlink::HostLinks;
 use mesh_sys::port::PortError;
 
 use crate::attach::kernel::{KernelError, KernelResult, NetworkBridges};
@@ -60,16 +61,16 @@ impl NetworkBridges for LaneBridges {
         self.0.close(network).map_err(|e| failed(&e))
     }
 
-    fn mend(&self) -> KernelResult<MendedNetworks> {
-        self.0.mend().map_err(|e| failed(&e))
+    fn mend(&self, host: &HostLinks) -> KernelResult<MendedNetworks> {
+        self.0.mend(host).map_err(|e| failed(&e))
     }
 
     fn bridge(&self, network: NetworkId) -> String {
         self.0.bridge(network)
     }
 
-    fn strays(&self) -> Vec<String> {
-        self.0.strays()
+    fn strays(&self, host: &HostLinks) -> Vec<String> {
+        self.0.strays(host)
     }
 
     fn remove_stray(&self, bridge: &str) -> KernelResult<()> {

@@ -304,3 +304,74 @@ fn another_leader_gives_no_address_twice() -> Result<()> {
         Ok(())
     })
 }
+
+/// A node that is cut off gives addresses of the mesh, and Swarm gives its own to others; afterwards none is there twice.
+#[test]
+fn both_halves_give_addresses_and_none_twice() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(3).engines(), |bed| {
+        swarm(bed)?;
+        let (one, three) = (bed.host(1), bed.host(3));
+        let ours = ["--ipam-driver", "mesh:swarm", "--subnet", "10.50.0.0/24"];
+        network(one, &ours, "web")?;
+        service(one, &["--network", "web", "--replicas", "6"], "steady")?;
+        wait_running(bed, "web", "steady", 6)?;
+        // From now on each host has space of its own.
+        for host in bed.hosts() {
+            by_hand(host, "first")?;
+        }
+        three.cut()?;
+        wait_until(TASKS, "Swarm misses the node", || {
+            let shown = one.docker(&["node", "inspect", "-f", "{{.Status.State}}", "host3"])?;
+            ensure!(shown.stdout.trim() == "down", "{shown}");
+            Ok(())
+        })?;
+        one.docker(&["service", "scale", "-d", "steady=20"])?.ok()?;
+        wait_until(TASKS, "20 tasks run on two hosts", || {
+            let found = running(&bed.hosts()[..2], "web", "steady")?;
+            ensure!(found.len() == 20, "{found:?}");
+            Ok(())
+        })?;
+        for host in bed.hosts() {
+            by_hand(host, "second")?;
+        }
+        three.heal()?;
+        wait_until(TASKS, "the node is a part again", || {
+            let shown = one.docker(&["node", "inspect", "-f", "{{.Status.State}}", "host3"])?;
+            ensure!(shown.stdout.trim() == "ready", "{shown}");
+            Ok(())
+        })?;
+        wait_until(TASKS, "20 tasks run", || {
+            let found = running(bed.hosts(), "web", "steady")?;
+            ensure!(found.len() == 20, "{found:?}");
+            Ok(())
+        })?;
+        let mut seen = BTreeMap::new();
+        for host in bed.hosts() {
+            for container in host.ps()? {
+                let addresses = container.interfaces.into_iter().map(|i| i.address);
+                for address in addresses {
+                    let place = format!("{} on {}", container.name, host.name());
+                    let before = seen.insert(address.clone(), place.clone());
+                    ensure!(before.is_none(), "{address}: {before:?} and {place}");
+                }
+            }
+        }
+        ensure!(seen.len() >= 26, "{seen:?}");
+        inside(
+            three,
+            "second",
+            &format!("ping -c1 -w10 {}", one.address_of("second")?),
+        )?
+        .ok()?;
+        Ok(())
+    })
+}
+
+/// Runs a container of the mesh, which takes an address of the mesh's half.
+fn by_hand(host: &TestbedHost, name: &str) -> Result<()> {
+    let line = [
+        "run", "--net", "web", "--name", name, "ubuntu", "sleep", "1000",
+    ];
+    host.mesh(&line)?.ok()?;
+    Ok(())
+}

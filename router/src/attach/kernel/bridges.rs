@@ -6,6 +6,7 @@ use mesh_proto::network::NetworkId;
 use mesh_sys::bridge::network::{NetworkMark, ensure_network_bridge, remove_network_bridge};
 use mesh_sys::bridge::{BridgeConfig, PortKind};
 use mesh_sys::ifname;
+use mesh_sys::netlink::HostLinks;
 
 use super::{KernelResult, error};
 use crate::lanes::networks::MendedNetworks;
@@ -28,13 +29,13 @@ pub trait NetworkBridges: Debug + Send + Sync {
     ///
     /// # Errors
     /// The first failure, after the rest was tried.
-    fn mend(&self) -> KernelResult<MendedNetworks>;
+    fn mend(&self, host: &HostLinks) -> KernelResult<MendedNetworks>;
 
     /// Returns the name of the bridge of a network; that of `default` is the main one.
     fn bridge(&self, network: NetworkId) -> String;
 
     /// Returns bridges of networks that were left by an earlier run.
-    fn strays(&self) -> Vec<String>;
+    fn strays(&self, host: &HostLinks) -> Vec<String>;
 
     /// Removes one of them, with what is on it.
     ///
@@ -73,7 +74,7 @@ impl NetworkBridges for PlainBridges {
         self.remove_stray(&self.bridge(network))
     }
 
-    fn mend(&self) -> KernelResult<MendedNetworks> {
+    fn mend(&self, _: &HostLinks) -> KernelResult<MendedNetworks> {
         Ok(MendedNetworks::default())
     }
 
@@ -81,7 +82,7 @@ impl NetworkBridges for PlainBridges {
         ifname::network_bridge(&self.0.name, &network)
     }
 
-    fn strays(&self) -> Vec<String> {
+    fn strays(&self, _: &HostLinks) -> Vec<String> {
         Vec::new()
     }
 

@@ -19,7 +19,7 @@ use mesh_sys::bridge::{self, BridgeConfig, Outcome};
 use mesh_sys::firewall::exposure::{Backend, Rules};
 use mesh_sys::firewall::{self, Changed};
 use mesh_sys::interface::sysctl;
-use mesh_sys::netlink::Netlink;
+use mesh_sys::netlink::{HostLinks, Netlink};
 use mesh_sys::netns::Netns;
 use mesh_sys::process::{self, ProcessWatch};
 use tokio::io::Interest;
@@ -98,13 +98,11 @@ impl HostKernel {
         }
     }
 
-    /// Returns the names of all bridges of the mesh on this host.
-    fn all_bridges(&self) -> BTreeSet<String> {
+    /// Returns the names of the bridges that are open, with the main one.
+    fn open_bridges(&self) -> BTreeSet<String> {
         let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
         let open = open.into_iter().map(|network| self.bridge_name(network));
-        let mut all: BTreeSet<String> = open.chain(self.networks.strays()).collect();
-        all.insert(self.bridge.name.clone());
-        all
+        open.chain([self.bridge.name.clone()]).collect()
     }
 
     /// Returns the firewall's part of exposing the host in a network.
@@ -114,8 +112,16 @@ impl HostKernel {
         rules.entry(network).or_insert_with(made).clone()
     }
 
+    /// Returns the names of all bridges of the mesh on this host.
+    fn all_bridges(&self, host: &HostLinks) -> BTreeSet<String> {
+        let mut all = self.open_bridges();
+        all.extend(self.networks.strays(host));
+        all
+    }
+
     fn list(&self) -> KernelResult<Vec<Attachment>> {
-        attach::list(&self.all_bridges()).map_err(error)
+        let host = HostLinks::read().map_err(error)?;
+        Ok(attach::list(&host, &self.all_bridges(&host)))
     }
 }
 
@@ -148,26 +154,29 @@ impl KernelApi for HostKernel {
     fn ensure_bridge(&self, resting: &BTreeSet<String>) -> KernelResult<BridgeRepairs> {
         let name = &self.bridge.name;
         let ensured = bridge::ensure_bridge(&self.bridge).map_err(error)?;
-        let reconnect = |bridges: &BTreeSet<String>| attach::reconnect_all(bridges, resting);
-        let reconnected = reconnect(&BTreeSet::from([name.clone()])).map_err(error)?;
-        let changed = bridge::ports::set_back(name).map_err(error)?;
+        let host = HostLinks::read().map_err(error)?;
+        let changed = match host.has_changed_ports(name) {
+            true => bridge::ports::set_back(name).map_err(error)?,
+            false => Vec::new(),
+        };
         let rule = self.let_pass(name);
         self.tell_not_set();
         let mut repairs = BridgeRepairs {
             anything: ensured.bridge == Outcome::Created
                 || ensured.port == Outcome::Created
-                || reconnected > 0
                 || rule,
             port: ensured.port == Outcome::Created,
             changed,
         };
-        let mended = self.networks.mend()?;
-        repairs.anything |= mended.anything;
+        let mended = self.networks.mend(&host)?;
+        // Bridges that were made again have other indices.
+        let host = match mended.anything {
+            true => HostLinks::read().map_err(error)?,
+            false => host,
+        };
+        let reconnected = attach::reconnect_all(&host, &self.open_bridges(), resting);
+        repairs.anything |= mended.anything || reconnected.map_err(error)? > 0;
         repairs.changed.extend(mended.changed);
-        let open: Vec<NetworkId> = lock(&self.open).keys().copied().collect();
-        let bridges = open.into_iter().map(|network| self.bridge_name(network));
-        let bridges: BTreeSet<String> = bridges.collect();
-        repairs.anything |= !bridges.is_empty() && reconnect(&bridges).map_err(error)? > 0;
         Ok(repairs)
     }
 
@@ -198,10 +207,11 @@ impl KernelApi for HostKernel {
     fn remove_strays(&self, used: &BTreeSet<NetworkId>) -> KernelResult<()> {
         let mut kept: BTreeSet<String> = used.iter().map(|id| self.bridge_name(*id)).collect();
         kept.extend(lock(&self.open).keys().map(|id| self.networks.bridge(*id)));
-        for stray in self.networks.strays() {
+        let host = HostLinks::read().map_err(error)?;
+        for stray in self.networks.strays(&host) {
             let is_free = !kept.contains(&stray);
             let only = BTreeSet::from([stray.clone()]);
-            if is_free && attach::list(&only).map_err(error)?.is_empty() {
+            if is_free && attach::list(&host, &only).is_empty() {
                 self.networks.remove_stray(&stray)?;
             }
         }
@@ -356,7 +366,8 @@ impl KernelApi for HostKernel {
 
     fn join_bridge(&self, network: NetworkId, other: &str, nonce: [u8; 16]) -> KernelResult<bool> {
         let config = self.config_of(network);
-        if other != config.name && self.all_bridges().contains(other) {
+        let host = HostLinks::read().map_err(error)?;
+        if other != config.name && self.all_bridges(&host).contains(other) {
             return Err(KernelError(format!(
                 "cannot attach the bridge {other}: it is that of a network of the mesh, and networks stay apart"
             )));
@@ -397,7 +408,8 @@ impl KernelApi for HostKernel {
     fn remove_all(&self) -> KernelResult<Vec<String>> {
         let mut removed = Vec::new();
         let mut result = Ok(());
-        for bridge in self.all_bridges() {
+        let host = HostLinks::read().map_err(error)?;
+        for bridge in self.all_bridges(&host) {
             match self.remove_bridge(&bridge) {
                 Ok(lines) => removed.extend(lines),
                 Err(error) => result = result.and(Err(error)),

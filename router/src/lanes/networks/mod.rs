@@ -24,12 +24,11 @@ use mesh_proto::forward::{GroupLimits, PortLosses};
 use mesh_proto::limits::MAX_NETWORKS_HERE;
 use mesh_proto::network::NetworkId;
 use mesh_sys::SysError;
-use mesh_sys::bridge::network::{
-    HostLinks, NetworkMark, ensure_network_bridge, remove_network_bridge,
-};
+use mesh_sys::bridge::network::{NetworkMark, ensure_network_bridge, remove_network_bridge};
 use mesh_sys::bridge::{BridgeConfig, ports};
 use mesh_sys::firewall;
 use mesh_sys::ifname;
+use mesh_sys::netlink::HostLinks;
 use mesh_sys::port::{LostFrames, PortError};
 
 use super::losses::Losses;
@@ -173,7 +172,7 @@ impl NetworkPorts {
     ///
     /// # Errors
     /// The first failure, after the rest was tried.
-    pub fn mend(&self) -> Result<MendedNetworks, PortError> {
+    pub fn mend(&self, host: &HostLinks) -> Result<MendedNetworks, PortError> {
         let open = self.open_networks();
         let mut mended = MendedNetworks::default();
         if open.networks.is_empty() {
@@ -184,10 +183,9 @@ impl NetworkPorts {
             interface: base.to_owned(),
             reason: error.to_string(),
         };
-        let host = HostLinks::read().map_err(general)?;
         let mut result = Ok(());
         for known in open.networks.values() {
-            match self.mend_one(known, &host) {
+            match self.mend_one(known, host) {
                 Ok((anything, changed)) => {
                     mended.anything |= anything;
                     mended.changed.extend(changed);
@@ -203,15 +201,8 @@ impl NetworkPorts {
     }
 
     /// Returns the bridges of networks that an earlier run of this router left, and that are not open.
-    pub fn strays(&self) -> Vec<String> {
+    pub fn strays(&self, host: &HostLinks) -> Vec<String> {
         let open = self.open_networks();
-        let host = match HostLinks::read() {
-            Ok(host) => host,
-            Err(error) => {
-                tracing::debug!("{error}");
-                return Vec::new();
-            }
-        };
         let ours = host.networks(self.shared.devices.base()).into_iter();
         let names = ours.map(|(name, _)| name).chain(host.half_made());
         names.filter(|name| !open.has_bridge(name)).collect()

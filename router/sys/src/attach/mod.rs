@@ -7,7 +7,7 @@ mod plug;
 pub use endpoint::{Endpoint, finish_endpoint, make_endpoint};
 pub use plug::{Plugged, plug};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,7 +15,7 @@ use mesh_proto::ids::Mac;
 
 use crate::SysError;
 use crate::bridge::{AliasRole, alias};
-use crate::netlink::{LinkEntry, Netlink};
+use crate::netlink::{HostLinks, LinkEntry, Netlink};
 use crate::netns::Netns;
 
 /// Interval at which to look for an interface that the engine is about to move.
@@ -88,17 +88,11 @@ pub struct Attachment {
     pub arrived: bool,
 }
 
-/// Lists all attachments of these bridges, by the aliases of the interfaces in the thread's namespace. Reads the
-/// interfaces once, however many bridges there are.
-///
-/// # Errors
-/// The errno of the failed system call.
-pub fn list(bridges: &BTreeSet<String>) -> Result<Vec<Attachment>, SysError> {
-    let links = Netlink::open()?.link().list()?;
-    let indices = indices(&links);
+/// Returns all attachments of these bridges, by the aliases of the interfaces.
+pub fn list(host: &HostLinks, bridges: &BTreeSet<String>) -> Vec<Attachment> {
     let attachment = |link: &LinkEntry| {
         let (bridge, alias) = host_end(link)?;
-        let master = indices.get(bridge).copied();
+        let master = host.find(bridge).map(|bridge| bridge.index);
         bridges.contains(bridge).then(|| Attachment {
             host_ifname: link.name.clone(),
             alias: alias.to_owned(),
@@ -106,7 +100,7 @@ pub fn list(bridges: &BTreeSet<String>) -> Result<Vec<Attachment>, SysError> {
             arrived: link.peer_netns.is_some(),
         })
     };
-    Ok(links.iter().filter_map(attachment).collect())
+    host.all().filter_map(attachment).collect()
 }
 
 /// Removes every attachment with this alias or this interface on the host. Returns their number.
@@ -132,30 +126,29 @@ pub fn unplug(bridge: &str, alias_or_host_ifname: &str) -> Result<usize, SysErro
 }
 
 /// Reconnects every attachment that was removed from its bridge, one of `bridges`, or set down by others. Returns their
-/// number. Those whose aliases are in `resting` are kept down. Reads the interfaces once, however many bridges there are.
+/// number. Those whose aliases are in `resting` are kept down.
 ///
 /// # Errors
 /// The errno of the failed system call.
 pub fn reconnect_all(
+    host: &HostLinks,
     bridges: &BTreeSet<String>,
     resting: &BTreeSet<String>,
 ) -> Result<usize, SysError> {
     let mut netlink = Netlink::open()?;
-    let links = netlink.link().list()?;
-    let indices = indices(&links);
     let mut mended = 0;
-    for link in &links {
+    for link in host.all() {
         let ours = host_end(link).filter(|(bridge, _)| bridges.contains(*bridge));
         let Some((bridge, alias)) = ours else {
             continue;
         };
-        let Some(master) = indices.get(bridge) else {
+        let Some(master) = host.find(bridge) else {
             continue;
         };
         let needed = match resting.contains(alias) {
             true if link.up => netlink.link().set_down(link.index).map(|()| true)?,
             true => false,
-            false => reconnect(&mut netlink, link, *master)?,
+            false => reconnect(&mut netlink, link, master.index)?,
         };
         mended += usize::from(needed);
     }
@@ -191,11 +184,6 @@ fn reconnect(netlink: &mut Netlink, link: &LinkEntry, master: u32) -> Result<boo
         netlink.link().set_up(link.index)?;
     }
     Ok(needed)
-}
-
-/// Returns the indices of interfaces by name.
-fn indices(links: &[LinkEntry]) -> BTreeMap<&str, u32> {
-    links.iter().map(|l| (l.name.as_str(), l.index)).collect()
 }
 
 /// Returns the caller's part of the alias of a host end on this bridge.

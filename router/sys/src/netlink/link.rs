@@ -7,7 +7,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::socket::RouteSocket;
@@ -116,9 +116,13 @@ impl<'a> LinkHandle<'a> {
     /// # Errors
     /// The errno of the failed system call.
     pub fn list(&mut self) -> Result<Vec<LinkEntry>, SysError> {
+        let mut request = LinkMessage::default();
+        // Nobody here reads the counters, which are most of an answer.
+        let extent = vec![LinkExtentMask::SkipStats];
+        request.attributes.push(LinkAttribute::ExtMask(extent));
         let answers = self
             .socket
-            .dump("list interfaces", &Message::GetLink(LinkMessage::default()))?;
+            .dump("list interfaces", &Message::GetLink(request))?;
         Ok(answers.into_iter().filter_map(parse).collect())
     }
 

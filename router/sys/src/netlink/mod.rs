@@ -6,6 +6,7 @@
 mod address;
 mod brport;
 mod fdb;
+mod host_links;
 mod link;
 mod lookup;
 mod queue;
@@ -16,6 +17,7 @@ mod vxlan;
 pub use address::{AddressEntry, AddressHandle};
 pub use brport::{BridgePortHandle, PortFlags, PortSetting};
 pub use fdb::{FdbContent, FdbHandle, FdbRow, Remote};
+pub use host_links::HostLinks;
 pub use link::{BridgeSpec, LinkEntry, LinkHandle, VethSpec};
 pub use lookup::Lookup;
 pub use route::{RouteEntry, RouteHandle};

@@ -64,7 +64,8 @@ fn measure(datapath: Datapath) {
         .unwrap_err();
     assert!(refused.to_string().contains("no more may"), "{refused}");
     let begin = Instant::now();
-    host.netns.run(|| host.ports.mend().unwrap());
+    host.netns
+        .run(|| host.ports.mend(&HostLinks::read().unwrap()).unwrap());
     println!("{datapath:?}: mended in {:?}", begin.elapsed());
     let container = host.add(A);
     host.hears(A, &container);

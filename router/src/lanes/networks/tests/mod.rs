@@ -117,12 +117,15 @@ fn a_port_is_opened_again_after_its_devices_were_deleted_or_set_down() {
         };
         for damage in [format!("link del {port}"), format!("link set {port} down")] {
             host.ip(&damage);
-            host.netns.run(|| host.ports.mend().unwrap());
+            host.netns
+                .run(|| host.ports.mend(&HostLinks::read().unwrap()).unwrap());
             host.hears(A, &container);
             host.reaches(A, &container);
             host.hears(B, &other);
         }
-        let sound = host.netns.run(|| host.ports.mend().unwrap());
+        let sound = host
+            .netns
+            .run(|| host.ports.mend(&HostLinks::read().unwrap()).unwrap());
         assert_eq!(sound, MendedNetworks::default());
         let main = match datapath {
             Datapath::Tap => "mesh-t",
@@ -170,7 +173,11 @@ fn a_network_is_closed_and_opened_while_frames_flow() {
                 }
                 stop.store(true, Ordering::Relaxed);
             });
-            assert!(host.netns.run(|| host.ports.strays()).is_empty());
+            assert!(
+                host.netns
+                    .run(|| host.ports.strays(&HostLinks::read().unwrap()))
+                    .is_empty()
+            );
             host.close(B);
             drop(quiet);
             assert!(wait(|| host.links() == before), "{:?}", host.links());
@@ -195,9 +202,12 @@ fn what_an_earlier_run_left_is_found_and_removed_or_used() {
         };
         let left = NetworkMark::new("mesh", B, "mesh network b");
         ensure_network_bridge(&config, &left).unwrap();
-        assert_eq!(host.ports.strays(), std::slice::from_ref(&b));
+        assert_eq!(
+            host.ports.strays(&HostLinks::read().unwrap()),
+            std::slice::from_ref(&b)
+        );
         host.ports.open(B, 1_200, "mesh network b").unwrap();
-        assert!(host.ports.strays().is_empty());
+        assert!(host.ports.strays(&HostLinks::read().unwrap()).is_empty());
         assert!(host.ports.remove_stray(&a).is_err());
         let mtu = |name: &str| Netlink::open().unwrap().link().require(name).unwrap().mtu;
         assert_eq!((mtu(&a), mtu(&b)), (1_376, 1_200));
@@ -206,6 +216,6 @@ fn what_an_earlier_run_left_is_found_and_removed_or_used() {
         host.ports.close(B).unwrap();
         ensure_network_bridge(&config, &left).unwrap();
         host.ports.remove_stray(&b).unwrap();
-        assert!(host.ports.strays().is_empty());
+        assert!(host.ports.strays(&HostLinks::read().unwrap()).is_empty());
     });
 }

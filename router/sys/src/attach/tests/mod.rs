@@ -10,7 +10,7 @@ use mesh_proto::address::mac_for;
 use super::*;
 use crate::bridge::{BridgeConfig, Outcome, PortKind, ensure_bridge, remove_all};
 use crate::interface::sysctl::{SysctlGroup, get};
-use crate::netlink::VethSpec;
+use crate::netlink::{HostLinks, VethSpec};
 use crate::plan::StepPlan;
 use crate::port::{FrameBatch, FramePort, FrameReader, PcapPort};
 use crate::testing::{NamedNetns, needs_root};
@@ -155,8 +155,8 @@ fn a_container_is_plugged_and_unplugged() {
             connected: true,
             arrived: true,
         };
-        assert_eq!(list(&only("mesh")).unwrap(), [expected]);
-        assert_eq!(list(&only("mes")).unwrap(), []);
+        assert_eq!(list(&HostLinks::read().unwrap(), &only("mesh")), [expected]);
+        assert_eq!(list(&HostLinks::read().unwrap(), &only("mes")), []);
         assert_eq!(unplug("mesh", "c2").unwrap(), 0);
         assert_eq!(unplug("mesh", "c1").unwrap(), 1);
         assert_eq!(unplug("mesh", "c1").unwrap(), 0);
@@ -186,22 +186,45 @@ fn plugging_again_changes_nothing() {
         let mut netlink = Netlink::open().unwrap();
         let host = netlink.link().require(&first.host_ifname).unwrap();
         netlink.link().set_nomaster(host.index).unwrap();
-        assert_eq!(reconnect_all(&only("mesh"), &BTreeSet::new()).unwrap(), 1);
-        assert_eq!(reconnect_all(&only("mesh"), &BTreeSet::new()).unwrap(), 0);
+        assert_eq!(
+            reconnect_all(&HostLinks::read().unwrap(), &only("mesh"), &BTreeSet::new()).unwrap(),
+            1
+        );
+        assert_eq!(
+            reconnect_all(&HostLinks::read().unwrap(), &only("mesh"), &BTreeSet::new()).unwrap(),
+            0
+        );
         // While resting it stays down; it is reconnected afterwards.
-        let are_down = || list(&only("mesh")).unwrap().iter().all(|a| !a.connected);
+        let are_down = || {
+            list(&HostLinks::read().unwrap(), &only("mesh"))
+                .iter()
+                .all(|a| !a.connected)
+        };
         assert!(rest("mesh", "c1", true).unwrap() && are_down());
         let resting = BTreeSet::from(["c1".to_owned()]);
-        assert_eq!(reconnect_all(&only("mesh"), &resting).unwrap(), 0);
+        assert_eq!(
+            reconnect_all(&HostLinks::read().unwrap(), &only("mesh"), &resting).unwrap(),
+            0
+        );
         assert!(rest("mesh", "c1", false).unwrap() && !are_down());
-        assert_eq!(reconnect_all(&only("mesh"), &resting).unwrap(), 2);
-        assert_eq!(reconnect_all(&only("mesh"), &BTreeSet::new()).unwrap(), 2);
+        assert_eq!(
+            reconnect_all(&HostLinks::read().unwrap(), &only("mesh"), &resting).unwrap(),
+            2
+        );
+        assert_eq!(
+            reconnect_all(&HostLinks::read().unwrap(), &only("mesh"), &BTreeSet::new()).unwrap(),
+            2
+        );
         assert!(!rest("mesh", "nobody", true).unwrap());
         netlink.link().set_down(host.index).unwrap();
     });
     assert_eq!(f.plug("10.2.1.1/24").unwrap().outcome, Outcome::Existing);
     f.host.run(|| {
-        assert!(list(&only("mesh")).unwrap().iter().all(|a| a.connected));
+        assert!(
+            list(&HostLinks::read().unwrap(), &only("mesh"))
+                .iter()
+                .all(|a| a.connected)
+        );
         assert_eq!(unplug("mesh", "c1").unwrap(), 2);
     });
 }

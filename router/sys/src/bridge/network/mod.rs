@@ -4,8 +4,6 @@
 //! The alias of such a bridge says whose it is: `mesh:<bridge>:bridge:<main bridge>:<id of the network>:<text for people>`.
 //! The bridge is known again by it after a restart, and two networks never share one.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use mesh_proto::network::NetworkId;
 
 use super::{AliasRole, BridgeConfig, Ensured, Outcome, PortKind};
@@ -13,7 +11,7 @@ use super::{alias, create, delete_if_ours, find_bridge};
 use crate::SysError;
 use crate::ifname;
 use crate::interface::sysctl::{self, SysctlGroup};
-use crate::netlink::{AddressEntry, LinkEntry, Netlink};
+use crate::netlink::{AddressEntry, HostLinks, LinkEntry, Netlink};
 use crate::plan::StepPlan;
 
 /// Longest alias of an interface in bytes (IFALIASZ − 1).
@@ -174,35 +172,10 @@ const DEAF: [(SysctlGroup, &str, &str); 3] = [
     (SysctlGroup::Ipv6Conf, "disable_ipv6", "1"),
 ];
 
-/// Interfaces and addresses of this host at one moment, by which many networks are checked at little cost.
-#[derive(Debug)]
-pub struct HostLinks {
-    links: BTreeMap<String, LinkEntry>,
-    /// Indices of bridges with a port whose settings differ from the kernel's defaults.
-    changed: BTreeSet<u32>,
-    addressed: BTreeSet<u32>,
-}
-
 impl HostLinks {
-    /// Reads them, in the calling thread's namespace.
-    ///
-    /// # Errors
-    /// The kernel does not list them.
-    pub fn read() -> Result<Self, SysError> {
-        let mut netlink = Netlink::open()?;
-        let links = netlink.link().list()?;
-        let addressed = netlink.address().list()?.iter().map(|a| a.link).collect();
-        let changed = links.iter().filter(|link| !link.changed.is_empty());
-        Ok(Self {
-            changed: changed.filter_map(|link| link.master).collect(),
-            links: links.into_iter().map(|l| (l.name.clone(), l)).collect(),
-            addressed,
-        })
-    }
-
     /// Returns the networks of the mesh with the main bridge `base` that have a bridge here, with their bridges' names.
     pub fn networks(&self, base: &str) -> Vec<(String, NetworkMark)> {
-        let marked = self.links.values().filter_map(|link| {
+        let marked = self.all().filter_map(|link| {
             let mark = NetworkMark::of(link).filter(|mark| mark.base == base)?;
             Some((link.name.clone(), mark))
         });
@@ -212,7 +185,7 @@ impl HostLinks {
     /// Returns the bridges under names of networks that nobody finished: their creator was killed.
     pub fn half_made(&self) -> Vec<String> {
         let is_bridge = |link: &&LinkEntry| link.kind.as_deref() == Some("bridge");
-        let all = self.links.values().filter(is_bridge);
+        let all = self.all().filter(is_bridge);
         all.filter(|link| is_half_made(link))
             .map(|link| link.name.clone())
             .collect()
@@ -235,23 +208,13 @@ impl HostLinks {
                 is_port(&inner, Some(bridge.index)) && is_port(&outer, None)
             }
         };
-        let deaf = self.addressed.contains(&bridge.index)
+        let deaf = self.is_addressed(bridge)
             || DEAF.iter().all(|(group, key, value)| {
                 // A setting that the kernel does not have cannot be wrong.
                 sysctl::get(*group, &config.name, key).map_or(true, |now| now == *value)
             });
         let marked = NetworkMark::of(bridge).is_some_and(|known| known == *mark);
         marked && bridge.up && bridge.mtu == mtu && ports && deaf
-    }
-
-    /// Returns true if settings of a port of this bridge differ from the kernel's defaults.
-    pub fn has_changed_ports(&self, bridge: &str) -> bool {
-        self.find(bridge)
-            .is_some_and(|link| self.changed.contains(&link.index))
-    }
-
-    fn find(&self, name: &str) -> Option<&LinkEntry> {
-        self.links.get(name)
     }
 }
 
