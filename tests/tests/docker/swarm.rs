@@ -331,9 +331,20 @@ fn both_halves_give_addresses_and_none_twice() -> Result<()> {
             ensure!(found.len() == 20, "{found:?}");
             Ok(())
         })?;
-        for host in bed.hosts() {
-            by_hand(host, "second")?;
-        }
+        by_hand(one, "second")?;
+        // A manager without a quorum takes 20 s to list its networks, so this one is not of Docker.
+        let line = [
+            "run",
+            "--runtime",
+            "process",
+            "--net",
+            "web",
+            "--name",
+            "second",
+        ];
+        three
+            .mesh(&[&line[..], &["-d", "--", "sleep", "1000"]].concat())?
+            .ok()?;
         three.heal()?;
         wait_until(TASKS, "the node is a part again", || {
             let shown = one.docker(&["node", "inspect", "-f", "{{.Status.State}}", "host3"])?;
@@ -356,10 +367,10 @@ fn both_halves_give_addresses_and_none_twice() -> Result<()> {
                 }
             }
         }
-        ensure!(seen.len() >= 26, "{seen:?}");
-        let address = one.address_of("second")?;
+        ensure!(seen.len() >= 25, "{seen:?}");
+        let address = three.address_of("second")?;
         let ip = address.split('/').next().unwrap_or_default();
-        inside(three, "second", &format!("ping -c1 -w10 {ip}"))?.ok()?;
+        inside(one, "second", &format!("ping -c1 -w10 {ip}"))?.ok()?;
         Ok(())
     })
 }
