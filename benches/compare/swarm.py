@@ -129,8 +129,12 @@ class Kind:
         """Counts on each node what answers for tasks that ended."""
         gone = sorted(address for addresses in before.values() for address in addresses)
         self.ended += len(gone)
-        for output in self.bed.everywhere(self.question(gone), check=False):
+        alive = sorted(now[self.services[0]])
+        for output in self.bed.everywhere(self.question(gone + alive), check=False):
             names, answers, table = (output.split("--") + ["", "", ""])[:3]
+            # A check that finds nothing alive would find nothing stale either.
+            if not set(alive) <= set(answers.split()) or not set(alive) & set(names.split()):
+                raise SystemExit(f"{self.name}: {alive} run, and are not found:\n{output}")
             found = [word for word in names.split() if word in set(gone)]
             self.stale["dns"] += len(found)
             self.stale["arp"] += len(set(answers.split()) & set(gone))
@@ -141,13 +145,13 @@ class Kind:
         """Returns the line that asks one node: addresses of names, addresses that answer ARP, known MAC addresses."""
         ask = f"ask-{self.name}"
         names = "; ".join(f"nslookup {service}" for service in self.services)
-        arps = " ".join(f"{{ arping -q -c1 -w1 -I $dev {address} && echo {address}; }} &" for address in gone)
+        arps = " ".join(f"{{ busybox arping -q -c1 -w1 -I $dev {address} && echo {address}; }} &" for address in gone)
         known = ("mesh report -f '{{range .Router.MACs}}{{.Mac}} {{end}}'" if self.name == "mesh" else
                  "for ns in /run/docker/netns/1-*; do nsenter --net=$ns bridge fdb show; nsenter --net=$ns ip neigh; done")
-        device = f"$(docker exec {ask} ip -o -4 addr | grep -o '^[0-9]*: [a-z0-9]* *inet 10[.][56]0' | cut -d' ' -f2)"
         return (f"docker exec {ask} sh -c '{names}' 2>/dev/null | grep -o '10[.][56]0[.][0-9.]*'; echo --; "
-                f"dev={device}; pid=$(docker inspect -f '{{{{.State.Pid}}}}' {ask}); "
-                f"export dev; nsenter -t $pid -n sh -c '{arps} wait'; echo --; {known}")
+                f"pid=$(docker inspect -f '{{{{.State.Pid}}}}' {ask}); "
+                "export dev=$(nsenter -t $pid -n ip -o -4 addr | awk '/ 10[.][56]0[.]/ {print $2; exit}'); "
+                f"nsenter -t $pid -n sh -c '{arps} wait'; echo --; {known}")
 
     def leaked(self):
         """Removes all services, and returns the addresses that the leader of Swarm still holds for them."""
@@ -162,8 +166,10 @@ class Kind:
         time.sleep(5)
         held = 0
         for host in HOSTS:
-            path = self.bed.run(host, "cat /var/lib/mesh/attachments.json 2>/dev/null || cat /var/lib/mesh/attachments*")
-            pools = json.loads(path).get("swarm", {}).get("pools", {})
+            text = self.bed.run(host, "cat /var/lib/mesh/attachments")
+            # A checksum is in front of the table.
+            table, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
+            pools = table.get("swarm", {}).get("pools", {})
             held += sum(len(pool.get("given", [])) for pool in pools.values())
         return held
 
