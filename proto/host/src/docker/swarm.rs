@@ -310,7 +310,9 @@ impl SwarmPool {
             let is_end = address == id.subnet.network() || address == id.subnet.broadcast();
             !is_end && !self.given.contains(&address)
         };
-        let after = self.last.map_or(first, |last| u32::from(last) + 1);
+        let after = self
+            .last
+            .map_or(first, |last| u32::from(last).saturating_add(1));
         // At most one more than are given is looked at, twice.
         let next = (after..=last).chain(first..=last).find(is_free);
         let address = next.map(Ipv4Addr::from);
@@ -399,6 +401,20 @@ mod tests {
             pools.give(&pool, outside),
             Err(SwarmAddressError::Outside { .. })
         ));
+    }
+
+    #[test]
+    fn the_last_range_of_all_is_used_up_without_a_fault() {
+        let mut pools = SwarmPools::default();
+        let (subnet, range) = ("255.255.255.0/24", "255.255.255.252/30");
+        let range = Some(range.parse().unwrap());
+        let pool = SwarmPoolId::new(subnet.parse().unwrap(), range, "a").unwrap();
+        let given = (0..4).filter(|_| pools.give(&pool, any()).is_ok());
+        assert_eq!(given.count(), 3, "the last one is that of broadcasts");
+        let end = this(Some([255, 255, 255, 255]));
+        let last = pools.pool(&pool).unwrap();
+        last.last = end.address;
+        assert!(pools.give(&pool, any()).is_err());
     }
 
     /// A new leader replays what exists; what an earlier leadership here knew does not count.

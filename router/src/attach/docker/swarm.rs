@@ -151,6 +151,14 @@ impl SwarmNetworks {
         let Some((subnet, gateway)) = new.subnet else {
             return Ok(NetworkId::DEFAULT);
         };
+        // An id that each new leader repeats leads to no network once that was removed by force.
+        if let Some(other) = &new.mesh_network
+            && self.networks.access().resolve(other).is_ok()
+        {
+            return Err(AttachmentError::Network(format!(
+                "a network of Swarm cannot be the network {other}; leave out {NETWORK_OPTION}"
+            )));
+        }
         let split = match pool {
             Some(pool) => SwarmSplit::of(subnet, Some(pool.range)),
             None => SwarmSplit::whole(subnet),
