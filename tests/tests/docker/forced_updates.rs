@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use mesh_tests::{Testbed, TestbedHost, TestbedLayout, tell, wait_until, with_testbed};
 
 use crate::names::inside;
-use crate::swarm::{network, resolved, running, service, swarm};
+use crate::swarm::{hand, network, resolved, running, service, swarm};
 
 const SERVICES: [&str; 5] = ["red", "green", "blue", "white", "black"];
 /// Tasks of each service.
@@ -33,16 +33,7 @@ fn nothing_answers_for_a_task_that_ended() -> Result<()> {
             service(one, &[&args[..], &quick].concat(), name)?;
         }
         for host in bed.hosts() {
-            host.docker(&[
-                "run",
-                "-d",
-                "--network=web",
-                "--name=hand",
-                "ubuntu",
-                "sleep",
-                "1000",
-            ])?
-            .ok()?;
+            hand(host)?;
         }
         let mut before = wait_until(TASKS, "all services run", || now(bed))?;
         let began = Instant::now();

@@ -76,6 +76,21 @@ pub(crate) fn service(host: &TestbedHost, args: &[&str], name: &str) -> Result<(
     Ok(())
 }
 
+/// Runs a container `hand` that is no task on the network `web`, to ask from.
+pub(crate) fn hand(host: &TestbedHost) -> Result<()> {
+    let line = [
+        "run",
+        "-d",
+        "--network=web",
+        "--name=hand",
+        "ubuntu",
+        "sleep",
+        "1000",
+    ];
+    host.docker(&line)?.ok()?;
+    Ok(())
+}
+
 /// Returns the addresses of the containers of a service that run on these hosts, with their hosts' names.
 pub(crate) fn running(
     hosts: &[TestbedHost],
@@ -141,16 +156,7 @@ fn services_run_on_the_mesh_and_are_found_by_name() -> Result<()> {
 
         // A container by hand on each host, two with addresses of Swarm and one of the mesh.
         for host in bed.hosts().iter().take(2) {
-            host.docker(&[
-                "run",
-                "-d",
-                "--network=web",
-                "--name=hand",
-                "ubuntu",
-                "sleep",
-                "1000",
-            ])?
-            .ok()?;
+            hand(host)?;
         }
         let three = bed.host(3);
         three
@@ -290,16 +296,7 @@ fn another_leader_gives_no_address_twice() -> Result<()> {
         let twice = steady.iter().find(|ip| all.contains_key(*ip));
         ensure!(twice.is_none(), "given twice: {twice:?}");
         let first = steady.first().context("no task")?;
-        two.docker(&[
-            "run",
-            "-d",
-            "--network=web",
-            "--name=hand",
-            "ubuntu",
-            "sleep",
-            "1000",
-        ])?
-        .ok()?;
+        hand(two)?;
         inside(two, "hand", &format!("ping -c1 -w10 {first}"))?.ok()?;
         Ok(())
     })
