@@ -10,13 +10,10 @@ export PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 export RUST_BACKTRACE=0              # the error names the failure; long backtraces would hide it
 layers=${1:-all}
 outside=(harness netns docker)       # test targets that need root and a testbed
-simulator=sim                        # the test target that computes for minutes
 threads=3                            # parallel testbeds: they mostly wait; with more, CPU load distorts timings
 ended_badly=0
 log=$(mktemp)
-simulator_log=$(mktemp)
-simulator_pid=''
-trap 'rm -f "$log" "$simulator_log"; [ -z "$simulator_pid" ] || kill -- "-$simulator_pid" 2>/dev/null' EXIT
+trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 
 # Names of the other test targets: `tests/x.rs` and `tests/x/main.rs` of each crate.
@@ -24,7 +21,7 @@ inside_targets() {
     local file
     for file in {proto,proto/*,router,router/sys,cli,tests,benches,examples}/tests/{*.rs,*/main.rs}; do
         [ -e "$file" ] && basename -s .rs "${file%/main.rs}"
-    done | grep -vxF "$(printf '%s\n' "${outside[@]}" "$simulator")"
+    done | grep -vxF "$(printf '%s\n' "${outside[@]}")"
 }
 
 # Always the whole workspace with a choice of targets: another choice of packages would rebuild dependencies.
@@ -35,11 +32,9 @@ run() {
     before=$(sum failed)
     "${tests[@]}" "$@" 2>&1 | tee -a "$log"
     status=${PIPESTATUS[0]}
-    judge "$status" "$before" "$*"
+    # A run that failed counts as a failure itself, unless it named its failed tests.
+    [ "$status" = 0 ] || [ "$(sum failed)" -gt "$before" ] || badly "cargo test $*"
 }
-
-# Counts a run that failed, unless it named its failed tests; $2 tests had failed before.
-judge() { [ "$1" = 0 ] || [ "$(sum failed)" -gt "$2" ] || badly "cargo test $3"; }
 
 # A run that fails without naming a failed test crashed or did not compile; it counts as one failure.
 badly() { echo "run.sh: ended badly: $1"; ended_badly=$((ended_badly + 1)); }
@@ -51,25 +46,6 @@ run_inside() {
     for name in $(inside_targets); do targets+=(--test "$name"); done
     run --lib --bins --examples "${targets[@]}"
     run --doc
-}
-
-# The other tests wait for a third of their time, so the simulator runs beside them, and lets them go first.
-start_simulator() {
-    echo 'the simulator runs beside the other tests; its results come last'
-    set -m                           # a process group of its own, to be ended with this script
-    nice -n 19 "${tests[@]}" --test "$simulator" >"$simulator_log" 2>&1 &
-    simulator_pid=$!
-    set +m
-}
-
-finish_simulator() {
-    local before status=0
-    before=$(sum failed)
-    [ ! -d "/proc/$simulator_pid" ] || echo 'waiting for the simulator'
-    wait "$simulator_pid" || status=$?
-    simulator_pid=''
-    tee -a "$log" <"$simulator_log"
-    judge "$status" "$before" "--test $simulator"
 }
 
 # Keeps the disks of the testbeds in memory where there is plenty: beside a build each fsync on a disk can take a minute.
@@ -93,10 +69,10 @@ run_outside() {
 }
 
 if cargo build --workspace --bins --tests 2>&1 | tee -a "$log"; then
-    start_simulator
+    # One after the other. The simulator beside the external tests, with the lowest priority, made everything else stand
+    # still for a minute now and then: Linux gives each session its share (autogroup), whatever the priority of its tasks.
     run_inside
     [ "$layers" != all ] || run_outside
-    finish_simulator
 else
     badly 'cargo build'
 fi

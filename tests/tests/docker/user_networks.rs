@@ -117,24 +117,25 @@ fn what_contradicts_is_refused_with_both_values() -> Result<()> {
             "{told}"
         );
 
-        // A network of the mesh is there for Docker on all hosts.
-        one.mesh(&["network", "create", "db", "--subnet", "10.60.0.0/16"])?
+        // A network of the mesh is there for Docker on all hosts. No name here is the beginning of an id: Docker would take it
+        // for one.
+        one.mesh(&["network", "create", "data", "--subnet", "10.60.0.0/16"])?
             .ok()?;
         for host in [one, two] {
             wait_until(SOON, "Docker has the network", || {
-                host.docker(&["network", "inspect", "db"])?.ok()
+                host.docker(&["network", "inspect", "data"])?.ok()
             })?;
         }
-        let first = run_on(one, "db", &["--ip", "10.60.0.9"], "first")?;
-        run_on(two, "db", &[], "second")?.reaches(&first)?;
+        let first = run_on(one, "data", &["--ip", "10.60.0.9"], "first")?;
+        run_on(two, "data", &[], "second")?.reaches(&first)?;
         one.docker(&["rm", "-f", "first"])?.ok()?;
         two.docker(&["rm", "-f", "second"])?.ok()?;
         wait_until(SOON, "nobody is in it", || {
-            one.mesh(&["network", "rm", "db"])?.ok()
+            one.mesh(&["network", "rm", "data"])?.ok()
         })?;
         for host in [one, two] {
             wait_until(SOON, "Docker has it no more", || {
-                denied(host, &["network", "inspect", "db"]).map(drop)
+                denied(host, &["network", "inspect", "data"]).map(drop)
             })?;
         }
 

@@ -20,7 +20,15 @@ pub(super) fn bridge_with_machine(host: &TestbedHost, bridge: &str, address: &st
         ip -n {bridge}-vm addr add {address} dev eth0
         ip -n {bridge}-vm link set eth0 up"
     );
-    host.shell(&line)?.ok().map(drop)
+    host.shell(&line)?.ok()?;
+    // The kernel gives the port an address of its own a moment later.
+    let port = format!("{bridge}-port");
+    wait_until(SOON, "the port has its link-local address", || {
+        let line = ["ip", "-6", "addr", "show", "dev", &port, "scope", "link"];
+        let shown = host.exec(&line)?.ok()?;
+        ensure!(shown.contains("fe80:") && !shown.contains("tentative"), "{shown}");
+        Ok(())
+    })
 }
 
 pub(super) fn pings(host: &TestbedHost, bridge: &str, address: &str) -> Result<()> {
