@@ -26,7 +26,10 @@ pub(super) fn bridge_with_machine(host: &TestbedHost, bridge: &str, address: &st
     wait_until(SOON, "the port has its link-local address", || {
         let line = ["ip", "-6", "addr", "show", "dev", &port, "scope", "link"];
         let shown = host.exec(&line)?.ok()?;
-        ensure!(shown.contains("fe80:") && !shown.contains("tentative"), "{shown}");
+        ensure!(
+            shown.contains("fe80:") && !shown.contains("tentative"),
+            "{shown}"
+        );
         Ok(())
     })
 }

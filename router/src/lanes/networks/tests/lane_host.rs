@@ -155,6 +155,7 @@ impl LaneHost {
     }
 
     /// Waits until a frame of the container enters in this network.
+    #[track_caller]
     pub(super) fn hears(&self, network: NetworkId, container: &MemberSocket) {
         let mac = next_mac();
         let heard = wait(|| {
@@ -165,6 +166,7 @@ impl LaneHost {
     }
 
     /// Waits until a frame that is delivered to the network reaches the container.
+    #[track_caller]
     pub(super) fn reaches(&self, network: NetworkId, container: &MemberSocket) {
         let mac = next_mac();
         let reached = wait(|| {

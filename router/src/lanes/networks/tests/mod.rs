@@ -21,8 +21,10 @@ fn on_both_datapaths(test: &str, run: impl Fn(Datapath)) {
     if needs_root(test) {
         return;
     }
-    run(Datapath::Tap);
-    run(Datapath::Pcap);
+    for datapath in [Datapath::Tap, Datapath::Pcap] {
+        println!("{datapath:?}");
+        run(datapath);
+    }
 }
 
 #[test]
@@ -116,6 +118,7 @@ fn a_port_is_opened_again_after_its_devices_were_deleted_or_set_down() {
             _ => ifname::port_pair(&bridge).1,
         };
         for damage in [format!("link del {port}"), format!("link set {port} down")] {
+            println!("{damage}");
             host.ip(&damage);
             host.netns
                 .run(|| host.ports.mend(&HostLinks::read().unwrap()).unwrap());

@@ -79,12 +79,12 @@ impl FramePort for PcapPort {
 impl FrameReader for PcapReader {
     fn recv(&mut self, batch: &mut FrameBatch, wait: Duration) -> Result<(), PortError> {
         batch.clear();
-        // A busy port has frames in its ring, which need no system call.
-        self.drain(batch)?;
-        if batch.is_empty() && self.wait_readable(wait)? {
-            self.drain(batch)?;
+        // Before libpcap, which would take the socket's error, and keep it to itself while an interface that is being
+        // deleted still has its name: nothing would ever tell that the port is lost.
+        match self.wait_readable(wait)? {
+            true => self.drain(batch),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn losses(&mut self) -> LostFrames {
