@@ -1,10 +1,10 @@
 //! Calls of the rest of the router, and their answers.
 
 use core::time::Duration;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
-use mesh_ipam::AddressRequest;
+use ipnet::IpNet;
+use mesh_ipam::AddressQuery;
 use mesh_proto::api::ipam::Left;
 use mesh_proto::network::NetworkId;
 
@@ -19,10 +19,8 @@ pub struct Acquire {
     pub network: NetworkId,
     /// The lease owner that it is for.
     pub owner: String,
-    /// The subnet or the address. In a network besides `default`, [`mesh_ipam::ANY_SUBNET`] is any of its subnets.
-    pub request: AddressRequest,
-    /// Prefix length of the subnet; counts for `default` only.
-    pub prefix: u8,
+    /// The subnet or the address.
+    pub query: AddressQuery,
     /// The time it may take.
     pub patience: Duration,
     /// The process that asked; 0 if it is not known.
@@ -35,7 +33,7 @@ pub struct ContainerLease {
     /// The network.
     pub network: NetworkId,
     /// The address.
-    pub addr: Ipv4Addr,
+    pub addr: IpAddr,
     /// The lease owner.
     pub owner: String,
 }
@@ -68,7 +66,7 @@ pub enum CallAnswer {
         /// The lease owner that asked.
         owner: String,
         /// The address, or the reason there is none.
-        result: Result<Ipv4Net, NotGiven>,
+        result: Result<IpNet, NotGiven>,
     },
     /// The range has an owner, or the time is over.
     Primed(Result<(), String>),

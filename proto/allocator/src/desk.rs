@@ -3,9 +3,9 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_host::leases::container_names::ContainerNames;
 use mesh_ipam::feed;
 use mesh_ipam::{
@@ -102,10 +102,10 @@ impl AddressDesk {
 
     /// Returns the leases of this host's containers.
     pub fn leases(&self) -> Vec<ContainerLease> {
-        let leases = self.ipam.allocations().map(|(network, a)| ContainerLease {
-            network,
-            addr: a.addr,
-            owner: a.container.to_owned(),
+        let leases = self.ipam.allocations().map(|lease| ContainerLease {
+            network: lease.network,
+            addr: lease.address,
+            owner: lease.container.to_owned(),
         });
         leases.collect()
     }
@@ -159,9 +159,8 @@ impl AddressDesk {
             let _ = self.ipam.open(&network, now);
             feed::catch_up(&mut self.ipam, control, now);
         }
-        let wanted = (acquire.request, acquire.prefix);
         let ipam = &mut self.ipam;
-        let opened = ipam.request(&network, id, owner, wanted, until, now);
+        let opened = ipam.request(&network, id, owner, acquire.query, until, now);
         let pending = PendingAcquire {
             network,
             caller: acquire.caller,
@@ -177,7 +176,7 @@ impl AddressDesk {
     }
 
     /// Frees an address, if this lease owner has it.
-    pub fn release(&mut self, network: &NetworkId, owner: &str, addr: Ipv4Addr, now: Instant) {
+    pub fn release(&mut self, network: &NetworkId, owner: &str, addr: IpAddr, now: Instant) {
         self.ipam.release_address(network, owner, addr, now);
     }
 
@@ -219,7 +218,9 @@ impl AddressDesk {
     /// Frees all that containers of this host lease, and hands the space over; answered by [`CallAnswer::Left`].
     pub fn leave(&mut self, call: CallId, now: Instant) {
         let allocations = self.ipam.allocations();
-        let leased: Vec<String> = allocations.map(|(_, a)| a.container.to_owned()).collect();
+        let leased: Vec<String> = allocations
+            .map(|lease| lease.container.to_owned())
+            .collect();
         for owner in leased {
             self.ipam.release(&owner, now);
         }
@@ -252,7 +253,7 @@ impl AddressDesk {
 
     /// Settles addresses that several routers announce, in favour of the one that has the lease.
     pub fn settle_contests(&self, control: &mut Control, now: Instant) {
-        let rightful = |network: NetworkId, address| self.ipam.rightful(&network, address);
+        let rightful = |network: NetworkId, address| self.rightful(&network, address);
         control.settle_contests(&rightful, now);
     }
 
@@ -267,8 +268,12 @@ impl AddressDesk {
     }
 
     /// Returns the router that may have an address in a network, as far as is known here.
-    pub fn rightful(&self, network: &NetworkId, addr: Ipv4Addr) -> Option<PeerId> {
-        self.ipam.rightful(network, addr)
+    pub fn rightful(&self, network: &NetworkId, addr: IpAddr) -> Option<PeerId> {
+        let leased = match network.is_default() {
+            true => self.pool.leased_as(addr)?.into(),
+            false => addr,
+        };
+        self.ipam.rightful(network, leased)
     }
 
     /// Notes that the disk failed: [`AddressDesk::tick`] tries again.
@@ -363,13 +368,8 @@ impl AddressDesk {
                 }
                 SetOutput::Record(bytes) => return Some(DeskOutput::Statement(bytes)),
                 SetOutput::Send { to, bytes } => return Some(DeskOutput::Send { to, bytes }),
-                SetOutput::Allocated {
-                    request,
-                    addr,
-                    prefix,
-                } => {
-                    let net = Ipv4Net::new(addr, prefix).map_err(|e| e.to_string().into());
-                    self.finish_acquire(request, net);
+                SetOutput::Allocated { request, address } => {
+                    self.finish_acquire(request, Ok(address));
                 }
                 SetOutput::Failed { request, why } => {
                     let result = Err(self.not_given(&why, error));
@@ -380,7 +380,7 @@ impl AddressDesk {
         }
     }
 
-    fn finish_acquire(&mut self, request: RequestId, result: Result<Ipv4Net, NotGiven>) {
+    fn finish_acquire(&mut self, request: RequestId, result: Result<IpNet, NotGiven>) {
         if let Some(acquire) = self.pending.take(request) {
             self.answer_acquire(CallId(request.0), acquire, result);
         }
@@ -390,7 +390,7 @@ impl AddressDesk {
         &mut self,
         call: CallId,
         acquire: PendingAcquire,
-        result: Result<Ipv4Net, NotGiven>,
+        result: Result<IpNet, NotGiven>,
     ) {
         let PendingAcquire { network, owner, .. } = acquire;
         let answer = CallAnswer::Acquired {

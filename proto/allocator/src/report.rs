@@ -18,6 +18,10 @@ impl AddressDesk {
         report.advice = notices.chain(report.advice).collect();
         report.range = self.pool.range.to_string();
         report.default_subnet = self.pool.default_subnet.to_string();
+        report.range6 = self
+            .pool
+            .range6
+            .map_or(String::new(), |net| net.to_string());
         report.waiting = self.waiting(error, now);
         let networks = self.ipam.spaces().map(|(id, ipam)| IpamReport {
             network: id.network.to_string(),
@@ -46,14 +50,15 @@ impl AddressDesk {
             pending: owner.pending,
             reachable: owner.reachable,
         });
+        let slicing = ipam.slicing();
         let allocations = ipam.allocations().map(|a| IpamAllocation {
-            address: format!("{}/{}", a.addr, a.prefix),
+            address: slicing.with_prefix(a.addr, a.prefix).to_string(),
             container: self.containers.display_name(a.container),
             explicit: a.explicit,
             leased_from: a.leased_from.as_ref().map(name).unwrap_or_default(),
         });
         let leases = ipam.remote_leases().map(|(addr, peer)| IpamRemoteLease {
-            address: addr.to_string(),
+            address: slicing.address(addr).to_string(),
             peer: name(&peer),
         });
         let release = |owner: &str, address| self.containers.release_command(owner, address);
@@ -100,8 +105,10 @@ impl AddressDesk {
             caller_pid: callers.get(&w.id).map_or(0, |acquire| acquire.caller),
             container: self.containers.display_name(w.container),
             want: match w.request {
-                AddressRequest::Subnet(subnet) => format!("an address of {subnet}"),
-                AddressRequest::Address(addr) => addr.to_string(),
+                AddressRequest::Subnet(part) => {
+                    format!("an address of {}", ipam.slicing().net_of(part))
+                }
+                AddressRequest::Address(number) => ipam.slicing().address(number).to_string(),
             },
             why: w.why.text(&|id: &PeerId| self.routers.of(id)),
             left: w.deadline.since(now).as_secs_f64(),

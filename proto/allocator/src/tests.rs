@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core::time::Duration;
+use ipnet::IpNet;
 use mesh_host::leases::container_names::ContainerNames;
 use mesh_ipam::{
-    ANY_SUBNET, AddressPool, AddressRequest, Ipam, IpamConfig, IpamSet, NetworkPlan, Slicing,
+    ANY_SUBNET, AddressPool, AddressQuery, Ipam, IpamConfig, IpamSet, NetworkPlan, Slicing,
     SubnetPlan,
 };
 use mesh_proto::control::{Config, Control};
@@ -68,6 +69,7 @@ impl DeskWorld {
         let pool = AddressPool {
             range,
             default_subnet: range,
+            range6: "fd00:32::/64".parse().ok(),
         };
         let desk = AddressDesk::new(ipam, pool, ContainerNames::default(), None, &control, now);
         Self {
@@ -83,17 +85,16 @@ impl DeskWorld {
         CallId(self.calls)
     }
 
-    fn acquire(&mut self, owner: &str, request: AddressRequest) -> CallId {
-        self.acquire_in(NetworkId::DEFAULT, owner, request)
+    fn acquire(&mut self, owner: &str, query: AddressQuery) -> CallId {
+        self.acquire_in(NetworkId::DEFAULT, owner, query)
     }
 
-    fn acquire_in(&mut self, network: NetworkId, owner: &str, request: AddressRequest) -> CallId {
+    fn acquire_in(&mut self, network: NetworkId, owner: &str, query: AddressQuery) -> CallId {
         let call = self.call();
         let acquire = Acquire {
             network,
             owner: owner.to_owned(),
-            request,
-            prefix: 24,
+            query,
             patience: Duration::from_secs(10),
             caller: 7,
         };
@@ -136,13 +137,13 @@ impl DeskWorld {
         panic!("{call:?} is not answered");
     }
 
-    fn acquired(&mut self, owner: &str, request: AddressRequest) -> Result<String, String> {
-        let call = self.acquire(owner, request);
+    fn acquired(&mut self, owner: &str, query: AddressQuery) -> Result<String, String> {
+        let call = self.acquire(owner, query);
         self.result(call)
     }
 
-    fn acquired_in(&mut self, n: u8, owner: &str, want: AddressRequest) -> Result<String, String> {
-        let call = self.acquire_in(NetworkId([n; 16]), owner, want);
+    fn acquired_in(&mut self, n: u8, owner: &str, query: AddressQuery) -> Result<String, String> {
+        let call = self.acquire_in(NetworkId([n; 16]), owner, query);
         self.result(call)
     }
 
@@ -171,12 +172,12 @@ impl DeskWorld {
     }
 }
 
-fn subnet() -> AddressRequest {
-    AddressRequest::Subnet("10.32.5.0/24".parse().unwrap())
+fn subnet() -> AddressQuery {
+    AddressQuery::AnyOf("10.32.5.0/24".parse().unwrap())
 }
 
-fn address(text: &str) -> AddressRequest {
-    AddressRequest::Address(text.parse().unwrap())
+fn address(text: &str) -> AddressQuery {
+    AddressQuery::Exactly(IpNet::new(text.parse().unwrap(), 24).unwrap())
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn the_range_is_primed_and_the_space_is_handed_over() {
 #[test]
 fn networks_have_addresses_of_their_own() {
     let mut world = DeskWorld::new();
-    let any = AddressRequest::Subnet(ANY_SUBNET);
+    let any = AddressQuery::AnyOf(ANY_SUBNET);
     let unknown = world.acquired_in(7, "docker:web:1", any).unwrap_err();
     assert!(unknown.contains("is not known on this host"), "{unknown}");
     for n in [7, 8] {
@@ -266,6 +267,11 @@ fn networks_have_addresses_of_their_own() {
     assert_eq!((network.owners[0].addresses, network.free), (256, 252));
     assert_eq!(network.allocations[0].container, "web");
     assert_eq!(world.desk.rightful(&eight, [10, 1, 0, 2].into()), Some(me));
+    let beside = "fd00:32::a20:9".parse().unwrap();
+    assert_eq!(world.desk.rightful(&NetworkId::DEFAULT, beside), Some(me));
+    let other = "fd00:33::a20:9".parse().unwrap();
+    assert_eq!(world.desk.rightful(&NetworkId::DEFAULT, other), None);
+    assert_eq!(report.range6, "fd00:32::/64");
     world.desk.remove_network(&seven, world.now);
     let addr = [10, 1, 0, 2].into();
     world.desk.release(&eight, "docker:web:1", addr, world.now);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use mesh_host::docker::endpoint::{ContainerRef, SHORT_ID};
 
 use crate::error::EngineError;
@@ -62,9 +63,20 @@ pub struct NetworkConnection {
     pub options: BTreeMap<String, String>,
     /// Aliases of the container on this network.
     pub aliases: Vec<String>,
+    /// Addresses, of IPv4 and of IPv6, with the prefix lengths of their subnets; none while the container does not run.
+    pub addresses: Vec<IpNet>,
 }
 
 impl EngineContainer {
+    /// Returns the IPv6 address of an endpoint that has an IPv4 one too.
+    pub fn second_address(&self, endpoint: &str) -> Option<IpNet> {
+        let mut networks = self.networks.iter();
+        let addresses = &networks.find(|c| c.endpoint == endpoint)?.addresses;
+        let is_dual = addresses.len() > 1;
+        let v6 = addresses.iter().find(|address| address.addr().is_ipv6());
+        v6.copied().filter(|_| is_dual)
+    }
+
     /// Returns its id and name, as the owner of an endpoint.
     pub fn reference(&self) -> ContainerRef {
         ContainerRef {

@@ -22,6 +22,8 @@ pub struct ContainerInterface {
     pub mac: Mac,
     /// True if 224.0.0.0/4 goes to it.
     pub multicast: bool,
+    /// Its IPv6 address beside an IPv4 one, likewise.
+    pub second: Option<IpNet>,
 }
 
 impl ContainerInterface {
@@ -35,6 +37,7 @@ impl ContainerInterface {
             address,
             mac: mac_for(address.addr()),
             multicast,
+            second: None,
         }
     }
 }

@@ -323,6 +323,7 @@ mod tests {
     fn an_endpoint_goes_with_its_container_and_comes_back_with_its_interface() {
         use EndpointAction::{AwaitContainer, Delete, Finish, Keep, PutBack};
         let wanted = EndpointOptions {
+            second: None,
             address: "10.2.1.1/24".parse().unwrap(),
             multicast: false,
             deferred: DeferredAddress::No,

@@ -36,6 +36,9 @@
 //! | `claim_round` | the agreement of all others to what this router takes over |
 //! | `leaving` | routers that are gone; the handover before this one goes |
 //! | `publisher` | this router's own statement |
+//! | `pool` | the ranges of `default`, and the IPv6 address that goes with one of IPv4 |
+//! | `slices` | the range, cut |
+//! | `slices::numbers` | what the state machine counts: IPv4 addresses, and distances in IPv6 subnets |
 //! | `report` | all that operators see |
 //! | `spaces` | the same for each subnet of the networks besides `default`, all in one record and one journal |
 //! | [`feed`] | the way of statements and messages from the control plane |
@@ -49,6 +52,7 @@ pub mod feed;
 mod grants;
 mod leaving;
 mod output;
+mod pool;
 mod publisher;
 mod refusal;
 mod registry;
@@ -67,13 +71,15 @@ pub use durable::JournalError;
 pub use effect::RequestId;
 pub use leaving::removal::{Removal, RemoveError};
 pub use output::IpamOutput;
+pub use pool::AddressPool;
 pub use refusal::{AddressRefusal, Namer, NetworkRefusal, Wait};
-pub use report::{Allocation, Space, SpaceOwner};
+pub use report::{Allocation, NetworkLease, Space, SpaceOwner};
 pub use requester::WaitingRequest;
 pub use slices::{RangeError, SliceRun, Slicing};
-pub use spaces::plan::{ANY_SUBNET, NetworkPlan, SpaceId, SubnetPlan};
+pub use spaces::plan::{ANY_SUBNET, ANY_SUBNET6, NetworkPlan, SpaceId, SubnetPlan};
 pub use spaces::record::{AddressRecord, SpaceMessage, SpaceStatement};
-pub use spaces::{IpamSet, SetOutput};
+pub use spaces::tag::SpaceTag;
+pub use spaces::{AddressQuery, IpamSet, SetOutput};
 pub use wire::{
     AddressRequest, Conflict, Denial, ForeignClaim, IpamMessage, IpamStatement, Pin, WireError,
 };
@@ -89,15 +95,6 @@ use mesh_proto::time::Instant;
 use publisher::Publisher;
 use registry::Registry;
 use requester::{NewRequest, Requester};
-
-/// The range and the default subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressPool {
-    /// The range that routers share.
-    pub range: Ipv4Net,
-    /// The subnet of `net:default`.
-    pub default_subnet: Ipv4Net,
-}
 
 /// The settings of a router that allocates.
 #[derive(Clone, Copy, Debug)]

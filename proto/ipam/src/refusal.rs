@@ -1,10 +1,11 @@
 //! Reasons for which there is no address, or not yet; in words for operators.
 
 use core::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
+use crate::slices::Slicing;
 use mesh_proto::ids::PeerId;
 use mesh_proto::limits::MAX_ADDRESS_SPACES;
 use mesh_proto::network::NetworkId;
@@ -17,11 +18,11 @@ pub type Namer<'a> = &'a dyn Fn(&PeerId) -> String;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressRefusal {
     /// The subnet or address is not in the range.
-    OutsideRange(Ipv4Net, Ipv4Net),
+    OutsideRange(IpNet, IpNet),
     /// The subnet has fewer than two addresses for hosts.
-    TooSmall(Ipv4Net),
+    TooSmall(IpNet),
     /// It is no address for a host.
-    NotAHost(Ipv4Addr),
+    NotAHost(IpAddr),
     /// The id of the container has more than [`mesh_proto::limits::MAX_CONTAINER_ID`] bytes.
     LongId,
     /// There are more than [`mesh_proto::limits::MAX_LOCAL_LEASES`] addresses or [`mesh_proto::limits::MAX_IPAM_REQUESTS`] requests.
@@ -29,17 +30,17 @@ pub enum AddressRefusal {
     /// This router is leaving.
     Leaving,
     /// A container of this router has it.
-    InUse(Ipv4Addr, String),
+    InUse(IpAddr, String),
     /// A container of another router has it.
-    InUseOn(Ipv4Addr, String, PeerId),
+    InUseOn(IpAddr, String, PeerId),
     /// A container of another router has it; only that router knows which.
-    InUseBy(Ipv4Addr, PeerId),
+    InUseBy(IpAddr, PeerId),
     /// Every address of the subnet is taken.
-    Exhausted(Ipv4Net),
+    Exhausted(IpNet),
     /// The owner of its slice cannot be reached.
-    OwnerUnreachable(Ipv4Addr, PeerId),
+    OwnerUnreachable(IpAddr, PeerId),
     /// Its slice is claimed by two routers.
-    Contested(Ipv4Addr, PeerId),
+    Contested(IpAddr, PeerId),
     /// The time given is over.
     Timeout(Wait),
     /// The request was cancelled, or its container was released.
@@ -53,10 +54,10 @@ pub enum AddressRefusal {
 pub enum NetworkRefusal {
     /// The network is not known here.
     Unknown(NetworkId),
-    /// The network has no IPv4 subnet.
+    /// The network has no subnet.
     NoSubnet(NetworkId),
     /// The subnet or address is in none of the network's subnets, which these are.
-    Outside(Ipv4Net, Vec<Ipv4Net>),
+    Outside(IpNet, Vec<IpNet>),
     /// This router takes part in the allocation of [`mesh_proto::limits::MAX_ADDRESS_SPACES`] subnets.
     TooMany,
     /// The network was removed while the request waited.
@@ -81,6 +82,35 @@ pub enum Wait {
 }
 
 impl AddressRefusal {
+    /// Puts addresses in the place of the numbers that a state machine gave.
+    pub(crate) fn outward(self, slicing: &Slicing) -> Self {
+        let address = |addr: IpAddr| match addr {
+            IpAddr::V4(number) => slicing.address(number),
+            IpAddr::V6(_) => addr,
+        };
+        let subnet = |net: IpNet| match net {
+            IpNet::V4(numbers) => slicing.net_of(numbers),
+            IpNet::V6(_) => net,
+        };
+        match self {
+            Self::OutsideRange(net, range) => Self::OutsideRange(subnet(net), subnet(range)),
+            Self::TooSmall(net) => Self::TooSmall(subnet(net)),
+            Self::NotAHost(addr) => Self::NotAHost(address(addr)),
+            Self::InUse(addr, container) => Self::InUse(address(addr), container),
+            Self::InUseOn(addr, container, peer) => Self::InUseOn(address(addr), container, peer),
+            Self::InUseBy(addr, peer) => Self::InUseBy(address(addr), peer),
+            Self::Exhausted(net) => Self::Exhausted(subnet(net)),
+            Self::OwnerUnreachable(addr, peer) => Self::OwnerUnreachable(address(addr), peer),
+            Self::Contested(addr, peer) => Self::Contested(address(addr), peer),
+            Self::LongId
+            | Self::Limit
+            | Self::Leaving
+            | Self::Timeout(_)
+            | Self::Cancelled
+            | Self::Network(_) => self,
+        }
+    }
+
     /// Returns whether a container has the address that was requested.
     pub fn is_in_use(&self) -> bool {
         matches!(
@@ -150,7 +180,7 @@ impl fmt::Display for NetworkRefusal {
             ),
             Self::NoSubnet(network) => write!(
                 f,
-                "the network {network} has no IPv4 subnet; give an address, or create one with --subnet"
+                "the network {network} has no subnet to allocate from; give an address, or create one with --subnet"
             ),
             Self::Outside(net, subnets) => write!(
                 f,
@@ -168,7 +198,7 @@ impl fmt::Display for NetworkRefusal {
     }
 }
 
-fn listed(subnets: &[Ipv4Net]) -> String {
+fn listed(subnets: &[IpNet]) -> String {
     let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }

@@ -1,9 +1,9 @@
 //! All that operators see: owners of space, leases, requests that wait, and doubts with the command that ends each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use sha2::{Digest, Sha256};
 
 use super::Ipam;
@@ -12,8 +12,20 @@ use super::requester::WaitingRequest;
 use super::slices::Slicing;
 use super::wire::Conflict;
 use mesh_proto::ids::PeerId;
+use mesh_proto::network::NetworkId;
 
-/// An address of a container of this router.
+/// An address of a container of this router, in its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkLease<'a> {
+    /// The network.
+    pub network: NetworkId,
+    /// The address.
+    pub address: IpAddr,
+    /// The container.
+    pub container: &'a str,
+}
+
+/// The number of an address of a container of this router ([`crate::slices::numbers`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation<'a> {
     /// The address.
@@ -153,10 +165,10 @@ impl Ipam {
     }
 
     /// Returns slices of this router out of which nothing is allocated because another claims them too.
-    pub fn contested(&self) -> impl Iterator<Item = (Ipv4Net, PeerId)> {
+    pub fn contested(&self) -> impl Iterator<Item = (IpNet, PeerId)> {
         let state = self.registry.state();
-        let contests = state.claims().contests();
-        contests.map(|(slice, rival)| (state.slicing().net(slice), rival))
+        let (contests, slicing) = (state.claims().contests(), state.slicing());
+        contests.map(|(slice, rival)| (slicing.net_of(slicing.net(slice)), rival))
     }
 
     /// Returns routers that allocate from another range, with which addresses are not shared.
@@ -169,11 +181,7 @@ impl Ipam {
 
     /// Returns one line for each thing an operator has to decide, with the command; `name` makes a router's name for
     /// people, `release` the command that takes an address from its container.
-    pub fn advice(
-        &self,
-        name: Namer<'_>,
-        release: &dyn Fn(&str, Ipv4Net) -> String,
-    ) -> Vec<String> {
+    pub fn advice(&self, name: Namer<'_>, release: &dyn Fn(&str, IpNet) -> String) -> Vec<String> {
         advice_of(self, name, release)
     }
 
@@ -194,21 +202,18 @@ impl Ipam {
     }
 }
 
-fn advice_of(
-    ipam: &Ipam,
-    name: Namer<'_>,
-    release: &dyn Fn(&str, Ipv4Net) -> String,
-) -> Vec<String> {
+fn advice_of(ipam: &Ipam, name: Namer<'_>, release: &dyn Fn(&str, IpNet) -> String) -> Vec<String> {
     let mut lines = Vec::new();
     for conflict in ipam.conflicts() {
         let (first, second) = (name(&conflict.first), name(&conflict.second));
-        let addr = conflict.addr;
-        lines.push(match ipam.registry.state().leases().local(&addr) {
+        let slicing = ipam.slicing();
+        let addr = slicing.address(conflict.addr);
+        lines.push(match ipam.registry.state().leases().local(&conflict.addr) {
             Some(lease) => format!(
                 "{addr} is held on {first} and on {second}; to end that here: {}",
                 release(
                     &lease.container,
-                    Ipv4Net::new(addr, lease.prefix).unwrap_or_else(|_| addr.into())
+                    slicing.with_prefix(conflict.addr, lease.prefix)
                 )
             ),
             None => format!(

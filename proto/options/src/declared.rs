@@ -72,6 +72,9 @@ pub struct Options {
     /// Address range shared by all hosts; "" turns allocation off (default: 10.32.0.0/12)
     #[arg(long, value_name = "CIDR")]
     pub ipalloc_range: Option<String>,
+    /// IPv6 subnet beside it, for an address of each family: auto (one of the mesh's own), off, or up to 96 bits (default: off)
+    #[arg(long, value_name = "CIDR")]
+    pub ipalloc_range6: Option<String>,
     /// Subnet for allocations that name none (default: the whole range)
     #[arg(long, value_name = "CIDR")]
     pub ipalloc_default_subnet: Option<Ipv4Net>,

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mesh_ipam::{AddressPool, Slicing};
 use mesh_proto::limits::IPAM_DEAD_AFTER;
 
@@ -12,6 +12,9 @@ use crate::error::{SettingsError, refuse};
 const DEFAULT_RANGE: &str = "10.32.0.0/12";
 
 const RANGE: &str = "--ipalloc-range";
+const RANGE6: &str = "--ipalloc-range6";
+/// Longest prefix of the IPv6 subnet: the last 32 bits of an address are an IPv4 address.
+const LONGEST6: u8 = 96;
 const SUBNET: &str = "--ipalloc-default-subnet";
 const RECLAIM: &str = "--auto-reclaim";
 
@@ -33,11 +36,26 @@ pub enum RangeSource {
     Default,
 }
 
+/// The options as given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IpallocOptions<'a> {
+    /// `--ipalloc-range`.
+    pub range: Option<&'a str>,
+    /// `--ipalloc-range6`.
+    pub range6: Option<&'a str>,
+    /// `--ipalloc-default-subnet`.
+    pub default_subnet: Option<Ipv4Net>,
+    /// `--auto-reclaim`.
+    pub auto_reclaim: Option<&'a str>,
+}
+
 /// The range and the rules of its allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpallocPlan {
-    /// The range and the default subnet.
+    /// The ranges and the default subnet.
     pub pool: AddressPool,
+    /// The IPv6 subnet of the pool is to be derived from the mesh.
+    derives_range6: bool,
     /// Time after which a router that cannot be reached is removed by itself.
     pub auto_reclaim: Option<Duration>,
 }
@@ -47,22 +65,29 @@ impl Ipalloc {
     ///
     /// # Errors
     /// One line that names the option, and what to give instead.
-    pub fn new(
-        range: Option<&str>,
-        default_subnet: Option<Ipv4Net>,
-        auto_reclaim: Option<&str>,
-    ) -> Result<Self, SettingsError> {
+    pub fn new(options: &IpallocOptions<'_>) -> Result<Self, SettingsError> {
+        let IpallocOptions {
+            range,
+            default_subnet,
+            ..
+        } = *options;
         let source = if range.is_some() {
             RangeSource::Operator
         } else {
             RangeSource::Default
         };
-        let auto_reclaim = auto_reclaim.map(parse_time).transpose()?;
+        let auto_reclaim = options.auto_reclaim.map(parse_time).transpose()?;
+        let range6 = Range6::parse(options.range6.unwrap_or("off"))?;
         let text = range.unwrap_or(DEFAULT_RANGE);
         if text.is_empty() {
             if let Some(subnet) = default_subnet {
                 refuse!(
                     "{SUBNET} {subnet}: there is no range that it could be of ({RANGE} is \"\")"
+                );
+            }
+            if range6 != Range6::Off {
+                refuse!(
+                    "{RANGE6}: IPv6 addresses go with IPv4 addresses, and there are none ({RANGE} is \"\"); leave it out"
                 );
             }
             return Ok(Self::Off);
@@ -74,7 +99,7 @@ impl Ipalloc {
             );
         };
         Ok(Self::On(
-            IpallocPlan::new(range, default_subnet, auto_reclaim)?,
+            IpallocPlan::new(range, range6, default_subnet, auto_reclaim)?,
             source,
         ))
     }
@@ -161,6 +186,42 @@ fn collide(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
+/// `--ipalloc-range6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Range6 {
+    Off,
+    Auto,
+    Named(Ipv6Net),
+}
+
+impl Range6 {
+    fn parse(text: &str) -> Result<Self, SettingsError> {
+        match text {
+            "off" | "" => return Ok(Self::Off),
+            "auto" => return Ok(Self::Auto),
+            _ => {}
+        }
+        let Ok(net) = text.parse::<Ipv6Net>() else {
+            let text = text.escape_debug();
+            refuse!("{RANGE6} '{text}': must be auto, off, or an IPv6 subnet like fd00:32::/64");
+        };
+        if net.trunc() != net {
+            refuse!("{RANGE6} {net}: has host bits set; write {}", net.trunc());
+        }
+        let first = net.network();
+        let is_special = first.is_multicast()
+            || first.is_unicast_link_local()
+            || first.is_unspecified()
+            || first.to_ipv4_mapped().is_some();
+        if is_special || !(16..=LONGEST6).contains(&net.prefix_len()) {
+            refuse!(
+                "{RANGE6} {net}: cannot be a subnet of containers; give one of 16 to {LONGEST6} bits, like fd00:32::/64"
+            );
+        }
+        Ok(Self::Named(net))
+    }
+}
+
 fn parse_time(text: &str) -> Result<Duration, SettingsError> {
     let unit = text.chars().last().unwrap_or_default();
     let factor = match unit {
@@ -191,6 +252,7 @@ impl IpallocPlan {
     /// Checks a range and a default subnet (none: the whole range).
     fn new(
         range: Ipv4Net,
+        range6: Range6,
         default_subnet: Option<Ipv4Net>,
         auto_reclaim: Option<Duration>,
     ) -> Result<Self, SettingsError> {
@@ -213,8 +275,26 @@ impl IpallocPlan {
         let pool = AddressPool {
             range,
             default_subnet,
+            range6: match range6 {
+                Range6::Named(range6) => Some(range6),
+                Range6::Off | Range6::Auto => None,
+            },
         };
-        Ok(Self { pool, auto_reclaim })
+        Ok(Self {
+            pool,
+            derives_range6: range6 == Range6::Auto,
+            auto_reclaim,
+        })
+    }
+
+    /// Returns the plan with the IPv6 subnet of this mesh, if one is to be derived: the first /64 of `prefix`, its unique
+    /// local prefix.
+    #[must_use]
+    pub fn of_mesh(mut self, prefix: Ipv6Net) -> Self {
+        if self.derives_range6 {
+            self.pool.range6 = Ipv6Net::new(prefix.network(), 64).ok();
+        }
+        self
     }
 }
 
@@ -223,9 +303,58 @@ mod tests {
     use super::*;
 
     fn told(range: Option<&str>, subnet: Option<&str>, reclaim: Option<&str>) -> String {
-        let subnet = subnet.map(|s| s.parse().unwrap());
-        let error = Ipalloc::new(range, subnet, reclaim).unwrap_err();
-        error.to_string()
+        let options = IpallocOptions {
+            range,
+            range6: None,
+            default_subnet: subnet.map(|s| s.parse().unwrap()),
+            auto_reclaim: reclaim,
+        };
+        Ipalloc::new(&options).unwrap_err().to_string()
+    }
+
+    fn with(range: Option<&str>) -> Ipalloc {
+        let options = IpallocOptions {
+            range,
+            ..IpallocOptions::default()
+        };
+        Ipalloc::new(&options).unwrap()
+    }
+
+    #[test]
+    fn the_ipv6_subnet_is_named_or_that_of_the_mesh() {
+        let with = |range: Option<&str>, range6: &str| {
+            let options = IpallocOptions {
+                range,
+                range6: Some(range6),
+                ..IpallocOptions::default()
+            };
+            let prefix = "fd12:3456:789a::/48".parse().unwrap();
+            Ipalloc::new(&options).map(|ipalloc| match ipalloc {
+                Ipalloc::On(plan, _) => plan.of_mesh(prefix).pool.range6.map(|net| net.to_string()),
+                Ipalloc::Off => None,
+            })
+        };
+        for (range6, subnet) in [
+            ("off", None),
+            ("auto", Some("fd12:3456:789a::/64")),
+            ("fd00:32::/64", Some("fd00:32::/64")),
+            ("fd00:32::/96", Some("fd00:32::/96")),
+        ] {
+            assert_eq!(with(None, range6).unwrap().as_deref(), subnet, "{range6}");
+        }
+        assert_eq!(with(Some(""), "off"), Ok(None));
+        for (range, range6, words) in [
+            (None, "10.0.0.0/8", "must be auto, off"),
+            (None, "yes", "must be auto, off"),
+            (None, "fd00::1/64", "write fd00::/64"),
+            (None, "fd00::/97", "16 to 96 bits"),
+            (None, "ff02::/64", "16 to 96 bits"),
+            (None, "fe80::/64", "16 to 96 bits"),
+            (Some(""), "auto", "leave it out"),
+        ] {
+            let told = with(range, range6).unwrap_err().to_string();
+            assert!(told.contains(words), "{told}");
+        }
     }
 
     #[test]
@@ -267,7 +396,7 @@ mod tests {
 
     #[test]
     fn defaults_and_what_was_said() {
-        let Ok(Ipalloc::On(plan, source)) = Ipalloc::new(None, None, None) else {
+        let Ipalloc::On(plan, source) = with(None) else {
             panic!("on by default");
         };
         assert_eq!(plan.pool.range.to_string(), DEFAULT_RANGE);
@@ -275,10 +404,16 @@ mod tests {
             (plan.pool.default_subnet, source),
             (plan.pool.range, RangeSource::Default)
         );
-        assert_eq!(Ipalloc::new(Some(""), None, None).unwrap(), Ipalloc::Off);
+        assert_eq!(plan.pool.range6, None);
+        assert_eq!(with(Some("")), Ipalloc::Off);
         let subnet = "10.40.1.0/24".parse().ok();
-        let Ok(Ipalloc::On(plan, source)) = Ipalloc::new(Some("10.40.0.0/16"), subnet, Some("2h"))
-        else {
+        let options = IpallocOptions {
+            range: Some("10.40.0.0/16"),
+            default_subnet: subnet,
+            auto_reclaim: Some("2h"),
+            ..IpallocOptions::default()
+        };
+        let Ok(Ipalloc::On(plan, source)) = Ipalloc::new(&options) else {
             panic!("as said");
         };
         assert_eq!(plan.auto_reclaim, Some(Duration::from_secs(7_200)));
@@ -323,16 +458,16 @@ mod tests {
     #[test]
     fn a_named_range_that_collides_stops_a_start_by_hand_only() {
         let collides = |_| Ok::<_, SettingsError>(Some("route to 10.0.0.0/8".to_owned()));
-        let named = Ipalloc::new(Some("10.40.0.0/16"), None, None).unwrap();
+        let named = with(Some("10.40.0.0/16"));
         let error = named.settle(true, collides).unwrap_err().to_string();
         assert!(
             error.starts_with("--ipalloc-range 10.40.0.0/16: this host has a route"),
             "{error}"
         );
         assert!(named.settle(false, collides).unwrap().is_ok());
-        let default = Ipalloc::new(None, None, None).unwrap();
+        let default = with(None);
         assert!(default.settle(true, collides).unwrap().is_ok());
-        let off = Ipalloc::new(Some(""), None, None).unwrap();
+        let off = with(Some(""));
         assert!(off.settle(true, collides).unwrap().is_err());
         assert_eq!((off.range(), off.hindrance("x")), (None, None));
         let hindrance = default.hindrance("route to 10.0.0.0/8").unwrap();

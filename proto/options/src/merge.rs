@@ -118,6 +118,7 @@ mod tests {
             "cipher" => "aes-256-gcm",
             "trusted-subnets" => "10.0.0.0/8",
             "ipalloc-range" | "ipalloc-default-subnet" => "10.2.0.0/16",
+            "ipalloc-range6" => "fd00::/64",
             _ => "7",
         };
         let command = Options::augment_args(clap::Command::new("program"));
@@ -130,7 +131,8 @@ mod tests {
             })
         });
         let mut words: Vec<String> = flags.collect();
-        words.sort();
+        // By name, as they are handed on: without it `range6=` would come before `range=`.
+        words.sort_by_key(|word| word.split('=').next().unwrap_or_default().to_owned());
         words
     }
 

@@ -17,7 +17,7 @@ use mesh_proto::wire::bounded::truncated;
 use crate::declared::Options;
 use crate::dns::{DnsOptions, DnsSettings};
 use crate::error::{SettingsError, refuse};
-use crate::ipalloc::Ipalloc;
+use crate::ipalloc::{Ipalloc, IpallocOptions};
 use crate::values::{Cipher, Datapath, LatencyMode};
 use crate::{DEFAULT_BRIDGE, DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 
@@ -145,11 +145,12 @@ impl RouterSettings {
             cipher: merged.cipher.unwrap_or(Cipher::Auto),
             multicast_route: !merged.no_multicast_route,
             discovery: !merged.no_discovery,
-            ipalloc: Ipalloc::new(
-                merged.ipalloc_range.as_deref(),
-                merged.ipalloc_default_subnet,
-                merged.auto_reclaim.as_deref(),
-            )?,
+            ipalloc: Ipalloc::new(&IpallocOptions {
+                range: merged.ipalloc_range.as_deref(),
+                range6: merged.ipalloc_range6.as_deref(),
+                default_subnet: merged.ipalloc_default_subnet,
+                auto_reclaim: merged.auto_reclaim.as_deref(),
+            })?,
             dns: DnsSettings::settle(&DnsOptions {
                 off: merged.no_dns,
                 domain: merged.dns_domain.as_deref(),

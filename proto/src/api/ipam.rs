@@ -24,6 +24,9 @@ pub struct IpamReport {
     pub range: String,
     /// Subnet of `net:default`.
     pub default_subnet: String,
+    /// IPv6 subnet beside the range; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub range6: String,
     /// Owners of the range; empty before the first allocation in the mesh.
     pub owners: Vec<IpamOwner>,
     /// Number of free addresses in this router's own space.

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::PeerId;
@@ -98,6 +99,20 @@ impl fmt::Debug for NetworkKeyPrint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// Bits of the addresses of an IPv6 subnet that are leased, at most: as many as the largest IPv4 subnet has.
+const LEASED_BITS: u8 = 24;
+
+/// Returns the part of a subnet of which addresses are leased: all of it, or the first 2^24 addresses of an IPv6 subnet, as
+/// counting to 2^64 helps nobody. Any other address is given by operators.
+pub fn leased_part(subnet: IpNet) -> IpNet {
+    let IpNet::V6(v6) = subnet else {
+        return subnet;
+    };
+    let prefix = v6.prefix_len().max(128 - LEASED_BITS);
+    // At most 128, so there is such a subnet.
+    Ipv6Net::new(v6.network(), prefix).map_or(subnet, IpNet::V6)
 }
 
 #[cfg(test)]

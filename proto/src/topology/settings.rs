@@ -13,6 +13,8 @@ pub const MTU: &str = "mtu";
 pub const DNS_DOMAIN: &str = "dns-domain";
 /// Subnet of containers that request no other.
 pub const DEFAULT_SUBNET: &str = "ipalloc-default-subnet";
+/// IPv6 subnet of the network `default`, or `off`.
+pub const RANGE6: &str = "ipalloc-range6";
 
 /// Settings of one router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

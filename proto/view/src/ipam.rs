@@ -13,6 +13,9 @@ pub fn text(report: &IpamReport) -> String {
         "Range {}, default subnet {}\n",
         report.range, report.default_subnet
     );
+    if !report.range6.is_empty() {
+        let _ = writeln!(out, "IPv6 addresses of {} go with them", report.range6);
+    }
     if report.owners.is_empty() {
         out.push_str("Nobody owns it yet: the first allocation, or `mesh prime`, changes that\n");
     }
@@ -108,7 +111,14 @@ pub fn summary(report: &IpamReport) -> String {
         n => format!(", {n} requests wait"),
     };
     let held = report.allocations.len();
-    format!("{} ({state}, {held} held here{waiting})", report.range)
+    let beside = match report.range6.is_empty() {
+        true => String::new(),
+        false => format!(" and {}", report.range6),
+    };
+    format!(
+        "{}{beside} ({state}, {held} held here{waiting})",
+        report.range
+    )
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 //! into its table when it is back.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use mesh_engine::plugin::call::{DriverCall, JoinedEndpoint, NewEndpoint, is_error};
 use mesh_engine::plugin::endpoints::{
@@ -17,7 +17,7 @@ use mesh_engine::plugin::ipam::WantedAddress;
 use mesh_engine::plugin::process::{RouterAnswer, WITHOUT_ROUTER, take_answer};
 use mesh_engine::plugin::released::ReleasedAddresses;
 use mesh_host::docker::deferral::{AddressSetting, FINISH_WAIT};
-use mesh_host::docker::endpoint::EndpointOptions;
+use mesh_host::docker::endpoint::{EndpointOptions, GivenAddresses};
 use mesh_host::docker::user_networks::WayOut;
 use mesh_host::interface::ContainerInterface;
 use mesh_host::table::AttachmentTable;
@@ -67,17 +67,19 @@ impl Alone {
 
     /// Notes an endpoint that the router made with an address which Docker gave it: the router may end before it is joined.
     fn note_given(&self, new: &NewEndpoint) {
-        let (Some(address), Ok(table)) = (new.address, self.last_table()) else {
+        let (Some(given), Ok(table)) = (new.addresses, self.last_table()) else {
             return;
         };
-        let options = table.remembered_options(&new.network, address);
+        let options = table.remembered_options(&new.network, given);
         let end = PluginEndpoint {
             options: options.map(|options| EndpointOptions {
                 mac: new.mac,
                 ..options
             }),
             peer: String::new(),
-            way_out: table.user_networks.way_out(&new.network, address.addr()),
+            way_out: table
+                .user_networks
+                .way_out(&new.network, given.all().map(|address| address.addr())),
         };
         if end.options.is_some() {
             drop(lock(&self.ends).enter(&new.id, end));
@@ -88,7 +90,7 @@ impl Alone {
     ///
     /// # Errors
     /// No container of this host had such an address: only the router can find out whether one is free.
-    pub(crate) fn request_address(&self, wanted: &WantedAddress) -> Result<Ipv4Net, String> {
+    pub(crate) fn request_address(&self, wanted: &WantedAddress) -> Result<IpNet, String> {
         let pool = &wanted.pool;
         let table = self.last_table()?;
         let mut released = lock(&self.released);
@@ -104,7 +106,7 @@ impl Alone {
     }
 
     /// Notes that a container gave up an address; the router still holds its lease.
-    pub(crate) fn release_address(&self, pool: &str, address: Ipv4Addr) {
+    pub(crate) fn release_address(&self, pool: &str, address: IpAddr) {
         lock(&self.released).note(pool, address);
     }
 
@@ -116,14 +118,15 @@ impl Alone {
         &self,
         id: &str,
         network: &str,
-        address: IpNet,
+        given: GivenAddresses,
         mac: Option<Mac>,
     ) -> Result<Option<(EndpointOptions, Mac)>, String> {
         let table = self.last_table()?;
-        let options = table.remembered_options(network, address);
+        let options = table.remembered_options(network, given);
         let options = options.ok_or_else(|| WITHOUT_ROUTER.to_owned())?;
         let options = EndpointOptions { mac, ..options };
-        let way_out = table.user_networks.way_out(network, address.addr());
+        let addresses = given.all().map(|address| address.addr());
+        let way_out = table.user_networks.way_out(network, addresses);
         self.make_endpoint(id, Some(options), way_out).await
     }
 

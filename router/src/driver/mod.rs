@@ -148,19 +148,18 @@ async fn carry_out(backend: &DriverBackend, call: DriverCall) -> Reply {
 
 async fn create_endpoint(backend: &DriverBackend, new: &NewEndpoint) -> Reply {
     let wanted = new.options.clone();
-    let made = match (backend, new.address) {
-        (DriverBackend::Router(attachments), Some(address)) => {
-            let made = attachments.docker().endpoints.create_given(
-                &new.id,
-                &new.network,
-                address,
-                new.mac,
-            );
+    let made = match (backend, new.addresses) {
+        (DriverBackend::Router(attachments), Some(given)) => {
+            let made =
+                attachments
+                    .docker()
+                    .endpoints
+                    .create_given(&new.id, &new.network, given, new.mac);
             Some(made.await.map_err(|e| e.to_string())?)
         }
-        (DriverBackend::Alone(alone), Some(address)) => {
+        (DriverBackend::Alone(alone), Some(given)) => {
             alone
-                .create_given(&new.id, &new.network, address, new.mac)
+                .create_given(&new.id, &new.network, given, new.mac)
                 .await?
         }
         (DriverBackend::Router(attachments), None) => {

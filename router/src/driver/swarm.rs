@@ -47,7 +47,7 @@ async fn of_router(networks: &SwarmNetworks, call: SwarmIpamCall) -> Reply {
             is_leader,
         } => {
             let given = networks.request_address(&pool, wanted, is_leader);
-            Ok(ipam::address(given.map_err(|e| e.to_string())?))
+            Ok(ipam::address(given.map_err(|e| e.to_string())?.into()))
         }
         SwarmIpamCall::ReleaseAddress { pool, address } => {
             if let Some(address) = address {
@@ -77,7 +77,7 @@ fn without_router(call: SwarmIpamCall) -> Reply {
             is_leader: false,
         } => {
             let given = pool.on_node(wanted).map_err(|e| e.to_string())?;
-            Ok(ipam::address(given))
+            Ok(ipam::address(given.into()))
         }
         SwarmIpamCall::RequestPool { .. } | SwarmIpamCall::RequestAddress { .. } => {
             Err(WITHOUT_ROUTER.into())

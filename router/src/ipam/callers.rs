@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_allocator::call::{CallAnswer, CallId, ContainerLease, NotGiven};
 use mesh_proto::api::ipam::Left;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ pub(super) struct Callers {
 /// The channel of a caller.
 #[derive(Debug)]
 pub(super) enum CallerAnswer {
-    Acquire(oneshot::Sender<Result<Ipv4Net, NotGiven>>),
+    Acquire(oneshot::Sender<Result<IpNet, NotGiven>>),
     Prime(oneshot::Sender<Result<(), String>>),
     Leave(oneshot::Sender<Left>),
 }
@@ -53,7 +53,7 @@ impl Callers {
                     result,
                 },
             ) => {
-                let given = result.as_ref().ok().map(Ipv4Net::addr);
+                let given = result.as_ref().ok().map(IpNet::addr);
                 let left = to.send(result).err().and(given);
                 return left.map(|addr| ContainerLease {
                     network,

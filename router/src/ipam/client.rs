@@ -1,13 +1,13 @@
 //! The way in for the rest of the router: a handle that asks for addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_allocator::call::{Acquire, ContainerLease, NotGiven};
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_ipam::{AddressPool, AddressRequest, NetworkPlan};
+use mesh_ipam::{AddressPool, AddressQuery, NetworkPlan};
 use mesh_proto::api::ipam::{IpamReport, IpamWaiting, Left};
 use mesh_proto::network::NetworkId;
 use tokio::sync::{mpsc, oneshot};
@@ -23,14 +23,14 @@ pub(crate) enum AllocatorRequest {
         /// The address, and the container.
         acquire: Acquire,
         /// The address with its prefix length.
-        answer: oneshot::Sender<Result<Ipv4Net, NotGiven>>,
+        answer: oneshot::Sender<Result<IpNet, NotGiven>>,
     },
     /// Frees an address, if this lease owner has it.
     Release {
         /// The network that it is in.
         network: NetworkId,
         /// The address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// The lease owner.
         owner: String,
     },
@@ -138,11 +138,19 @@ impl Allocator {
         &self.names
     }
 
-    /// Returns whether the address is kept here; any other is the operator's business.
-    pub(crate) fn covers(&self, ip: IpAddr) -> bool {
-        match (ip, &self.pool) {
-            (IpAddr::V4(v4), Ok(pool)) => pool.range.contains(&v4),
-            _ => false,
+    /// Returns the IPv4 address with which an address of `default` is leased, and the prefix length of its subnet; any other
+    /// address is the operator's business.
+    pub(crate) fn leased_as(&self, ip: IpAddr) -> Option<IpNet> {
+        let pool = self.pool.as_ref().ok()?;
+        let v4 = pool.leased_as(ip)?;
+        IpNet::new(v4.into(), pool.default_subnet.prefix_len()).ok()
+    }
+
+    /// Returns the IPv6 address that goes with an IPv4 address of `default`.
+    pub(crate) fn beside(&self, address: IpNet) -> Option<IpNet> {
+        match (address, &self.pool) {
+            (IpNet::V4(v4), Ok(pool)) => pool.beside(v4.addr()),
+            _ => None,
         }
     }
 
@@ -153,15 +161,15 @@ impl Allocator {
     pub(crate) async fn acquire(&self, acquire: Acquire) -> Result<IpNet, NotGiven> {
         // What hinders is about the range of `default`.
         let is_default = acquire.network.is_default();
-        if is_default && matches!(acquire.request, AddressRequest::Subnet(_)) {
+        if is_default && matches!(acquire.query, AddressQuery::AnyOf(_)) {
             self.pool()?;
         }
-        let answered = self.ask(|answer| AllocatorRequest::Acquire { acquire, answer });
-        answered.await?.map(IpNet::V4)
+        self.ask(|answer| AllocatorRequest::Acquire { acquire, answer })
+            .await?
     }
 
     /// Frees an address, if this lease owner has it.
-    pub(crate) async fn release(&self, network: NetworkId, addr: Ipv4Addr, owner: &str) {
+    pub(crate) async fn release(&self, network: NetworkId, addr: IpAddr, owner: &str) {
         let owner = owner.to_owned();
         let request = AllocatorRequest::Release {
             network,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use mesh_ipam::{NetworkPlan, SubnetPlan};
 use mesh_networks::{NetworkDefinition, NetworkDirectory};
 use mesh_proto::network::NetworkId;
@@ -11,23 +10,14 @@ use tokio::sync::watch;
 
 use super::Allocator;
 
-/// Returns the IPv4 subnets of a network of which the mesh gives addresses. Its founder is the author of its definition, which never changes.
+/// Returns the subnets of a network of which the mesh gives addresses. Its founder is the author of its definition, which never changes.
 pub(crate) fn plan_of(definition: &NetworkDefinition) -> NetworkPlan {
     let subnets = definition.subnets.iter().filter_map(|subnet| {
-        let IpNet::V4(net) = subnet.net else {
-            return None;
-        };
-        // None is given of a subnet that is left to Swarm.
-        let IpNet::V4(range) = definition.allocated_range(subnet)? else {
-            return None;
-        };
         Some(SubnetPlan {
-            subnet: net,
-            range,
-            gateway: subnet.gateway.and_then(|gateway| match gateway {
-                std::net::IpAddr::V4(v4) => Some(v4),
-                std::net::IpAddr::V6(_) => None,
-            }),
+            subnet: subnet.net,
+            // None is given of a subnet that is left to Swarm.
+            range: definition.allocated_range(subnet)?,
+            gateway: subnet.gateway,
         })
     });
     NetworkPlan {

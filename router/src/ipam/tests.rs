@@ -1,14 +1,15 @@
 //! One router's addresses over a real journal: what is granted survives, whatever happens to the file.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_allocator::call::Acquire;
-use mesh_ipam::{AddressRequest, NetworkPlan, SubnetPlan};
-use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
+use mesh_ipam::{AddressQuery, NetworkPlan, SubnetPlan};
+use mesh_options::ipalloc::{Ipalloc, IpallocOptions, IpallocPlan};
 use mesh_proto::network::NetworkId;
 
 use super::*;
@@ -17,7 +18,11 @@ use crate::testing::control;
 use mesh_state::files::{ADDRESSES, ADDRESSES_SET_ASIDE, NETWORK_ADDRESSES};
 
 fn plan(range: &str) -> IpallocPlan {
-    match Ipalloc::new(Some(range), None, None).unwrap() {
+    let options = IpallocOptions {
+        range: Some(range),
+        ..IpallocOptions::default()
+    };
+    match Ipalloc::new(&options).unwrap() {
         Ipalloc::On(plan, _) => plan,
         Ipalloc::Off => panic!("no range"),
     }
@@ -58,18 +63,17 @@ impl Router {
         owner: &str,
         typed: &str,
     ) -> Result<String, String> {
-        let (request, prefix) = match typed.strip_prefix("net:") {
-            Some(net) => {
-                let net: Ipv4Net = net.parse().unwrap();
-                (AddressRequest::Subnet(net), net.prefix_len())
+        let query = match typed.strip_prefix("net:") {
+            Some(net) => AddressQuery::AnyOf(net.parse().unwrap()),
+            None => {
+                let address: IpAddr = typed.parse().unwrap();
+                AddressQuery::Exactly(IpNet::new(address, 24).unwrap())
             }
-            None => (AddressRequest::Address(typed.parse().unwrap()), 24),
         };
         let acquire = Acquire {
             network,
             owner: owner.to_owned(),
-            request,
-            prefix,
+            query,
             patience: Duration::from_secs(10),
             caller: 1,
         };

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use mesh_networks::NetworksConfig;
+use ipnet::{IpNet, Ipv6Net};
+use mesh_ipam::AddressPool;
+use mesh_networks::{NetworksConfig, local_prefix};
 use mesh_options::RouterSettings;
 use mesh_options::ipalloc::{Ipalloc, IpallocPlan};
 use mesh_proto::control::{Config, Control};
@@ -54,11 +55,17 @@ impl ControlSide {
             ipam::colliding(range, &settings.bridge)
         })?;
         let mesh_tag = secret.mesh_tag();
-        let control = build_control(settings, manner, secret, &opened, &forwarder, clock)?;
-        let pool: Option<IpNet> = plan.as_ref().ok().map(|plan| plan.pool.range.into());
+        let plan = plan.map(|plan| plan.of_mesh(local_prefix(&mesh_tag)));
+        let range6 = plan.as_ref().ok().and_then(|plan| plan.pool.range6);
+        let said = (secret, range6);
+        let control = build_control(settings, manner, said, &opened, &forwarder, clock)?;
+        let pools: Vec<IpNet> = plan
+            .iter()
+            .flat_map(|plan| subnets_of(&plan.pool))
+            .collect();
         let config = NetworksConfig {
             mtu: settings.mtu,
-            default_subnets: pool.into_iter().collect(),
+            default_subnets: pools.clone(),
         };
         let (addresses, allocator) = open_addresses(plan, &opened, &control, clock)?;
         let (networks, networks_client) = networks::open(
@@ -78,7 +85,7 @@ impl ControlSide {
             control.me(),
             !control.has_targets(),
             clock,
-            pool.into_iter().collect(),
+            pools,
         )?;
         Ok(Self {
             opened,
@@ -98,7 +105,7 @@ impl ControlSide {
 fn build_control(
     settings: &RouterSettings,
     manner: StartMode,
-    secret: MeshSecret,
+    (secret, range6): (MeshSecret, Option<Ipv6Net>),
     opened: &StartResources,
     forwarder: &Arc<Forwarder>,
     clock: Clock,
@@ -131,7 +138,7 @@ fn build_control(
     )?;
     control.announce(
         Topic::SETTINGS,
-        said_settings(settings).encode(),
+        said_settings(settings, range6).encode(),
         clock.now(),
     )?;
     let last = opened.store.given()?;
@@ -146,7 +153,7 @@ fn build_control(
 }
 
 /// Returns the settings that must be the same on all routers.
-fn said_settings(settings: &RouterSettings) -> shared::Settings {
+fn said_settings(settings: &RouterSettings, range6: Option<Ipv6Net>) -> shared::Settings {
     let mut said = shared::Settings::default().with(shared::MTU, &settings.mtu.to_string());
     if settings.dns.enabled {
         said = said.with(shared::DNS_DOMAIN, &settings.dns.domain.to_string());
@@ -154,8 +161,15 @@ fn said_settings(settings: &RouterSettings) -> shared::Settings {
     if let Ipalloc::On(plan, _) = &settings.ipalloc {
         let subnet = plan.pool.default_subnet.to_string();
         said = said.with(shared::DEFAULT_SUBNET, &subnet);
+        let range6 = range6.map_or("off".to_owned(), |range6| range6.to_string());
+        said = said.with(shared::RANGE6, &range6);
     }
     said
+}
+
+fn subnets_of(pool: &AddressPool) -> impl Iterator<Item = IpNet> + use<> {
+    let v6 = pool.range6.map(IpNet::V6);
+    core::iter::once(IpNet::V4(pool.range)).chain(v6)
 }
 
 /// Opens the journal of addresses, before any communication; without a plan nothing is allocated.

@@ -1,11 +1,13 @@
 //! Address allocation in networks besides `default`: records and messages of other routers, and the journal.
 
 use core::time::Duration;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use mesh_ipam::{
-    ANY_SUBNET, AddressRecord, AddressRequest, Ipam, IpamConfig, IpamMessage, IpamSet,
+    AddressQuery, AddressRecord, AddressRequest, Ipam, IpamConfig, IpamMessage, IpamSet,
     IpamStatement, NetworkPlan, RequestId, SetOutput, SliceRun, Slicing, SpaceId, SpaceMessage,
-    SpaceStatement, SubnetPlan,
+    SpaceStatement, SpaceTag, SubnetPlan,
 };
 use mesh_proto::ids::{PeerId, Version};
 use mesh_proto::limits::{MAX_ADDRESS_SPACES, MAX_IPAM_BYTES};
@@ -19,6 +21,16 @@ const ME: PeerId = PeerId([1; 16]);
 const OTHER: PeerId = PeerId([2; 16]);
 /// Networks that this router and another one founded.
 const NETWORKS: [(NetworkId, PeerId); 2] = [(NetworkId([7; 16]), ME), (NetworkId([8; 16]), OTHER)];
+
+/// Returns the subnet of a network, with its gateway: one has IPv4, the other IPv6.
+fn subnet_of(network: &NetworkId) -> (IpNet, IpAddr) {
+    let (subnet, gateway) = match *network == NETWORKS[0].0 {
+        true => ("10.1.0.0/27", "10.1.0.1"),
+        false => ("fd00::/123", "fd00::1"),
+    };
+    let gateway = gateway.parse().expect("an address");
+    (subnet.parse().expect("a subnet"), gateway)
+}
 
 fn start<'a>(journal: impl IntoIterator<Item = &'a [u8]>) -> Option<IpamSet> {
     let config = IpamConfig {
@@ -34,11 +46,11 @@ fn start<'a>(journal: impl IntoIterator<Item = &'a [u8]>) -> Option<IpamSet> {
         set.restore(journal, Instant::ZERO).ok()?;
     }
     for (network, founder) in NETWORKS {
-        let subnet = "10.1.0.0/27".parse().expect("a subnet");
+        let (subnet, gateway) = subnet_of(&network);
         let subnets = vec![SubnetPlan {
             subnet,
             range: subnet,
-            gateway: Some([10, 1, 0, 1].into()),
+            gateway: Some(gateway),
         }];
         let plan = NetworkPlan {
             network,
@@ -68,8 +80,9 @@ fn drain(set: &mut IpamSet, now: Instant) -> Vec<Vec<u8>> {
                 Ok(Some(message)) => drop(message.read().expect("our own message")),
                 other => assert!(other.is_ok() && IpamMessage::decode(&bytes).is_ok()),
             },
-            SetOutput::Allocated { addr, .. } => {
-                assert_ne!(addr.octets(), [10, 1, 0, 1], "the gateway");
+            SetOutput::Allocated { address, .. } => {
+                let gateways = ["10.1.0.1", "fd00::1"].map(str::parse);
+                assert!(!gateways.contains(&Ok(address.addr())), "a gateway");
             }
             SetOutput::Failed { .. } | SetOutput::Left { .. } => {}
         }
@@ -114,7 +127,8 @@ pub(super) fn target(data: &[u8]) {
                 _ => set.withdraw(peer, now),
             },
             6 => {
-                let want = (AddressRequest::Subnet(ANY_SUBNET), 27);
+                let (subnet, _) = subnet_of(&network);
+                let want = AddressQuery::AnyOf(subnet);
                 drop(set.request(&network, RequestId(n), "c", want, now, now));
             }
             // An arbitrary journal entry after valid ones.
@@ -132,6 +146,11 @@ pub(super) fn target(data: &[u8]) {
     let (_, short) = set.spaces_snapshot();
     let again = start(short.iter().map(Vec::as_slice)).expect("our own snapshot");
     assert_eq!(digests(&again), digests(&set));
+}
+
+fn step(what: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("a short message");
+    [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
@@ -152,14 +171,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         fences: Vec::new(),
         conflicts: Vec::new(),
     };
-    let theirs = statement("10.1.0.0/27").encode();
-    let space = |n: usize| SpaceId {
-        network: NETWORKS[n].0,
-        subnet: "10.1.0.0/27".parse().expect("a subnet"),
+    let theirs = ["10.1.0.0/27", "0.0.0.0/27"].map(|range| statement(range).encode());
+    let space = |n: usize| {
+        let network = NETWORKS[n].0;
+        let (subnet, _) = subnet_of(&network);
+        SpaceTag::of(&SpaceId { network, subnet })
     };
-    let stated = |n| SpaceStatement {
+    let stated = |n: usize| SpaceStatement {
         space: space(n),
-        statement: Blob(&theirs),
+        statement: Blob(&theirs[n]),
     };
     let record = AddressRecord {
         default: Some(statement("10.32.0.0/24")),
@@ -181,10 +201,6 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         message: &request.encode(),
     }
     .encode();
-    let step = |what: u8, bytes: &[u8]| {
-        let length = u16::try_from(bytes.len()).expect("a short message");
-        [&[200, 2, what], &length.to_be_bytes()[..], bytes].concat()
-    };
     let story = [
         step(0, &record),
         vec![200, 2, 6, 200, 3, 6],

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bollard_stubs::models::{
     ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkInspect,
 };
+use ipnet::IpNet;
 
 use super::service::service_aliases;
 use crate::container::{EngineContainer, LEAVE_HOSTS, NetworkConnection};
@@ -72,6 +73,16 @@ fn connection(network: &str, end: &EndpointSettings) -> NetworkConnection {
         endpoint: end.endpoint_id.clone().unwrap_or_default(),
         options: options.into_iter().collect(),
         aliases: end.aliases.clone().unwrap_or_default(),
+        addresses: [
+            (&end.ip_address, end.ip_prefix_len),
+            (&end.global_ipv6_address, end.global_ipv6_prefix_len),
+        ]
+        .into_iter()
+        .filter_map(|(address, length)| {
+            let address = address.as_deref()?.parse().ok()?;
+            IpNet::new(address, u8::try_from(length?).ok()?).ok()
+        })
+        .collect(),
     }
 }
 
@@ -124,8 +135,15 @@ mod tests {
             "HostConfig":{"NetworkMode":"mesh","Dns":["172.17.0.1","x"],"DnsSearch":["mesh.local"],"RestartPolicy":{"Name":"unless-stopped"}},
             "Config":{"Labels":{"mesh.rewrite-hosts":"false"},"Hostname":"www","Domainname":"mesh.local","ExposedPorts":{"80/tcp":{}}},
             "NetworkSettings":{"SandboxKey":"/var/run/docker/netns/0","Networks":{"bridge":{"Aliases":null,"DriverOpts":null},
-            "mesh":{"Aliases":["shop","0123"],"NetworkID":"7a","EndpointID":"e0","DriverOpts":{"mesh.address":"10.32.0.1/12"}}}}}"#;
+            "mesh":{"Aliases":["shop","0123"],"NetworkID":"7a","EndpointID":"e0","DriverOpts":{"mesh.address":"10.32.0.1/12"},
+            "IPAddress":"10.32.0.1","IPPrefixLen":12,"GlobalIPv6Address":"fd00::5","GlobalIPv6PrefixLen":64}}}}"#;
         let mut got = container(serde_json::from_str(json).unwrap());
+        let second = got.second_address("e0");
+        assert_eq!(
+            second.map(|address| address.to_string()).as_deref(),
+            Some("fd00::5/64")
+        );
+        assert_eq!(got.second_address("e1"), None);
         got.connections.retain(|options| !options.is_empty());
         let names = got.networks.iter().map(|c| c.network.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["bridge", "mesh"]);
@@ -149,6 +167,9 @@ mod tests {
                 endpoint: "e0".into(),
                 options: BTreeMap::from([("mesh.address".to_owned(), "10.32.0.1/12".to_owned())]),
                 aliases: vec!["shop".into(), "0123".into()],
+                addresses: ["10.32.0.1/12", "fd00::5/64"]
+                    .map(|text| text.parse().unwrap())
+                    .into(),
             }],
             hostname: "www.mesh.local".into(),
             aliases: vec!["0123".into(), "shop".into()],

@@ -1,9 +1,10 @@
 //! Docker networks of mesh. They are recognised by driver, label and id, since anyone may use their names.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use bollard_stubs::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_host::docker::user_networks::{MirrorNetwork, NewUserNetwork};
 use mesh_proto::network::NetworkId;
 
@@ -55,7 +56,7 @@ fn listed(network: Network) -> Option<ListedNetwork> {
         .unwrap_or_default()
         .into_iter()
         .filter_map(|config| {
-            let subnet: Ipv4Net = config.subnet?.parse().ok()?;
+            let subnet: IpNet = config.subnet?.parse().ok()?;
             let gateway = config.gateway.and_then(|gateway| gateway.parse().ok());
             Some((subnet.trunc(), gateway))
         });
@@ -67,12 +68,25 @@ fn listed(network: Network) -> Option<ListedNetwork> {
         name: network.name?,
         mirrors: mirrors.and_then(|id| NetworkId::from_hex(id)),
         new: NewUserNetwork {
-            pools: pools.take(1).collect(),
+            pools: first_of_each_family(pools),
             internal: network.internal == Some(true),
             mtu: options.get(MTU_OPTION).and_then(|mtu| mtu.parse().ok()),
             mesh_network: mesh_network.cloned(),
         },
     })
+}
+
+fn first_of_each_family(
+    pools: impl Iterator<Item = (IpNet, Option<IpAddr>)>,
+) -> Vec<(IpNet, Option<IpAddr>)> {
+    let mut first: Vec<(IpNet, Option<IpAddr>)> = Vec::new();
+    for pool in pools {
+        let is_v6 = pool.0.addr().is_ipv6();
+        if first.iter().all(|(net, _)| net.addr().is_ipv6() != is_v6) {
+            first.push(pool);
+        }
+    }
+    first
 }
 
 /// Returns the prefix for names of our networks beside those that exist.
@@ -140,18 +154,21 @@ pub fn creation(name: &str) -> NetworkCreateRequest {
 /// Returns the request that creates the Docker network of a network of the mesh.
 pub fn mirror_creation(mirror: &MirrorNetwork) -> NetworkCreateRequest {
     let id = mirror.network.to_string();
-    let config = IpamConfig {
-        subnet: Some(mirror.subnet.to_string()),
-        gateway: mirror.gateway.map(|gateway| gateway.to_string()),
+    let subnets = mirror.subnets.iter();
+    let config = subnets.map(|(subnet, gateway)| IpamConfig {
+        subnet: Some(subnet.to_string()),
+        gateway: gateway.map(|gateway| gateway.to_string()),
         ..IpamConfig::default()
-    };
+    });
+    let is_v6 = |(subnet, _): &(IpNet, Option<IpAddr>)| subnet.addr().is_ipv6();
     NetworkCreateRequest {
         name: mirror.name.clone(),
         driver: Some(DRIVER.to_owned()),
         internal: Some(mirror.internal),
+        enable_ipv6: Some(mirror.subnets.iter().any(is_v6)),
         ipam: Some(Ipam {
             driver: Some(DRIVER.to_owned()),
-            config: Some(vec![config]),
+            config: Some(config.collect()),
             options: Some(HashMap::from([(NETWORK_OPTION.to_owned(), id.clone())])),
         }),
         labels: Some(HashMap::from([

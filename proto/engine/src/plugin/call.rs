@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions, GivenAddresses};
 use mesh_host::docker::user_networks::{NewUserNetwork, WayOut};
 use mesh_proto::ids::Mac;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::ipam::{self, IpamCall};
 use super::messages::{
     CreateEndpointRequest, CreateEndpointResponse, EndpointInterface, EndpointRequest,
-    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, given_address, given_mac,
+    InterfaceName, JoinResponse, StaticRoute, endpoint_of, filled_in, given_addresses, given_mac,
     parse, wanted,
 };
 use super::network_messages::{DeleteNetworkRequest, new_network};
@@ -76,8 +76,8 @@ pub struct NewEndpoint {
     pub network: String,
     /// Its options; `None` if an address is to be chosen.
     pub options: Option<EndpointOptions>,
-    /// The address that an IPAM driver of Docker has given it, in a network that a user created.
-    pub address: Option<IpNet>,
+    /// The addresses that IPAM drivers of Docker have given it, in a network that a user created.
+    pub addresses: Option<GivenAddresses>,
     /// The MAC address that the user has chosen.
     pub mac: Option<Mac>,
     /// The fields that the request gives.
@@ -154,12 +154,12 @@ impl NewEndpoint {
     fn parse(body: &[u8]) -> Result<Self, String> {
         let request: CreateEndpointRequest = parse(body)?;
         let options = wanted(&request)?;
-        let address = given_address(&request)?;
+        let addresses = given_addresses(&request)?;
         let mac = given_mac(&request)?;
         Ok(Self {
             id: request.endpoint,
             network: request.network,
-            address: address.filter(|_| options.is_none()),
+            addresses: addresses.filter(|_| options.is_none()),
             options,
             mac,
             given: request.interface.unwrap_or_default(),
@@ -177,7 +177,13 @@ impl NewEndpoint {
             DeferredAddress::Whole => None,
         };
         to_json(&CreateEndpointResponse {
-            interface: filled_in(&self.given, shown, mac),
+            interface: filled_in(
+                &self.given,
+                shown
+                    .into_iter()
+                    .chain(options.second.map(|second| second.address)),
+                mac,
+            ),
         })
     }
 }
@@ -198,12 +204,13 @@ pub fn joined(endpoint: JoinedEndpoint) -> Value {
             false => Vec::new(),
         },
         disable_gateway_service: !endpoint.way_out.docker_gateway,
-        gateway: endpoint
-            .way_out
-            .gateway
-            .map(|gateway| gateway.to_string())
-            .unwrap_or_default(),
+        gateway: shown(endpoint.way_out.gateway),
+        gateway6: shown(endpoint.way_out.gateway6),
     })
+}
+
+fn shown(address: Option<impl ToString>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
 }
 
 /// Returns the answer to [`DriverCall::Capabilities`]: a network of Swarm is known to all nodes, any other to one host.
@@ -292,12 +299,13 @@ mod tests {
         let mac = Mac([2, 0x42, 10, 40, 0, 9]);
         assert_eq!(new.mac, Some(mac));
         let options = EndpointOptions {
-            address: new.address.unwrap(),
+            address: new.addresses.unwrap().first,
             multicast: false,
             deferred: DeferredAddress::No,
             lease_owner: String::new(),
             network: mesh_proto::network::NetworkId::DEFAULT,
             mac: new.mac,
+            second: None,
         };
         assert_eq!(options.mac(), mac);
         // A driver must not repeat what Docker has said.

@@ -97,6 +97,7 @@ impl PluginEndpoints {
 pub fn interface(id: &str, options: &EndpointOptions) -> ContainerInterface {
     ContainerInterface {
         mac: options.mac(),
+        second: options.second.as_ref().map(|second| second.address),
         ..ContainerInterface::new(id, "", options.scoped(), options.multicast)
     }
 }
@@ -113,6 +114,7 @@ pub fn leftovers(
     arrived: &BTreeSet<String>,
 ) -> Result<Vec<String>, String> {
     let ip = interface.address.addr();
+    // The tag of an interface has its first address, which no other has.
     let is_same = |other: ScopedAddress| other.network == interface.network && other.ip() == ip;
     let mut left = Vec::new();
     for tag in plugged {
@@ -151,6 +153,7 @@ mod tests {
             lease_owner: String::new(),
             network: NetworkId::DEFAULT,
             mac: None,
+            second: None,
         }
     }
 

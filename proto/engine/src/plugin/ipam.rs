@@ -1,9 +1,9 @@
 //! Docker's calls to the IPAM driver, and its answers to them: libnetwork's remote IPAM protocol.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_host::docker::user_networks::WantedPool;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ const ADDRESS_TYPE: &str = "RequestAddressType";
 const GATEWAY: &str = "com.docker.network.gateway";
 /// The gateway of pools without one: else Docker asks for an address for it.
 const NO_GATEWAY: &str = "0.0.0.0/0";
+/// The same for pools of IPv6.
+const NO_GATEWAY6: &str = "::/0";
 
 /// A call to the IPAM driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub enum IpamCall {
         /// Id of its pool.
         pool: String,
         /// The address; none if it is none of a container.
-        address: Option<Ipv4Addr>,
+        address: Option<IpAddr>,
     },
 }
 
@@ -49,7 +51,7 @@ pub struct WantedAddress {
     /// Id of its pool.
     pub pool: String,
     /// The address, if it is to be this one.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// True if it is the gateway's.
     pub is_gateway: bool,
 }
@@ -81,8 +83,8 @@ pub(super) struct PoolRequest {
 }
 
 impl PoolRequest {
-    /// Returns the address; none if it is none of IPv4.
-    pub(super) fn address(&self) -> Option<Ipv4Addr> {
+    /// Returns the address; none if it is none.
+    pub(super) fn address(&self) -> Option<IpAddr> {
         self.address.parse().ok()
     }
 }
@@ -124,31 +126,22 @@ pub(super) fn wanted_pool(request: &RequestPoolRequest) -> Result<WantedPool, St
     if let Some(name) = mesh_network {
         check_text(name)?;
     }
-    if request.v6 {
-        return Err(
-            "the IPAM driver mesh gives no IPv6 addresses yet; leave --ipv6 and IPv6 subnets out"
-                .into(),
-        );
-    }
     Ok(WantedPool {
-        subnet: subnet("subnet", &request.pool)?,
-        ip_range: subnet("range", &request.sub_pool)?,
+        subnet: subnet("subnet", &request.pool, request.v6)?,
+        ip_range: subnet("range", &request.sub_pool, request.v6)?,
         mesh_network: mesh_network.cloned(),
+        is_v6: request.v6,
     })
 }
 
 pub(super) fn wanted_address(request: &PoolRequest) -> Result<WantedAddress, String> {
     let address = match request.address.as_str() {
         "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| not_v4(text))?),
+        text => Some(text.parse().map_err(|_| no_address(text))?),
     };
-    let address = address.map(|address| match address {
-        IpAddr::V4(v4) => Ok(v4),
-        IpAddr::V6(_) => Err(not_v4(&request.address)),
-    });
     Ok(WantedAddress {
         pool: pool_of(request)?,
-        address: address.transpose()?,
+        address,
         is_gateway: request
             .options
             .get(ADDRESS_TYPE)
@@ -156,9 +149,9 @@ pub(super) fn wanted_address(request: &PoolRequest) -> Result<WantedAddress, Str
     })
 }
 
-fn not_v4(text: &str) -> String {
+fn no_address(text: &str) -> String {
     let text: String = text.chars().take(MAX_TEXT).collect();
-    format!("{} is no IPv4 address", text.escape_debug())
+    format!("{} is no IP address", text.escape_debug())
 }
 
 pub(super) fn pool_of(request: &PoolRequest) -> Result<String, String> {
@@ -175,18 +168,20 @@ fn check_text(text: &str) -> Result<(), String> {
 }
 
 /// Returns the subnet in a text; none in an empty one.
-fn subnet(what: &str, text: &str) -> Result<Option<Ipv4Net>, String> {
+fn subnet(what: &str, text: &str, v6: bool) -> Result<Option<IpNet>, String> {
     if text.is_empty() {
         return Ok(None);
     }
     match text.parse::<IpNet>() {
-        Ok(IpNet::V4(net)) if net.prefix_len() > 0 => Ok(Some(net.trunc())),
+        Ok(net) if net.prefix_len() > 0 && net.addr().is_ipv6() == v6 => Ok(Some(net.trunc())),
         _ => {
             let text: String = text.chars().take(MAX_TEXT).collect();
             let text = text.escape_debug();
-            Err(format!(
-                "the {what} {text} is no IPv4 subnet, like 10.40.0.0/16"
-            ))
+            let wanted = match v6 {
+                true => "IPv6 subnet, like fd00:40::/64",
+                false => "IPv4 subnet, like 10.40.0.0/16",
+            };
+            Err(format!("the {what} {text} is no {wanted}"))
         }
     }
 }
@@ -199,12 +194,16 @@ pub fn address_spaces(is_of_swarm: bool) -> Value {
 }
 
 /// Returns the answer to [`IpamCall::RequestPool`].
-pub fn pool(id: &str, subnet: Ipv4Net) -> Value {
-    json!({"PoolID": id, "Pool": subnet.to_string(), "Data": {GATEWAY: NO_GATEWAY}})
+pub fn pool(id: &str, subnet: IpNet) -> Value {
+    let gateway = match subnet {
+        IpNet::V4(_) => NO_GATEWAY,
+        IpNet::V6(_) => NO_GATEWAY6,
+    };
+    json!({"PoolID": id, "Pool": subnet.to_string(), "Data": {GATEWAY: gateway}})
 }
 
 /// Returns the answer to [`IpamCall::RequestAddress`].
-pub fn address(address: Ipv4Net) -> Value {
+pub fn address(address: IpNet) -> Value {
     json!({"Address": address.to_string(), "Data": {}})
 }
 
@@ -229,6 +228,14 @@ mod tests {
             subnet: Some("10.40.0.0/16".parse().unwrap()),
             ip_range: Some("10.40.1.0/24".parse().unwrap()),
             mesh_network: None,
+            is_v6: false,
+        };
+        assert_eq!(read("RequestPool", body), Ok(IpamCall::RequestPool(want)));
+        let body = r#"{"AddressSpace":"mesh","Pool":"fd00:40::/64","SubPool":"","Options":null,"V6":true}"#;
+        let want = WantedPool {
+            subnet: Some("fd00:40::/64".parse().unwrap()),
+            is_v6: true,
+            ..WantedPool::default()
         };
         assert_eq!(read("RequestPool", body), Ok(IpamCall::RequestPool(want)));
         let body = r#"{"AddressSpace":"mesh","Pool":"","SubPool":"","Options":{"mesh.network":"web"},"V6":false}"#;
@@ -240,7 +247,7 @@ mod tests {
         let body = r#"{"PoolID":"p","Address":"10.40.0.1","Options":{"RequestAddressType":"com.docker.network.gateway"}}"#;
         let want = WantedAddress {
             pool: "p".into(),
-            address: Some(Ipv4Addr::new(10, 40, 0, 1)),
+            address: Some([10, 40, 0, 1].into()),
             is_gateway: true,
         };
         assert_eq!(
@@ -260,7 +267,7 @@ mod tests {
         let body = r#"{"PoolID":"p","Address":"10.40.0.9"}"#;
         let released = IpamCall::ReleaseAddress {
             pool: "p".into(),
-            address: Some(Ipv4Addr::new(10, 40, 0, 9)),
+            address: Some([10, 40, 0, 9].into()),
         };
         assert_eq!(read("ReleaseAddress", body), Ok(released));
         assert_eq!(
@@ -276,10 +283,11 @@ mod tests {
             ("RequestPool", "null"),
             ("RequestPool", r#"{"Pool":"fd00::/64"}"#),
             ("RequestPool", r#"{"Pool":"0.0.0.0/0"}"#),
-            ("RequestPool", r#"{"V6":true}"#),
+            ("RequestPool", r#"{"V6":true,"Pool":"10.40.0.0/16"}"#),
+            ("RequestPool", r#"{"V6":true,"Pool":"::/0"}"#),
             ("RequestPool", r#"{"Pool":"x\ny"}"#),
             ("RequestPool", r#"{"Options":{"mesh.network":""}}"#),
-            ("RequestAddress", r#"{"PoolID":"p","Address":"fd00::1"}"#),
+            ("RequestAddress", r#"{"PoolID":"p","Address":"fd00::1/64"}"#),
             ("RequestAddress", r#"{"PoolID":"","Address":""}"#),
             ("ReleaseAddress", r#"{"Address":"10.0.0.1"}"#),
             ("ReleasePool", r#"{"PoolID":7}"#),

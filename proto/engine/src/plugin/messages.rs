@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use mesh_host::docker::driver_options::{self, OptionValue};
-use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::endpoint::{EndpointOptions, GivenAddresses};
 use mesh_proto::ids::Mac;
 use mesh_proto::network::NetworkId;
 use serde::de::DeserializeOwned;
@@ -62,6 +62,8 @@ pub(super) struct JoinResponse {
     pub(super) disable_gateway_service: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) gateway: String,
+    #[serde(rename = "GatewayIPv6", skip_serializing_if = "String::is_empty")]
+    pub(super) gateway6: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,26 +112,36 @@ pub(super) fn given_mac(request: &CreateEndpointRequest) -> Result<Option<Mac>, 
     }
 }
 
-/// Returns the address that an IPAM driver of Docker has given an endpoint.
+/// Returns the addresses that IPAM drivers of Docker have given an endpoint; none if there is none.
 ///
 /// # Errors
-/// It cannot be read; there is an IPv6 address.
-pub(super) fn given_address(request: &CreateEndpointRequest) -> Result<Option<IpNet>, String> {
+/// One cannot be read.
+pub(super) fn given_addresses(
+    request: &CreateEndpointRequest,
+) -> Result<Option<GivenAddresses>, String> {
     let Some(given) = &request.interface else {
         return Ok(None);
     };
-    if !given.address_ipv6.is_empty() {
-        return Err(
-            "the driver mesh takes no IPv6 addresses of Docker yet; leave --ipv6 out".into(),
-        );
-    }
-    if given.address.is_empty() {
+    let v4 = given_address(&given.address, false)?;
+    let v6 = given_address(&given.address_ipv6, true)?;
+    Ok(match (v4, v6) {
+        (Some(first), second) => Some(GivenAddresses { first, second }),
+        (None, Some(first)) => Some(GivenAddresses {
+            first,
+            second: None,
+        }),
+        (None, None) => None,
+    })
+}
+
+fn given_address(text: &str, v6: bool) -> Result<Option<IpNet>, String> {
+    if text.is_empty() {
         return Ok(None);
     }
-    let address = given.address.parse::<ipnet::Ipv4Net>();
-    address
-        .map(|address| Some(address.into()))
-        .map_err(|_| format!("the address '{}' is none", given.address.escape_debug()))
+    match text.parse::<IpNet>() {
+        Ok(address) if address.addr().is_ipv6() == v6 => Ok(Some(address)),
+        _ => Err(format!("the address '{}' is none", text.escape_debug())),
+    }
 }
 
 fn option_value(value: &Value) -> OptionValue<'_> {
@@ -142,16 +154,19 @@ fn option_value(value: &Value) -> OptionValue<'_> {
 /// Returns the router's choice for an endpoint without an address, by its answer to CreateEndpoint.
 pub(super) fn chosen(answer: &Value) -> Option<EndpointOptions> {
     let interface = answer.get("Interface")?;
-    let mut texts = ["Address", "AddressIPv6"].iter();
-    let address = texts.find_map(|name| interface.get(name)?.as_str()?.parse().ok())?;
-    Some(EndpointOptions {
-        address,
-        multicast: false,
-        deferred: DeferredAddress::No,
-        lease_owner: String::new(),
-        network: NetworkId::DEFAULT,
-        mac: None,
-    })
+    let read = |name: &str| interface.get(name)?.as_str()?.parse().ok();
+    let mut addresses = ["Address", "AddressIPv6"].into_iter().filter_map(read);
+    let given = GivenAddresses {
+        first: addresses.next()?,
+        second: addresses.next(),
+    };
+    let owner = |_| String::new();
+    Some(EndpointOptions::given(
+        NetworkId::DEFAULT,
+        given,
+        owner,
+        None,
+    ))
 }
 
 /// Returns the endpoint that a call is about.
@@ -166,19 +181,21 @@ pub fn endpoint_of(body: &[u8]) -> Result<String, String> {
 /// Returns the fields that the request left empty.
 pub(super) fn filled_in(
     given: &EndpointInterface,
-    address: Option<IpNet>,
+    addresses: impl IntoIterator<Item = IpNet>,
     mac: Mac,
 ) -> EndpointInterface {
     let mut interface = EndpointInterface::default();
     if given.mac_address.is_empty() {
         interface.mac_address = mac.to_string();
     }
-    match address {
-        Some(IpNet::V4(v4)) if given.address.is_empty() => interface.address = v4.to_string(),
-        Some(IpNet::V6(v6)) if given.address_ipv6.is_empty() => {
-            interface.address_ipv6 = v6.to_string();
+    for address in addresses {
+        match address {
+            IpNet::V4(v4) if given.address.is_empty() => interface.address = v4.to_string(),
+            IpNet::V6(v6) if given.address_ipv6.is_empty() => {
+                interface.address_ipv6 = v6.to_string();
+            }
+            _ => {}
         }
-        _ => {}
     }
     interface
 }
@@ -209,10 +226,11 @@ mod tests {
         };
         let filled = filled_in(
             &given,
-            Some("10.2.1.1/24".parse().unwrap()),
+            ["10.2.1.1/24", "fd00::1/64"].map(|text| text.parse().unwrap()),
             Mac([2, 0, 0, 0, 0, 1]),
         );
         assert_eq!(filled.address, "");
+        assert_eq!(filled.address_ipv6, "fd00::1/64");
         assert_eq!(filled.mac_address, "02:00:00:00:00:01");
     }
 }

@@ -1,9 +1,9 @@
 //! Bodies of calls about networks.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_host::docker::user_networks::NewUserNetwork;
 use mesh_proto::limits::MAX_NETWORK_NAME;
 use serde::Deserialize;
@@ -30,6 +30,8 @@ struct NewNetworkRequest {
     options: Option<BTreeMap<String, Value>>,
     #[serde(rename = "IPv4Data", default)]
     v4: Option<Vec<PoolData>>,
+    #[serde(rename = "IPv6Data", default)]
+    v6: Option<Vec<PoolData>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,7 +52,10 @@ pub(super) fn new_network(body: &[u8]) -> Result<(String, NewUserNetwork), Strin
     check_id(&request.network)?;
     let mut new = NewUserNetwork::default();
     for data in request.v4.unwrap_or_default() {
-        new.pools.extend(data.read()?);
+        new.pools.extend(data.read(false)?);
+    }
+    for data in request.v6.unwrap_or_default() {
+        new.pools.extend(data.read(true)?);
     }
     let options = request.options.unwrap_or_default();
     new.internal = options.get(INTERNAL).is_some_and(is_true);
@@ -62,15 +67,20 @@ pub(super) fn new_network(body: &[u8]) -> Result<(String, NewUserNetwork), Strin
 
 impl PoolData {
     /// Returns the subnet, with its gateway; none if there is none.
-    pub(super) fn read(&self) -> Result<Option<(Ipv4Net, Option<Ipv4Addr>)>, String> {
+    pub(super) fn read(&self, v6: bool) -> Result<Option<(IpNet, Option<IpAddr>)>, String> {
         if self.pool.is_empty() {
             return Ok(None);
         }
-        let pool: Ipv4Net = self
-            .pool
-            .parse()
-            .map_err(|_| format!("the subnet '{}' is none of IPv4", self.pool.escape_debug()))?;
-        Ok(Some((pool.trunc(), gateway(&self.gateway))))
+        match self.pool.parse::<IpNet>() {
+            Ok(pool) if pool.addr().is_ipv6() == v6 => {
+                Ok(Some((pool.trunc(), gateway(&self.gateway))))
+            }
+            _ => {
+                let family = if v6 { "IPv6" } else { "IPv4" };
+                let pool = self.pool.escape_debug();
+                Err(format!("the subnet '{pool}' is none of {family}"))
+            }
+        }
     }
 }
 
@@ -102,11 +112,8 @@ fn is_true(value: &Value) -> bool {
 }
 
 /// Returns the gateway; none for that of pools without one.
-fn gateway(text: &str) -> Option<Ipv4Addr> {
-    let address = match text.parse().ok()? {
-        IpNet::V4(net) => net.addr(),
-        IpNet::V6(_) => return None,
-    };
+fn gateway(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpNet>().ok()?.addr();
     (!address.is_unspecified()).then_some(address)
 }
 
@@ -120,12 +127,13 @@ mod tests {
             "com.docker.network.internal":true,"com.docker.network.generic":{
             "com.docker.network.driver.mtu":"1300","mesh.network":"web"}},
             "IPv4Data":[{"AddressSpace":"mesh","Gateway":"10.40.0.1/16","Pool":"10.40.0.0/16",
-            "AuxAddresses":{"a":"10.40.0.9/16"}}],"IPv6Data":[]}"#;
+            "AuxAddresses":{"a":"10.40.0.9/16"}}],
+            "IPv6Data":[{"AddressSpace":"mesh","Gateway":"::/0","Pool":"fd00:40::/64"}]}"#;
         let want = NewUserNetwork {
-            pools: vec![(
-                "10.40.0.0/16".parse().unwrap(),
-                Some(Ipv4Addr::new(10, 40, 0, 1)),
-            )],
+            pools: vec![
+                ("10.40.0.0/16".parse().unwrap(), Some([10, 40, 0, 1].into())),
+                ("fd00:40::/64".parse().unwrap(), None),
+            ],
             internal: true,
             mtu: Some(1300),
             mesh_network: Some("web".into()),
@@ -144,6 +152,7 @@ mod tests {
             "{}",
             r#"{"NetworkID":"../x"}"#,
             r#"{"NetworkID":"4e","IPv4Data":[{"Pool":"fd00::/64"}]}"#,
+            r#"{"NetworkID":"4e","IPv6Data":[{"Pool":"10.40.0.0/16"}]}"#,
             r#"{"NetworkID":"4e","Options":{"com.docker.network.generic":{"mesh.network":"a b"}}}"#,
             r#"{"NetworkID":"4e","Options":{"com.docker.network.generic":{"com.docker.network.driver.mtu":"x"}}}"#,
         ] {

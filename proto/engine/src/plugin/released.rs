@@ -2,17 +2,17 @@
 //! again can have one of them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use mesh_proto::limits::MAX_ATTACHED;
 
 /// Released addresses by pool, each pool's in the order of their release; at most [`MAX_ATTACHED`] of a pool, and of pools.
 #[derive(Debug, Default)]
-pub struct ReleasedAddresses(BTreeMap<String, Vec<Ipv4Addr>>);
+pub struct ReleasedAddresses(BTreeMap<String, Vec<IpAddr>>);
 
 impl ReleasedAddresses {
     /// Notes an address. One that has no room is not given again.
-    pub fn note(&mut self, pool: &str, address: Ipv4Addr) {
+    pub fn note(&mut self, pool: &str, address: IpAddr) {
         if self.0.len() >= MAX_ATTACHED && !self.0.contains_key(pool) {
             return;
         }
@@ -25,18 +25,14 @@ impl ReleasedAddresses {
 
     /// Takes an address of a pool that `is_held` accepts, the one that was released last: Docker starts a container again
     /// right after it has stopped.
-    pub fn take_last(
-        &mut self,
-        pool: &str,
-        is_held: impl Fn(Ipv4Addr) -> bool,
-    ) -> Option<Ipv4Addr> {
+    pub fn take_last(&mut self, pool: &str, is_held: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
         let released = self.0.get_mut(pool)?;
         released.retain(|address| is_held(*address));
         released.pop()
     }
 
     /// Takes an address of a pool, if it is there.
-    pub fn take(&mut self, pool: &str, address: Ipv4Addr) {
+    pub fn take(&mut self, pool: &str, address: IpAddr) {
         if let Some(released) = self.0.get_mut(pool) {
             released.retain(|other| *other != address);
         }
@@ -52,8 +48,8 @@ impl ReleasedAddresses {
 mod tests {
     use super::*;
 
-    fn ip(n: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 40, 0, n)
+    fn ip(n: u8) -> IpAddr {
+        [10, 40, 0, n].into()
     }
 
     #[test]
@@ -78,7 +74,7 @@ mod tests {
     fn it_is_bounded() {
         let mut released = ReleasedAddresses::default();
         for n in 0..=u32::try_from(MAX_ATTACHED).unwrap() {
-            released.note("p", Ipv4Addr::from(n));
+            released.note("p", IpAddr::V4(n.into()));
             released.note(&n.to_string(), ip(1));
         }
         assert_eq!(released.0.len(), MAX_ATTACHED);

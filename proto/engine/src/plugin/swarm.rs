@@ -1,9 +1,9 @@
 //! Calls that Docker's Swarm makes: its leader allocates networks, and gives out addresses of an address space of its own.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use mesh_host::docker::swarm::{SwarmAddress, SwarmAddressError, SwarmPoolId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::network_messages::{PoolData, driver_options};
 
 /// Option that only the leader gives with a request for an address.
 const SERIAL: &str = "com.docker.network.ipam.serial";
+const NO_V6: &str = "networks of Swarm have no IPv6 subnets with this driver; leave --ipv6 out";
 
 /// Call to the IPAM driver about a pool of Swarm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +59,12 @@ impl SwarmIpamCall {
                 return Ok(None);
             }
             let wanted = wanted_pool(&request)?;
+            if wanted.is_v6 {
+                return Err(NO_V6.into());
+            }
             return Ok(Some(Self::RequestPool {
-                subnet: wanted.subnet,
-                ip_range: wanted.ip_range,
+                subnet: wanted.subnet.and_then(v4_net),
+                ip_range: wanted.ip_range.and_then(v4_net),
             }));
         }
         if !matches!(name, "ReleasePool" | "RequestAddress" | "ReleaseAddress") {
@@ -76,15 +80,18 @@ impl SwarmIpamCall {
             "ReleasePool" => Self::ReleasePool(pool),
             "ReleaseAddress" => Self::ReleaseAddress {
                 pool,
-                address: request.address(),
+                address: request.address().and_then(v4),
             },
             _ => {
                 let wanted = wanted_address(&request)?;
+                if wanted.address.is_some_and(|address| address.is_ipv6()) {
+                    return Err(NO_V6.into());
+                }
                 let serial = request.options.get(SERIAL);
                 Self::RequestAddress {
                     pool,
                     wanted: SwarmAddress {
-                        address: wanted.address,
+                        address: wanted.address.and_then(v4),
                         is_gateway: wanted.is_gateway,
                     },
                     is_leader: serial.is_some_and(|serial| serial == "true"),
@@ -129,11 +136,13 @@ pub(super) fn swarm_network(body: &[u8]) -> Result<SwarmNetwork, String> {
     let request: AllocateNetworkRequest = parse(body)?;
     check_id(&request.network)?;
     if request.v6.is_some_and(|pools| !pools.is_empty()) {
-        return Err("the driver mesh takes no IPv6 subnets of Docker yet; leave --ipv6 out".into());
+        return Err(NO_V6.into());
     }
     let mut subnets = Vec::new();
     for data in request.v4.unwrap_or_default() {
-        subnets.extend(data.read()?);
+        if let Some((subnet, gateway)) = data.read(false)? {
+            subnets.extend(v4_net(subnet).map(|subnet| (subnet, gateway.and_then(v4))));
+        }
     }
     let subnet = match subnets.as_slice() {
         [] => None,
@@ -154,6 +163,20 @@ pub(super) fn swarm_network(body: &[u8]) -> Result<SwarmNetwork, String> {
         mtu,
         mesh_network,
     })
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v4_net(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(v4) => Some(v4),
+        IpNet::V6(_) => None,
+    }
 }
 
 /// Returns the answer to the allocation of a network: the options that each node is told.

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use mesh_proto::address::AddressArg;
 use mesh_proto::network::NetworkId;
 
-use crate::docker::endpoint::{DeferredAddress, EndpointOptions};
+use crate::docker::endpoint::{DeferredAddress, EndpointOptions, SecondAddress};
 use crate::network::scoped::ScopedAddress;
 
 const ADDRESS: &str = "mesh.address";
+/// An IPv6 address beside; its lease has the same owner.
+const SECOND: &str = "mesh.address6";
 
 /// Returns true if a connection of a container was made by `mesh run`, and not by Docker's user alone.
 pub fn is_prepared(options: &BTreeMap<String, String>) -> bool {
@@ -49,6 +52,9 @@ pub fn format(options: &EndpointOptions) -> Vec<(String, String)> {
         (ADDRESS.to_owned(), options.address.to_string()),
         (MULTICAST.to_owned(), options.multicast.to_string()),
     ];
+    if let Some(second) = &options.second {
+        out.push((SECOND.to_owned(), second.address.to_string()));
+    }
     let value = DEFERRED_VALUES.iter().find(|(_, value)| *value == deferred);
     if let Some((text, _)) = value.filter(|_| deferred != DeferredAddress::No) {
         out.push((DEFERRED.to_owned(), (*text).to_owned()));
@@ -73,6 +79,16 @@ pub fn promise(options: &BTreeMap<String, String>) -> Option<(ScopedAddress, Str
     Some((ScopedAddress::new(network, address), lease_owner))
 }
 
+/// Returns all addresses that driver options of a connection promise to a container, and the owner of their leases.
+pub fn promises(options: &BTreeMap<String, String>) -> Vec<(ScopedAddress, String)> {
+    let Some((first, owner)) = promise(options) else {
+        return Vec::new();
+    };
+    let second = options.get(SECOND).and_then(|text| text.parse().ok());
+    let second = second.map(|address| (ScopedAddress::new(first.network, address), owner.clone()));
+    core::iter::once((first, owner)).chain(second).collect()
+}
+
 /// Returns what an endpoint was to be, by the options that Docker keeps of its connection.
 pub fn kept(options: &BTreeMap<String, String>) -> Option<EndpointOptions> {
     let lookup = |name: &str| options.get(name).map(|text| OptionValue::Text(text));
@@ -87,15 +103,31 @@ pub fn parse(options: OptionLookup<'_>) -> Result<Option<EndpointOptions>, Strin
     let Some(address) = text(options, ADDRESS)? else {
         return Ok(None);
     };
-    let address = address.parse::<AddressArg>().and_then(AddressArg::explicit);
+    let lease_owner = lease_owner(options)?;
+    let second = text(options, SECOND)?.map(|text| match text.parse::<IpNet>() {
+        Ok(address @ IpNet::V6(_)) => Ok(SecondAddress {
+            address,
+            lease_owner: lease_owner.clone(),
+        }),
+        _ => Err(format!(
+            "{SECOND} is '{}'; it must be an IPv6 address like fd00::5/64",
+            text.escape_debug()
+        )),
+    });
     Ok(Some(EndpointOptions {
-        address: address.map_err(|e| e.to_string())?,
+        address: explicit(address)?,
         multicast: flag(options, MULTICAST)?,
         deferred: deferred(options)?,
-        lease_owner: lease_owner(options)?,
+        lease_owner,
         network: network(options)?,
         mac: None,
+        second: second.transpose()?,
     }))
+}
+
+fn explicit(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<AddressArg>().and_then(AddressArg::explicit);
+    address.map_err(|e| e.to_string())
 }
 
 fn network(options: OptionLookup<'_>) -> Result<NetworkId, String> {
@@ -169,16 +201,27 @@ mod tests {
                     true => NetworkId([7; 16]),
                     false => NetworkId::DEFAULT,
                 };
+                let lease_owner = "docker:web:0123".to_owned();
+                let second = multicast.then(|| SecondAddress {
+                    address: "fd00::9/64".parse().unwrap(),
+                    lease_owner: lease_owner.clone(),
+                });
                 let options = EndpointOptions {
+                    second,
                     network,
                     address: address.parse().unwrap(),
                     multicast,
                     deferred,
-                    lease_owner: "docker:web:0123".to_owned(),
+                    lease_owner,
                     mac: None,
                 };
                 let formatted: BTreeMap<String, String> = format(&options).into_iter().collect();
                 assert_eq!(kept(&formatted), Some(options.clone()));
+                let all = promises(&formatted).into_iter().map(|(scoped, _)| scoped);
+                assert_eq!(
+                    all.collect::<Vec<_>>(),
+                    options.all_scoped().collect::<Vec<_>>()
+                );
                 let promised = promise(&formatted);
                 assert_eq!(formatted.contains_key(NETWORK), multicast);
                 assert_eq!(promised, Some((options.scoped(), options.lease_owner)));
@@ -205,6 +248,10 @@ mod tests {
         );
         let error = read(&[(ADDRESS, "10.2.1.1/24"), (NETWORK, "web")]).unwrap_err();
         assert!(error.starts_with("mesh.network is 'web'"), "{error}");
+        for second in ["10.2.1.2/24", "fd00::", "x"] {
+            let error = read(&[(ADDRESS, "10.2.1.1/24"), (SECOND, second)]).unwrap_err();
+            assert!(error.starts_with("mesh.address6 is"), "{error}");
+        }
         let long = "x".repeat(MAX_LEASE_OWNER + 1);
         let error = read(&[(ADDRESS, "10.2.1.1/24"), (LEASE_OWNER, &long)]).unwrap_err();
         assert!(error.contains("too long"), "{error}");

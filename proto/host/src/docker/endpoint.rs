@@ -35,12 +35,69 @@ pub struct EndpointOptions {
     pub network: NetworkId,
     /// Its MAC address, if the user gave one; else it follows from the address.
     pub mac: Option<Mac>,
+    /// Its IPv6 address beside an IPv4 one.
+    pub second: Option<SecondAddress>,
+}
+
+/// The addresses that an IPAM driver of Docker has given an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenAddresses {
+    /// The IPv4 address, or the only one.
+    pub first: IpNet,
+    /// The IPv6 address beside an IPv4 one.
+    pub second: Option<IpNet>,
+}
+
+impl GivenAddresses {
+    /// Returns all of them.
+    pub fn all(self) -> impl Iterator<Item = IpNet> {
+        core::iter::once(self.first).chain(self.second)
+    }
+}
+
+/// The IPv6 address of an endpoint whose first address is of IPv4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondAddress {
+    /// The address with the prefix length of its subnet.
+    pub address: IpNet,
+    /// The owner of its lease.
+    #[serde(rename = "holder")]
+    pub lease_owner: String,
 }
 
 impl EndpointOptions {
+    /// Returns those of an endpoint with these addresses, of whose leases `owner` tells the owners.
+    pub fn given(
+        network: NetworkId,
+        given: GivenAddresses,
+        owner: impl Fn(IpNet) -> String,
+        mac: Option<Mac>,
+    ) -> Self {
+        let second = given.second.map(|address| SecondAddress {
+            address,
+            lease_owner: owner(address),
+        });
+        Self {
+            address: given.first,
+            // The container may have the route already, and Docker takes that for a failure.
+            multicast: false,
+            deferred: DeferredAddress::No,
+            lease_owner: owner(given.first),
+            network,
+            mac,
+            second,
+        }
+    }
+
     /// Returns its address in its network.
     pub fn scoped(&self) -> ScopedAddress {
         ScopedAddress::new(self.network, self.address)
+    }
+
+    /// Returns all its addresses in its network.
+    pub fn all_scoped(&self) -> impl Iterator<Item = ScopedAddress> {
+        all_scoped(self.network, self.address, self.second.as_ref())
     }
 
     /// Returns its MAC address.
@@ -101,6 +158,9 @@ pub struct DockerEndpoint {
     /// Its MAC address, if the user gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// Its IPv6 address beside an IPv4 one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondAddress>,
 }
 
 impl DockerEndpoint {
@@ -118,6 +178,7 @@ impl DockerEndpoint {
             lease_owner,
             mesh_network: wanted.network,
             mac: wanted.mac,
+            second: wanted.second.clone(),
         }
     }
 
@@ -126,10 +187,24 @@ impl DockerEndpoint {
         ScopedAddress::new(self.mesh_network, self.address)
     }
 
+    /// Returns all its addresses in its network of the mesh.
+    pub fn all_scoped(&self) -> impl Iterator<Item = ScopedAddress> + use<> {
+        all_scoped(self.mesh_network, self.address, self.second.as_ref())
+    }
+
+    /// Returns all its addresses, each with the owner of its lease.
+    pub fn leases(&self) -> impl Iterator<Item = (ScopedAddress, &str)> {
+        let second = self.second.as_ref();
+        let owners = core::iter::once(self.lease_owner.as_str())
+            .chain(second.map(|second| second.lease_owner.as_str()));
+        self.all_scoped().zip(owners)
+    }
+
     /// Returns what the kernel is asked to make.
     pub fn interface(&self, id: &str) -> ContainerInterface {
         ContainerInterface {
             mac: self.mac(),
+            second: self.second.as_ref().map(|second| second.address),
             ..ContainerInterface::new(id, &self.ifname, self.scoped(), self.multicast)
         }
     }
@@ -158,6 +233,16 @@ impl DockerEndpoint {
     }
 }
 
+fn all_scoped(
+    network: NetworkId,
+    first: IpNet,
+    second: Option<&SecondAddress>,
+) -> impl Iterator<Item = ScopedAddress> + use<> {
+    let second = second.map(|second| second.address);
+    let all = core::iter::once(first).chain(second);
+    all.map(move |address| ScopedAddress::new(network, address))
+}
+
 /// All endpoints, by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -174,9 +259,10 @@ impl DockerEndpointTable {
         self.0.iter().map(|(id, end)| (id.as_str(), end))
     }
 
-    /// Returns the number of endpoints.
-    pub fn count(&self) -> usize {
-        self.0.len()
+    /// Returns the number of addresses of all endpoints.
+    pub fn address_count(&self) -> usize {
+        let ends = self.0.values();
+        ends.map(|end| end.all_scoped().count()).sum()
     }
 
     /// Returns the namespace that an endpoint is joined to.
@@ -196,7 +282,8 @@ impl DockerEndpointTable {
             return Vec::new();
         };
         let ends = self.in_sandbox(&sandbox);
-        ends.map(|end| (end.lease_owner.clone(), end.address))
+        ends.flat_map(DockerEndpoint::leases)
+            .map(|(scoped, owner)| (owner.to_owned(), scoped.address))
             .collect()
     }
 
@@ -362,6 +449,7 @@ mod tests {
             lease_owner: String::new(),
             network: NetworkId::DEFAULT,
             mac: None,
+            second: None,
         };
         DockerEndpoint::new("net", &wanted, "docker:web:1".into())
     }

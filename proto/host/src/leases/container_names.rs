@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::leases::lease_owner;
 
@@ -27,7 +27,7 @@ impl ContainerNames {
     }
 
     /// Returns the command that takes an address from it.
-    pub fn release_command(&self, owner: &str, address: Ipv4Net) -> String {
+    pub fn release_command(&self, owner: &str, address: IpNet) -> String {
         match self.name_of(owner) {
             Some(name) => format!("mesh detach {address} {name}"),
             None => lease_owner::release_command(owner, address),

@@ -6,9 +6,9 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
 
@@ -17,10 +17,10 @@ use mesh_proto::time::Instant;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// An address in its network.
-pub type LeasedAddress = (NetworkId, Ipv4Addr);
+pub type LeasedAddress = (NetworkId, IpAddr);
 
 /// Addresses with the prefix length of their subnets, and the owners of their leases.
-pub type LeaseOwners = BTreeMap<LeasedAddress, (Ipv4Net, String)>;
+pub type LeaseOwners = BTreeMap<LeasedAddress, (IpNet, String)>;
 
 /// The part of the router that may use a lease beyond the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl LeaseGc {
 
     /// Returns the addresses that are used and not held, with the owners that their leases should have; those that could
     /// not be claimed before come last.
-    pub fn missing(&self, facts: LeaseFacts<'_>) -> Vec<(NetworkId, Ipv4Net, String)> {
+    pub fn missing(&self, facts: LeaseFacts<'_>) -> Vec<(NetworkId, IpNet, String)> {
         let missing = facts.promised.into_iter().flatten().chain(facts.used);
         let missing = missing
             .filter(|(addr, (_, owner))| !facts.held.contains_key(addr) && !owner.is_empty());
@@ -195,9 +195,11 @@ impl DockerPromises {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const ADDR: LeasedAddress = (NetworkId::DEFAULT, Ipv4Addr::new(10, 32, 0, 1));
+    const ADDR: LeasedAddress = (NetworkId::DEFAULT, IpAddr::V4(Ipv4Addr::new(10, 32, 0, 1)));
 
     fn at(secs: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(secs)
@@ -209,7 +211,7 @@ mod tests {
     }
 
     fn owners(owner: &str) -> LeaseOwners {
-        let net = Ipv4Net::new(ADDR.1, 24).unwrap();
+        let net = IpNet::new(ADDR.1, 24).unwrap();
         BTreeMap::from([(ADDR, (net, owner.to_owned()))])
     }
 
@@ -309,7 +311,7 @@ mod tests {
         facts.held.clear();
         // The same address in another network is another.
         let other = (NetworkId([7; 16]), ADDR.1);
-        let net = Ipv4Net::new(other.1, 24).unwrap();
+        let net = IpNet::new(other.1, 24).unwrap();
         let promised = LeaseOwners::from([(other, (net, "docker:db:2".to_owned()))]);
         facts.promised = Some(promised);
         let order = |gc: &LeaseGc| -> Vec<String> {

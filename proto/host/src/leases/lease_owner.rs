@@ -1,6 +1,6 @@
 //! Names of lease owners: the same container gets the same address, and operators see whose it is.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_proto::api::{EXPOSE, Runtime};
 use mesh_proto::limits::MAX_CONTAINER_ID;
 
@@ -62,7 +62,7 @@ fn engine(owner: &str) -> &'static str {
 }
 
 /// Returns the command that takes an address from it.
-pub fn release_command(owner: &str, address: Ipv4Net) -> String {
+pub fn release_command(owner: &str, address: IpNet) -> String {
     match owner == HOST {
         true => format!("mesh hide {address}"),
         false => format!("mesh detach {address} {}", argument(owner)),

@@ -1,5 +1,6 @@
 //! All that is on the mesh on this host, as it is stored, and which address may be given to which owner.
 
+mod bindings;
 mod bridges;
 mod remembered;
 mod views;
@@ -25,6 +26,7 @@ use crate::member::{Home, MemberPort, MemberTable, PluggedMember, ProcessIdentit
 use crate::network::hex;
 use crate::network::scoped::ScopedAddress;
 
+use bindings::{endpoint_bindings, member_bindings};
 pub use bridges::JoinedBridges;
 pub use views::{Announced, LeaseSubject};
 
@@ -235,14 +237,16 @@ impl AttachmentTable {
     /// Adds an endpoint.
     ///
     /// # Errors
-    /// Its address is refused.
+    /// An address of it is refused.
     pub fn insert_endpoint(
         &mut self,
         id: &str,
         end: DockerEndpoint,
         elsewhere: Elsewhere<'_>,
     ) -> Result<(), AttachRefusal> {
-        self.check(end.scoped(), id, elsewhere)?;
+        for scoped in end.all_scoped() {
+            self.check(scoped, id, elsewhere)?;
+        }
         self.check_mac(&end, id)?;
         self.endpoints.insert(id, end);
         Ok(())
@@ -364,21 +368,15 @@ impl AttachmentTable {
     /// Returns the number of addresses in all.
     fn address_count(&self) -> usize {
         let ports: usize = self.members.iter().map(|(_, m)| m.ports.len()).sum();
-        ports + self.endpoints.count() + self.exposed.count()
+        ports + self.endpoints.address_count() + self.exposed.count()
     }
 
     /// Returns every address in use, with its owner. Those of stopped containers are free.
     pub fn bindings(&self) -> impl Iterator<Item = AddressBinding> + '_ {
         let members = self.members.iter().filter(|(_, m)| m.is_live());
         let ports = members.flat_map(|(key, member)| member_bindings(key, member));
-        let endpoints = self.endpoints.iter().map(|(id, end)| AddressBinding {
-            owner: end.owner_id(id).to_owned(),
-            name: end.display_name(id),
-            network: end.mesh_network,
-            address: end.address,
-            mac: end.mac(),
-            endpoint: Some(id.to_owned()),
-        });
+        let endpoints = self.endpoints.iter();
+        let endpoints = endpoints.flat_map(|(id, end)| endpoint_bindings(id, end));
         let exposed = self.exposed.addresses().map(|scoped| AddressBinding {
             owner: EXPOSE.to_owned(),
             name: EXPOSE.to_owned(),
@@ -478,20 +476,6 @@ impl AttachmentTable {
         }
         self.networks.extend(now);
     }
-}
-
-fn member_bindings<'a>(
-    key: &'a str,
-    member: &'a PluggedMember,
-) -> impl Iterator<Item = AddressBinding> + 'a {
-    member.addresses().map(move |scoped| AddressBinding {
-        owner: member.owner(key).to_owned(),
-        name: member.name.clone(),
-        network: scoped.network,
-        address: scoped.address,
-        mac: mac_for(scoped.ip()),
-        endpoint: None,
-    })
 }
 
 impl AddressBinding {

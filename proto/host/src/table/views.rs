@@ -54,12 +54,14 @@ impl AttachmentTable {
             let subject = LeaseSubject::Container(member.runtime, id);
             member.addresses().map(move |a| (a, subject.clone()))
         });
-        let endpoints = self.endpoints.iter().map(|(_, end)| {
-            let subject = match end.lease_owner.is_empty() {
-                true => LeaseSubject::Container(Runtime::Docker, &end.network),
-                false => LeaseSubject::Stored(&end.lease_owner),
-            };
-            (end.scoped(), subject)
+        let endpoints = self.endpoints.iter().flat_map(|(_, end)| {
+            end.leases().map(|(scoped, owner)| {
+                let subject = match owner.is_empty() {
+                    true => LeaseSubject::Container(Runtime::Docker, &end.network),
+                    false => LeaseSubject::Stored(owner),
+                };
+                (scoped, subject)
+            })
         });
         let exposed = self.exposed.addresses();
         let exposed = exposed.map(|address| (address, LeaseSubject::Host));
@@ -104,9 +106,8 @@ impl AttachmentTable {
         for (_, end) in self.endpoints.iter() {
             let Some(owner) = &end.owner else { continue };
             names.insert(owner.id.clone(), owner.name.clone());
-            if let Some(id) = lease_id(&end.lease_owner) {
-                names.insert(id.to_owned(), owner.name.clone());
-            }
+            let ids = end.leases().filter_map(|(_, owner)| lease_id(owner));
+            names.extend(ids.map(|id| (id.to_owned(), owner.name.clone())));
         }
         names
     }
@@ -119,7 +120,10 @@ impl AttachmentTable {
             member.addresses().map(move |scoped| (owner, scoped))
         });
         let endpoints = self.endpoints.iter();
-        let endpoints = endpoints.map(|(id, end)| (end.owner_id(id), end.scoped()));
+        let endpoints = endpoints.flat_map(|(id, end)| {
+            let owner = end.owner_id(id);
+            end.all_scoped().map(move |scoped| (owner, scoped))
+        });
         let all = members.chain(endpoints);
         all.filter(|(_, scoped)| !scoped.network.is_default())
             .map(|(owner, scoped)| (owner.to_owned(), scoped.ip(), scoped.network))
@@ -144,8 +148,9 @@ impl AttachmentTable {
             let row = found
                 .entry(owner)
                 .or_insert_with(|| row(owner, &end.display_name(id), Runtime::Docker));
+            let all = end.all_scoped();
             row.interfaces
-                .push(shown(&end.ifname, end.scoped(), end.mac(), networks));
+                .extend(all.map(|scoped| shown(&end.ifname, scoped, end.mac(), networks)));
         }
         let mut host = row(EXPOSE, EXPOSE, Runtime::Host);
         let exposed = self.exposed.addresses().map(|scoped| {

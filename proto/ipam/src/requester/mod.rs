@@ -57,10 +57,13 @@ pub(crate) fn any_of(
     subnet: Ipv4Net,
 ) -> Result<(AddressRequest, u8), AddressRefusal> {
     if !slicing.range().contains(&subnet) {
-        return Err(AddressRefusal::OutsideRange(subnet, slicing.range()));
+        return Err(AddressRefusal::OutsideRange(
+            subnet.into(),
+            slicing.range().into(),
+        ));
     }
     if subnet.prefix_len() > 30 && !slicing.is_subnet() {
-        return Err(AddressRefusal::TooSmall(subnet));
+        return Err(AddressRefusal::TooSmall(subnet.into()));
     }
     let prefix = slicing.subnet_of(subnet).prefix_len();
     Ok((AddressRequest::Subnet(subnet.trunc()), prefix))
@@ -75,11 +78,11 @@ pub(crate) fn exactly(
     addr: Ipv4Net,
 ) -> Result<(AddressRequest, u8), AddressRefusal> {
     if !range.contains(&addr.addr()) {
-        return Err(AddressRefusal::OutsideRange(addr, range));
+        return Err(AddressRefusal::OutsideRange(addr.into(), range.into()));
     }
     if addr.prefix_len() <= 30 && (addr.addr() == addr.network() || addr.addr() == addr.broadcast())
     {
-        return Err(AddressRefusal::NotAHost(addr.addr()));
+        return Err(AddressRefusal::NotAHost(addr.addr().into()));
     }
     Ok((AddressRequest::Address(addr.addr()), addr.prefix_len()))
 }
@@ -325,11 +328,11 @@ mod tests {
         for (subnet, refusal) in [
             (
                 "10.33.0.0/24",
-                AddressRefusal::OutsideRange(net("10.33.0.0/24"), range),
+                AddressRefusal::OutsideRange(net("10.33.0.0/24").into(), range.into()),
             ),
             (
                 "10.32.0.0/31",
-                AddressRefusal::TooSmall(net("10.32.0.0/31")),
+                AddressRefusal::TooSmall(net("10.32.0.0/31").into()),
             ),
         ] {
             let slicing = Slicing::new(range).unwrap();

@@ -166,14 +166,16 @@ impl PendingRequest {
         if let Some(lease) = registry.state().leases().local(&addr) {
             return match lease.container == self.container {
                 true => RequestStep::Done(addr),
-                false => RequestStep::Failed(AddressRefusal::InUse(addr, lease.container.clone())),
+                false => {
+                    RequestStep::Failed(AddressRefusal::InUse(addr.into(), lease.container.clone()))
+                }
             };
         }
         if let Some(wait) = self.bootstrap(registry, now) {
             return RequestStep::Wait(wait);
         }
         let Some(slice) = registry.slicing().slice_of(addr) else {
-            return RequestStep::Failed(AddressRefusal::NotAHost(addr));
+            return RequestStep::Failed(AddressRefusal::NotAHost(addr.into()));
         };
         let Some(owner) = registry.state().claims().owner(slice) else {
             return RequestStep::Wait(Wait::Space(0, None));
@@ -182,7 +184,9 @@ impl PendingRequest {
             if !registry.peers().is_member(&owner) {
                 return match now.since(self.since) < STATED_WITHIN {
                     true => RequestStep::Wait(Wait::Owner(owner)),
-                    false => RequestStep::Failed(AddressRefusal::OwnerUnreachable(addr, owner)),
+                    false => {
+                        RequestStep::Failed(AddressRefusal::OwnerUnreachable(addr.into(), owner))
+                    }
                 };
             }
             self.ask(registry, owner, now);
@@ -191,13 +195,13 @@ impl PendingRequest {
         if let Some(lease) = registry.state().leases().remote(&addr)
             && !registry.durable().has_fault(Fault::NoPins)
         {
-            return RequestStep::Failed(AddressRefusal::InUseBy(addr, lease.to));
+            return RequestStep::Failed(AddressRefusal::InUseBy(addr.into(), lease.to));
         }
         if let Some(rivals) = registry.state().claims().rivals(slice) {
             let rival = rivals.first().copied().unwrap_or(owner);
             return match registry.peers().is_member(&rival) {
                 true => RequestStep::Wait(Wait::Contest(rival)),
-                false => RequestStep::Failed(AddressRefusal::Contested(addr, rival)),
+                false => RequestStep::Failed(AddressRefusal::Contested(addr.into(), rival)),
             };
         }
         if !registry.durable().may_use(slice) {
@@ -243,10 +247,10 @@ impl PendingRequest {
         }
         match (self.request, why) {
             (AddressRequest::Address(addr), Denial::InUse(container)) => {
-                return Some(AddressRefusal::InUseOn(addr, container, from));
+                return Some(AddressRefusal::InUseOn(addr.into(), container, from));
             }
             (AddressRequest::Address(addr), Denial::InUseBy(peer)) => {
-                return Some(AddressRefusal::InUseBy(addr, peer));
+                return Some(AddressRefusal::InUseBy(addr.into(), peer));
             }
             // The owner changes, or is about to: its statement will tell.
             (AddressRequest::Address(_), _) => self.rest_until = now + IPAM_REQUEST_TIMEOUT,

@@ -101,7 +101,7 @@ impl PendingRequest {
         let absent: Vec<PeerId> = owners.iter().filter(is_absent).copied().collect();
         let is_certain = absent.is_empty() && contested.is_none() && !is_pending;
         if is_certain && self.all_full && claims.is_complete() {
-            return RequestStep::Failed(AddressRefusal::Exhausted(subnet));
+            return RequestStep::Failed(AddressRefusal::Exhausted(subnet.into()));
         }
         self.tried.clear();
         self.asked = None;

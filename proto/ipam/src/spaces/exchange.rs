@@ -1,9 +1,13 @@
 //! The exchange with other routers, their records and messages, and all that goes out.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::plan::SpaceId;
 use super::record::{AddressRecord, SpaceMessage};
+use super::tag::SpaceTag;
 use super::{IpamSet, SetOutput};
 use crate::output::IpamOutput;
 use crate::wire::WireError;
@@ -51,18 +55,16 @@ impl IpamSet {
         if origin == self.me {
             return;
         }
-        for stated in &record.spaces {
-            self.join_as_founder(stated.space, now);
+        let stated = record.spaces.iter();
+        let stated = stated.map(|s| (self.tags.space_of(&s.space), s.statement.0));
+        let stated: BTreeMap<SpaceId, &[u8]> = stated.collect();
+        for space in stated.keys() {
+            self.join_as_founder(*space, now);
         }
         if self.spaces.is_empty() {
             return;
         }
         self.note_reachable(origin, reachable);
-        let stated: BTreeMap<SpaceId, &[u8]> = record
-            .spaces
-            .iter()
-            .map(|s| (s.space, s.statement.0))
-            .collect();
         for (id, space) in &mut self.spaces {
             match stated.get(id) {
                 Some(bytes) => space.handle_statement(origin, bytes, reachable, now),
@@ -134,6 +136,7 @@ impl IpamSet {
         let Some(SpaceMessage { space, message }) = message else {
             return self.default.handle_message(from, bytes, now);
         };
+        let space = self.tags.space_of(&space);
         // What the network keeps back is not known before its plan is.
         let handled = self.touch(space, now, |space| match space.is_planned {
             true => space.ipam.handle_message(from, message, now),
@@ -184,8 +187,8 @@ impl IpamSet {
                 prefix,
             } => SetOutput::Allocated {
                 request,
-                addr,
-                prefix,
+                // A lease has a prefix length of at most 32.
+                address: IpNet::new(addr.into(), prefix).unwrap_or(IpAddr::from(addr).into()),
             },
         };
         self.outputs.push_back(output);
@@ -205,7 +208,7 @@ impl IpamSet {
             }
             IpamOutput::Send { to, bytes } => {
                 self.tell_first();
-                let (space, message) = (id, &bytes[..]);
+                let (space, message) = (SpaceTag::of(&id), &bytes[..]);
                 let bytes = SpaceMessage { space, message }.encode();
                 self.outputs.push_back(SetOutput::Send { to, bytes });
             }
@@ -213,7 +216,7 @@ impl IpamSet {
                 request,
                 addr,
                 prefix,
-            } => self.finish(request, addr, prefix),
+            } => self.finish(id, request, (addr, prefix)),
             IpamOutput::Failed { request, why } => self.fail(request, why),
             IpamOutput::Left { orphaned } => self.note_left(orphaned),
         }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::plan::SpaceId;
@@ -23,14 +24,45 @@ const FORMAT: u8 = 1;
 enum SpaceEntry<'a> {
     /// The router that the journal is of.
     Header { me: PeerId },
-    /// An entry of the journal of one space.
+    /// An entry of the journal of the space of an IPv4 subnet.
     Entry {
-        space: SpaceId,
+        space: Space4,
         #[serde(borrow)]
         entry: Blob<'a, MAX_IPAM_BYTES>,
     },
     /// The network was removed, and all before about it counts no more.
     Erased { network: NetworkId },
+    /// An entry of the journal of the space of an IPv6 subnet.
+    Entry6 {
+        network: NetworkId,
+        subnet: Ipv6Net,
+        #[serde(borrow)]
+        entry: Blob<'a, MAX_IPAM_BYTES>,
+    },
+}
+
+/// The space of an IPv4 subnet.
+#[derive(Serialize, Deserialize)]
+struct Space4 {
+    network: NetworkId,
+    subnet: Ipv4Net,
+}
+
+impl<'a> SpaceEntry<'a> {
+    fn of(space: SpaceId, entry: &'a [u8]) -> Self {
+        let (network, entry) = (space.network, Blob(entry));
+        match space.subnet {
+            IpNet::V4(subnet) => Self::Entry {
+                space: Space4 { network, subnet },
+                entry,
+            },
+            IpNet::V6(subnet) => Self::Entry6 {
+                network,
+                subnet,
+                entry,
+            },
+        }
+    }
 }
 
 /// Entries on their way to the disk.
@@ -66,8 +98,7 @@ impl SpaceJournal {
         position: u64,
         entry: &[u8],
     ) -> Vec<(u64, Vec<u8>)> {
-        let entry = Blob(entry);
-        let appended = self.append(me, &SpaceEntry::Entry { space, entry });
+        let appended = self.append(me, &SpaceEntry::of(space, entry));
         self.unsynced.push_back((self.recorded, space, position));
         appended
     }
@@ -108,10 +139,8 @@ pub(super) fn snapshot(
 ) -> Vec<Vec<u8>> {
     let mut entries = vec![framed(&SpaceEntry::Header { me })];
     for (space, snapshot) in snapshots {
-        entries.extend(snapshot.iter().map(|entry| {
-            let entry = Blob(entry);
-            framed(&SpaceEntry::Entry { space, entry })
-        }));
+        let snapshot = snapshot.iter();
+        entries.extend(snapshot.map(|entry| framed(&SpaceEntry::of(space, entry))));
     }
     entries
 }
@@ -130,6 +159,20 @@ pub(super) fn replay<'a>(
             (SpaceEntry::Header { .. }, 0) => {}
             (SpaceEntry::Header { .. }, _) | (_, 0) => return Err(JournalError::Malformed(index)),
             (SpaceEntry::Entry { space, entry }, _) => {
+                let (network, subnet) = (space.network, space.subnet.into());
+                let space = SpaceId { network, subnet };
+                spaces.entry(space).or_default().push(entry.0);
+            }
+            (
+                SpaceEntry::Entry6 {
+                    network,
+                    subnet,
+                    entry,
+                },
+                _,
+            ) => {
+                let subnet = subnet.into();
+                let space = SpaceId { network, subnet };
                 spaces.entry(space).or_default().push(entry.0);
             }
             (SpaceEntry::Erased { network }, _) => spaces.retain(|s, _| s.network != network),
@@ -160,9 +203,13 @@ mod tests {
     const ME: PeerId = PeerId([5; 16]);
 
     fn space(n: u8) -> SpaceId {
+        let subnet = match n {
+            1 => "10.1.0.0/24",
+            _ => "fd00::/64",
+        };
         SpaceId {
             network: NetworkId([n; 16]),
-            subnet: "10.1.0.0/24".parse().unwrap(),
+            subnet: subnet.parse().unwrap(),
         }
     }
 

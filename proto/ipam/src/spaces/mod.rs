@@ -37,15 +37,15 @@
 //! those with containers here, then the others, by id. A space that is left out stands still for others, and gives no
 //! address twice: its router looks like one that is out of reach.
 //!
-//! **IPv6** needs no other rules, but wider numbers: addresses and ranges as `IpAddr` and `IpNet` in claims, leases, pins
-//! and messages (a format of their own, and entries of the journal), and slices of a part of the subnet: of a /64 at most
-//! 4,096 slices of 2^16 addresses, from its beginning, as counting to 2^64 helps nobody; the rest by claim of the very
-//! address, in the slice that its hash names. A `SpaceId` would have an IPv6 subnet then.
+//! **IPv6** has no other rules. A space of an IPv6 subnet counts as all others do ([`crate::slices::numbers`]); addresses become
+//! numbers where a request comes in, and numbers become addresses where an answer goes out. On the wire it has a name of its
+//! own (`tag`).
 //!
 //! | part | subject |
 //! |---|---|
 //! | `plan` | subnets of a network, as its definition gives them |
 //! | `space` | one space |
+//! | `tag` | what spaces are called on the wire |
 //! | `requests` | requests of containers, over the subnets of a network |
 //! | `exchange` | records and messages of other routers; all that goes out |
 //! | `record`, `own_record` | the bytes of the record and of messages; what this router tells, and when |
@@ -62,6 +62,7 @@ pub(crate) mod record;
 mod removed;
 mod requests;
 pub(crate) mod space;
+pub(crate) mod tag;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -79,8 +80,10 @@ pub use output::SetOutput;
 use own_record::OwnRecord;
 use plan::{NetworkPlan, SpaceId};
 use removed::RemovedRouters;
+pub use requests::AddressQuery;
 use requests::SpaceRequest;
 use space::AddressSpace;
+use tag::SpaceTags;
 
 /// The way out: spaces that have not handed everything over, and what nobody took of the others.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ pub struct IpamSet {
     default: Ipam,
     plans: BTreeMap<NetworkId, NetworkPlan>,
     spaces: BTreeMap<SpaceId, AddressSpace>,
+    tags: SpaceTags,
     /// Spaces that may have outputs.
     ready: BTreeSet<SpaceId>,
     requests: BTreeMap<RequestId, SpaceRequest>,
@@ -125,6 +129,7 @@ impl IpamSet {
             default,
             plans: BTreeMap::new(),
             spaces: BTreeMap::new(),
+            tags: SpaceTags::default(),
             ready: BTreeSet::new(),
             requests: BTreeMap::new(),
             journal: SpaceJournal::default(),
@@ -154,6 +159,7 @@ impl IpamSet {
             let config = config.ok_or(JournalError::Malformed(0))?;
             let ipam = space::open(config, None, entries, now)?;
             spaces.insert(id, AddressSpace::new(ipam));
+            self.tags.note(id);
         }
         self.ready.extend(spaces.keys().copied());
         self.spaces = spaces;
@@ -200,6 +206,9 @@ impl IpamSet {
                 self.ready.insert(*id);
             }
         }
+        for subnet in plan.all() {
+            self.tags.note(SpaceId { network, subnet });
+        }
         // Others may have stated it before.
         self.must_reread |= plan.founder == self.me && is_new;
         self.plans.insert(plan.network, plan);
@@ -239,6 +248,7 @@ impl IpamSet {
             let why = AddressRefusal::Network(NetworkRefusal::Removed(*network));
             self.outputs.push_back(SetOutput::Failed { request, why });
         }
+        self.tags.forget(network);
         let before = self.spaces.len();
         self.spaces.retain(|id, _| !is_gone(id));
         self.ready.retain(|id| !is_gone(id));

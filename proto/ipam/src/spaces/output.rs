@@ -1,6 +1,6 @@
 //! All that leaves the state machines of all spaces.
 
-use std::net::Ipv4Addr;
+use ipnet::IpNet;
 
 #[cfg(doc)]
 use super::IpamSet;
@@ -38,10 +38,8 @@ pub enum SetOutput {
     Allocated {
         /// The request.
         request: RequestId,
-        /// The address.
-        addr: Ipv4Addr,
-        /// Prefix length of its subnet.
-        prefix: u8,
+        /// The address with the prefix length of its subnet.
+        address: IpNet,
     },
     /// The request is over without one.
     Failed {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::plan::SpaceId;
 use super::record;
 use super::space::AddressSpace;
+use super::tag::SpaceTag;
 use mesh_proto::limits::IPAM_STATEMENT_INTERVAL;
 use mesh_proto::time::Instant;
 
@@ -60,7 +61,9 @@ impl OwnRecord {
         });
         let mut stated: Vec<(bool, SpaceId, &[u8])> = stated.collect();
         stated.sort_by_key(|(is_unused, id, _)| (*is_unused, *id));
-        let stated = stated.into_iter().map(|(_, id, bytes)| (id, bytes));
+        let stated = stated
+            .into_iter()
+            .map(|(_, id, bytes)| (SpaceTag::of(&id), bytes));
         let (bytes, left_out) = record::fit(self.default.clone(), stated);
         *self = Self {
             default: self.default.take(),

@@ -5,8 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::SpaceId;
-use crate::slices::Slicing;
+use super::tag::SpaceTag;
 use crate::wire::{IpamMessage, IpamStatement, WireError};
 use mesh_proto::limits::{MAX_ADDRESS_SPACES, MAX_IPAM_BYTES};
 use mesh_proto::wire::bounded::{self, Blob};
@@ -25,7 +24,7 @@ const COUNT: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpaceStatement<'a> {
     /// The space.
-    pub space: SpaceId,
+    pub space: SpaceTag,
     /// An [`IpamStatement`], which is decoded by those that take part in the space only.
     #[serde(borrow)]
     pub statement: Blob<'a, MAX_IPAM_BYTES>,
@@ -44,7 +43,7 @@ pub struct AddressRecord<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpaceMessage<'a> {
     /// The space.
-    pub space: SpaceId,
+    pub space: SpaceTag,
     /// An [`IpamMessage`].
     pub message: &'a [u8],
 }
@@ -88,16 +87,12 @@ impl<'a> AddressRecord<'a> {
 fn spaces_of(bytes: &[u8]) -> Result<Vec<SpaceStatement<'_>>, WireError> {
     let spaces: SpaceList<'_> = codec::decode(bytes).map_err(|_| WireError::Malformed)?;
     let spaces = spaces.list;
-    let is_good = |s: &SpaceStatement<'_>| is_sound(&s.space) && !s.statement.0.is_empty();
+    let is_good = |s: &SpaceStatement<'_>| s.space.is_sound() && !s.statement.0.is_empty();
     let is_ordered = spaces.windows(2).all(|pair| pair[0].space < pair[1].space);
     match !spaces.is_empty() && is_ordered && spaces.iter().all(is_good) {
         true => Ok(spaces),
         false => Err(WireError::Malformed),
     }
-}
-
-fn is_sound(space: &SpaceId) -> bool {
-    !space.network.is_default() && Slicing::of_subnet(space.subnet).is_ok()
 }
 
 /// Returns the body of a record with these statements, in ascending order.
@@ -115,7 +110,7 @@ fn compose(default: Option<Vec<u8>>, spaces: Vec<SpaceStatement<'_>>) -> Vec<u8>
 /// ones first; and how many were left out.
 pub(crate) fn fit<'a>(
     default: Option<Vec<u8>>,
-    spaces: impl Iterator<Item = (SpaceId, &'a [u8])>,
+    spaces: impl Iterator<Item = (SpaceTag, &'a [u8])>,
 ) -> (Vec<u8>, usize) {
     let mut bytes = default.as_ref().map_or(1, Vec::len) + COUNT;
     let (mut stated, mut left_out) = (Vec::new(), 0);
@@ -144,8 +139,8 @@ impl<'a> SpaceMessage<'a> {
             return Ok(None);
         };
         let (space, message) = rest.split_at_checked(SPACE).ok_or(WireError::Malformed)?;
-        let space: SpaceId = codec::decode(space).map_err(|_| WireError::Malformed)?;
-        match is_sound(&space) {
+        let space: SpaceTag = codec::decode(space).map_err(|_| WireError::Malformed)?;
+        match space.is_sound() {
             true => Ok(Some(Self { space, message })),
             false => Err(WireError::Malformed),
         }

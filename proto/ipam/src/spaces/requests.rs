@@ -2,19 +2,28 @@
 //! is free there.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::plan::SpaceId;
 use super::{IpamSet, SetOutput};
 use crate::effect::RequestId;
 use crate::refusal::{AddressRefusal, NetworkRefusal};
-use crate::report::Allocation;
-use crate::wire::AddressRequest;
+use crate::report::NetworkLease;
 use mesh_proto::ids::PeerId;
 use mesh_proto::network::NetworkId;
 use mesh_proto::time::Instant;
+
+/// An address that a container wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressQuery {
+    /// Any address of this subnet or part of one; [`super::plan::ANY_SUBNET`] and [`super::plan::ANY_SUBNET6`] are any
+    /// subnet of a network besides `default`.
+    AnyOf(IpNet),
+    /// This very address. The prefix length counts for `default` only: in other networks it is that of the subnet.
+    Exactly(IpNet),
+}
 
 /// A request that waits in one space.
 #[derive(Debug)]
@@ -23,14 +32,13 @@ pub(super) struct SpaceRequest {
     pub(super) space: SpaceId,
     container: String,
     /// The spaces to go on with, and the part of each, when nothing is free there.
-    rest: VecDeque<(SpaceId, Ipv4Net)>,
+    rest: VecDeque<(SpaceId, IpNet)>,
     deadline: Instant,
 }
 
 impl IpamSet {
-    /// Requests an address of a network for a container: any of a part of its subnets ([`super::plan::ANY_SUBNET`] for all),
-    /// or this very one. The same container gets the same address of a subnet again. `prefix` counts for `default` only:
-    /// in other networks it is that of the subnet. Ends as [`crate::Ipam::allocate`].
+    /// Requests an address of a network for a container. The same container gets the same address of a subnet again.
+    /// `default` has IPv4 addresses only. Ends as [`crate::Ipam::allocate`].
     ///
     /// # Errors
     /// [`AddressRefusal`] for what cannot succeed.
@@ -39,40 +47,41 @@ impl IpamSet {
         network: &NetworkId,
         id: RequestId,
         container: &str,
-        (request, prefix): (AddressRequest, u8),
+        query: AddressQuery,
         deadline: Instant,
         now: Instant,
     ) -> Result<(), AddressRefusal> {
         if network.is_default() {
             let default = &mut self.default;
-            return match request {
-                AddressRequest::Subnet(net) => default.allocate(id, container, net, deadline, now),
-                AddressRequest::Address(addr) => {
-                    let net = Ipv4Net::new(addr, prefix);
-                    let net = net.map_err(|_| AddressRefusal::NotAHost(addr))?;
+            let outside = |net| AddressRefusal::OutsideRange(net, default.slicing().subnet());
+            return match query {
+                AddressQuery::AnyOf(IpNet::V4(net)) => {
+                    default.allocate(id, container, net, deadline, now)
+                }
+                AddressQuery::Exactly(IpNet::V4(net)) => {
                     default.claim(id, container, net, deadline, now)
                 }
+                AddressQuery::AnyOf(net) | AddressQuery::Exactly(net) => Err(outside(net)),
             };
         }
         self.open(network, now)?;
         let plan = self.known(network)?;
-        match request {
-            AddressRequest::Subnet(asked) => {
+        match query {
+            AddressQuery::AnyOf(asked) => {
                 let parts = plan.parts(asked);
-                let none = AddressRefusal::Network(NetworkRefusal::Outside(asked, plan.all()));
+                let none = AddressRefusal::Network(NetworkRefusal::Outside(asked, plan.leased()));
                 let mut parts = self.earlier_first(container, parts);
                 let first = parts.pop_front().ok_or(none)?;
                 self.ask(id, container, first, parts, deadline, now)
             }
-            AddressRequest::Address(addr) => {
+            AddressQuery::Exactly(asked) => {
+                let ip = asked.addr();
                 let outside =
-                    || AddressRefusal::Network(NetworkRefusal::Outside(addr.into(), plan.all()));
-                let space = plan.space_of(addr).ok_or_else(outside)?;
-                let net = Ipv4Net::new(addr, space.subnet.prefix_len());
-                let net = net.map_err(|_| AddressRefusal::NotAHost(addr))?;
+                    || AddressRefusal::Network(NetworkRefusal::Outside(ip.into(), plan.leased()));
+                let space = plan.space_of(ip).ok_or_else(outside)?;
                 self.wait(id, container, space, VecDeque::new(), deadline);
                 let claimed = self.touch(space, now, |space| {
-                    space.ipam.claim(id, container, net, deadline, now)
+                    space.claim(id, container, ip, deadline, now)
                 });
                 self.opened(id, claimed)
             }
@@ -83,19 +92,11 @@ impl IpamSet {
     fn earlier_first(
         &self,
         container: &str,
-        mut parts: Vec<(SpaceId, Ipv4Net)>,
-    ) -> VecDeque<(SpaceId, Ipv4Net)> {
-        let has_one = |(id, part): &(SpaceId, Ipv4Net)| {
-            let leases = self
-                .spaces
-                .get(id)
-                .map(|s| s.ipam.registry.state().leases());
-            leases.is_some_and(|leases| {
-                leases.of_container(container).any(|addr| {
-                    let is_given = leases.local(&addr).is_some_and(|lease| !lease.explicit);
-                    is_given && part.contains(&addr)
-                })
-            })
+        mut parts: Vec<(SpaceId, IpNet)>,
+    ) -> VecDeque<(SpaceId, IpNet)> {
+        let has_one = |(id, part): &(SpaceId, IpNet)| {
+            let space = self.spaces.get(id);
+            space.is_some_and(|space| space.has_given(container, *part))
         };
         parts.sort_by_key(|part| !has_one(part));
         parts.into()
@@ -105,14 +106,14 @@ impl IpamSet {
         &mut self,
         id: RequestId,
         container: &str,
-        (space, part): (SpaceId, Ipv4Net),
-        rest: VecDeque<(SpaceId, Ipv4Net)>,
+        (space, part): (SpaceId, IpNet),
+        rest: VecDeque<(SpaceId, IpNet)>,
         deadline: Instant,
         now: Instant,
     ) -> Result<(), AddressRefusal> {
         self.wait(id, container, space, rest, deadline);
         let opened = self.touch(space, now, |space| {
-            space.ipam.allocate(id, container, part, deadline, now)
+            space.allocate(id, container, part, deadline, now)
         });
         self.opened(id, opened)
     }
@@ -122,7 +123,7 @@ impl IpamSet {
         id: RequestId,
         container: &str,
         space: SpaceId,
-        rest: VecDeque<(SpaceId, Ipv4Net)>,
+        rest: VecDeque<(SpaceId, IpNet)>,
         deadline: Instant,
     ) {
         let container = container.to_owned();
@@ -147,13 +148,19 @@ impl IpamSet {
         opened
     }
 
-    pub(super) fn finish(&mut self, request: RequestId, addr: Ipv4Addr, prefix: u8) {
+    pub(super) fn finish(
+        &mut self,
+        space: SpaceId,
+        request: RequestId,
+        (number, prefix): (Ipv4Addr, u8),
+    ) {
         self.requests.remove(&request);
-        self.outputs.push_back(SetOutput::Allocated {
-            request,
-            addr,
-            prefix,
-        });
+        let Some(space) = self.spaces.get(&space) else {
+            return;
+        };
+        let address = space.ipam.slicing().with_prefix(number, prefix);
+        self.outputs
+            .push_back(SetOutput::Allocated { request, address });
     }
 
     /// Goes on in the next subnet, or gives up.
@@ -162,6 +169,9 @@ impl IpamSet {
             return;
         };
         let now = self.now;
+        if let Some(space) = self.spaces.get(&waiting.space) {
+            why = why.outward(space.ipam.slicing());
+        }
         while matches!(why, AddressRefusal::Exhausted(_)) {
             let Some(next) = waiting.rest.pop_front() else {
                 break;
@@ -189,14 +199,18 @@ impl IpamSet {
         &mut self,
         network: &NetworkId,
         container: &str,
-        addr: Ipv4Addr,
+        addr: IpAddr,
         now: Instant,
     ) {
         if network.is_default() {
-            self.default.release_address(container, addr, now);
+            if let IpAddr::V4(addr) = addr {
+                self.default.release_address(container, addr, now);
+            }
         } else if let Some(space) = self.space_of(network, addr) {
             self.touch(space, now, |space| {
-                space.ipam.release_address(container, addr, now);
+                if let Some(number) = space.ipam.slicing().number(addr) {
+                    space.ipam.release_address(container, number, now);
+                }
             });
         }
     }
@@ -207,28 +221,32 @@ impl IpamSet {
         self.touch_all(now, |space| space.ipam.release(container, now));
     }
 
-    /// Returns all addresses of this router's containers, with their networks.
-    pub fn allocations(&self) -> impl Iterator<Item = (NetworkId, Allocation<'_>)> {
-        let default = self.default.allocations();
-        let default = default.map(|allocation| (NetworkId::DEFAULT, allocation));
-        let spaces = self.spaces.iter().flat_map(|(id, space)| {
-            let allocations = space.ipam.allocations();
-            allocations.map(|allocation| (id.network, allocation))
-        });
-        default.chain(spaces)
+    /// Returns all addresses of this router's containers.
+    pub fn allocations(&self) -> impl Iterator<Item = NetworkLease<'_>> {
+        let default = (NetworkId::DEFAULT, &self.default);
+        let spaces = self.spaces.iter();
+        let spaces = spaces.map(|(id, space)| (id.network, &space.ipam));
+        let all = core::iter::once(default).chain(spaces);
+        all.flat_map(|(network, ipam)| {
+            ipam.allocations().map(move |allocation| NetworkLease {
+                network,
+                address: ipam.slicing().address(allocation.addr),
+                container: allocation.container,
+            })
+        })
     }
 
     /// Returns the router that may have an address in a network, as far as is known here.
-    pub fn rightful(&self, network: &NetworkId, addr: Ipv4Addr) -> Option<PeerId> {
-        if network.is_default() {
-            return self.default.rightful(addr);
-        }
-        let space = self.space_of(network, addr)?;
-        self.spaces.get(&space)?.ipam.rightful(addr)
+    pub fn rightful(&self, network: &NetworkId, addr: IpAddr) -> Option<PeerId> {
+        let ipam = match network.is_default() {
+            true => &self.default,
+            false => &self.spaces.get(&self.space_of(network, addr)?)?.ipam,
+        };
+        ipam.rightful(ipam.slicing().number(addr)?)
     }
 
     /// Returns the space of an address, whether or not the network has the subnet still.
-    fn space_of(&self, network: &NetworkId, addr: Ipv4Addr) -> Option<SpaceId> {
+    fn space_of(&self, network: &NetworkId, addr: IpAddr) -> Option<SpaceId> {
         let mut spaces = self.spaces.keys();
         let is_of = |id: &&SpaceId| id.network == *network && id.subnet.contains(&addr);
         spaces.find(is_of).copied()

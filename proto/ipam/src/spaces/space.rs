@@ -1,11 +1,15 @@
 //! One space: the state machine of one subnet of one network.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::plan::SpaceId;
 use crate::durable::{DurableState, JournalEntry, JournalError};
+use crate::effect::RequestId;
 use crate::leaving::removal::has_anything;
+use crate::refusal::AddressRefusal;
 use crate::slices::Slicing;
 use crate::wire::IpamStatement;
 use crate::{Ipam, IpamConfig};
@@ -78,10 +82,11 @@ impl AddressSpace {
     }
 
     /// Takes note of what the definition of the network says.
-    pub(super) fn plan(&mut self, founder: PeerId, gateway: Option<Ipv4Addr>, now: Instant) {
+    pub(super) fn plan(&mut self, founder: PeerId, gateway: Option<IpAddr>, now: Instant) {
         self.is_planned = true;
+        let slicing = *self.ipam.slicing();
         let durable = self.ipam.registry.durable_mut();
-        durable.reserve(gateway);
+        durable.reserve(gateway.and_then(|gateway| slicing.number(gateway)));
         // Of a journal that was cut short perhaps nothing but the beginning is left.
         if durable.state().claims().is_blank() {
             found_by(durable, founder);
@@ -120,10 +125,54 @@ impl AddressSpace {
         }
     }
 
+    /// Requests any address of a part of the subnet.
+    pub(super) fn allocate(
+        &mut self,
+        id: RequestId,
+        container: &str,
+        part: IpNet,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(), AddressRefusal> {
+        let slicing = *self.ipam.slicing();
+        let numbers = slicing.numbers(part);
+        let numbers = numbers.ok_or(AddressRefusal::OutsideRange(part, slicing.subnet()))?;
+        let opened = self.ipam.allocate(id, container, numbers, deadline, now);
+        opened.map_err(|why| why.outward(&slicing))
+    }
+
+    /// Requests this very address.
+    pub(super) fn claim(
+        &mut self,
+        id: RequestId,
+        container: &str,
+        address: IpAddr,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(), AddressRefusal> {
+        let slicing = *self.ipam.slicing();
+        let number = slicing.number(address);
+        let number = number.ok_or(AddressRefusal::NotAHost(address))?;
+        let number = Ipv4Net::new(number, slicing.range().prefix_len());
+        let number = number.map_err(|_| AddressRefusal::NotAHost(address))?;
+        let claimed = self.ipam.claim(id, container, number, deadline, now);
+        claimed.map_err(|why| why.outward(&slicing))
+    }
+
     /// Returns whether containers of this router have addresses of it, or wait for some.
     pub(super) fn is_used(&self) -> bool {
         let leases = self.ipam.registry.state().leases();
         leases.has_local() || self.ipam.requester.is_waiting()
+    }
+
+    /// Returns whether a container was given an address of a part of the subnet.
+    pub(super) fn has_given(&self, container: &str, part: IpNet) -> bool {
+        let slicing = self.ipam.slicing();
+        let leases = self.ipam.registry.state().leases();
+        leases.of_container(container).any(|number| {
+            let is_given = leases.local(&number).is_some_and(|lease| !lease.explicit);
+            is_given && part.contains(&slicing.address(number))
+        })
     }
 
     /// Returns whether a router owns, leases or contests anything here, or may yet.

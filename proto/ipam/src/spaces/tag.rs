@@ -1,9 +1,9 @@
-//! What a space is called on the wire.
+//! Tags: the names of spaces on the wire.
 //!
 //! | subnet | `id` | `numbers` |
 //! |---|---|---|
 //! | IPv4 | the network's id | the subnet |
-//! | IPv6 | the first 16 bytes of SHA-256 over `mesh space v6`, the network's id, the subnet's address (16 bytes), its prefix length (1 byte) | `0.0.0.0/n` with the numbers of its leased part ([`crate::numbers`]) |
+//! | IPv6 | the first 16 bytes of SHA-256 over `mesh space v6`, the network's id, the subnet's address (16 bytes), its prefix length (1 byte) | `0.0.0.0/n` with the numbers of its leased part ([`crate::slices::numbers`]) |
 //!
 //! So routers that know nothing of IPv6 read all records and messages, and take no part in what they do not know.
 
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::plan::SpaceId;
-use crate::numbers::numbered;
 use crate::slices::Slicing;
+use crate::slices::numbers::numbered;
 use mesh_proto::network::NetworkId;
 
 /// The tag of a space.

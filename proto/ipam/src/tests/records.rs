@@ -10,10 +10,10 @@ use mesh_proto::limits::{MAX_ADDRESS_SPACES, MAX_IPAM_BYTES};
 use mesh_proto::network::NetworkId;
 use mesh_proto::wire::bounded::Blob;
 
-fn space(network: u8, subnet: u8) -> SpaceId {
-    SpaceId {
-        network: NetworkId([network; 16]),
-        subnet: Ipv4Net::new([10, subnet, 0, 0].into(), 24).unwrap(),
+fn space(network: u8, subnet: u8) -> SpaceTag {
+    SpaceTag {
+        id: NetworkId([network; 16]),
+        numbers: Ipv4Net::new([10, subnet, 0, 0].into(), 24).unwrap(),
     }
 }
 
@@ -21,7 +21,7 @@ fn default_statement() -> IpamStatement {
     parts::statement(3, vec![parts::run(0, 4)])
 }
 
-fn body(default: Option<IpamStatement>, spaces: &[(SpaceId, Vec<u8>)]) -> Vec<u8> {
+fn body(default: Option<IpamStatement>, spaces: &[(SpaceTag, Vec<u8>)]) -> Vec<u8> {
     let stated = spaces.iter().map(|(space, bytes)| SpaceStatement {
         space: *space,
         statement: Blob(bytes),
@@ -30,11 +30,11 @@ fn body(default: Option<IpamStatement>, spaces: &[(SpaceId, Vec<u8>)]) -> Vec<u8
     AddressRecord { default, spaces }.encode()
 }
 
-fn spaces() -> impl Strategy<Value = Vec<(SpaceId, Vec<u8>)>> {
+fn spaces() -> impl Strategy<Value = Vec<(SpaceTag, Vec<u8>)>> {
     let one = ((1u8..5, 0u8..4), vec(any::<u8>(), 1..40));
     vec(one, 0..6).prop_map(|all| {
         let all = all.into_iter().map(|((n, s), bytes)| (space(n, s), bytes));
-        let sorted: std::collections::BTreeMap<SpaceId, Vec<u8>> = all.collect();
+        let sorted: std::collections::BTreeMap<SpaceTag, Vec<u8>> = all.collect();
         sorted.into_iter().collect()
     })
 }
@@ -118,15 +118,15 @@ fn bad_spaces_are_refused() {
     let good = space(1, 1);
     let host_bits = Ipv4Net::new([10, 1, 0, 1].into(), 24).unwrap();
     let tiny = Ipv4Net::new([10, 1, 0, 0].into(), 31).unwrap();
-    let network = NetworkId::DEFAULT;
+    let id = NetworkId::DEFAULT;
     for bad in [
-        SpaceId { network, ..good },
-        SpaceId {
-            subnet: host_bits,
+        SpaceTag { id, ..good },
+        SpaceTag {
+            numbers: host_bits,
             ..good
         },
-        SpaceId {
-            subnet: tiny,
+        SpaceTag {
+            numbers: tiny,
             ..good
         },
     ] {
@@ -141,12 +141,12 @@ fn bad_spaces_are_refused() {
         assert!(AddressRecord::decode(&body(None, &disorder)).is_err());
     }
     assert!(AddressRecord::decode(&body(None, &[(good, Vec::new())])).is_err());
-    let many: Vec<(SpaceId, Vec<u8>)> = (0..=MAX_ADDRESS_SPACES)
+    let many: Vec<(SpaceTag, Vec<u8>)> = (0..=MAX_ADDRESS_SPACES)
         .map(|n| {
             let mut network = [1; 16];
             network[..8].copy_from_slice(&u64::try_from(n).unwrap().to_be_bytes());
-            let network = NetworkId(network);
-            (SpaceId { network, ..good }, vec![1])
+            let id = NetworkId(network);
+            (SpaceTag { id, ..good }, vec![1])
         })
         .collect();
     assert!(AddressRecord::decode(&body(None, &many)).is_err());
@@ -156,14 +156,14 @@ fn bad_spaces_are_refused() {
 #[test]
 fn what_has_no_room_is_left_out_and_default_never_is() {
     let long = vec![7; 10_000];
-    let all: Vec<SpaceId> = (1..=20).map(|n| space(n, 1)).collect();
+    let all: Vec<SpaceTag> = (1..=20).map(|n| space(n, 1)).collect();
     let stated = || all.iter().map(|id| (*id, &long[..]));
     let default = default_statement().encode();
     let (bytes, left_out) = record::fit(Some(default.clone()), stated().rev());
     assert!(bytes.len() <= MAX_IPAM_BYTES && left_out == 4, "{left_out}");
     let read = AddressRecord::decode(&bytes).unwrap();
     assert_eq!(read.default, Some(default_statement()));
-    let ids: Vec<SpaceId> = read.spaces.iter().map(|s| s.space).collect();
+    let ids: Vec<SpaceTag> = read.spaces.iter().map(|s| s.space).collect();
     assert_eq!(ids, all[4..], "the first ones given have room");
     let full = vec![1; MAX_IPAM_BYTES - 10];
     let (bytes, left_out) = record::fit(Some(full.clone()), stated());

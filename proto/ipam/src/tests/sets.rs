@@ -2,16 +2,22 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use super::super::*;
 use mesh_proto::entropy::{Entropy, SeededEntropy};
 use mesh_proto::network::NetworkId;
 
 const STEP: Duration = Duration::from_millis(20);
-const RED: NetworkId = NetworkId([3; 16]);
+const RED: NetworkId = NetworkId([13; 16]);
 const BLUE: NetworkId = NetworkId([9; 16]);
 const NETWORKS: [NetworkId; 3] = [NetworkId::DEFAULT, RED, BLUE];
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+const GATEWAYS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+];
 
 /// Mistakes that are planted, to see that the checks find them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +50,7 @@ struct SetHost {
     /// Newest records of all, with their ages.
     gossip: BTreeMap<PeerId, (u64, Vec<u8>)>,
     group: u8,
-    containers: BTreeMap<(NetworkId, String), Ipv4Addr>,
+    containers: BTreeMap<(NetworkId, String), IpAddr>,
     requests: BTreeMap<u64, (NetworkId, String)>,
     failures: Vec<AddressRefusal>,
     left: Option<usize>,
@@ -70,7 +76,8 @@ struct SetWorld {
 }
 
 fn plan(network: NetworkId, founder: PeerId, gateway: bool) -> NetworkPlan {
-    let net = |text: &str| -> Ipv4Net { text.parse().unwrap() };
+    let net = |text: &str| -> IpNet { text.parse().unwrap() };
+    let [v4, v6] = GATEWAYS.map(|address| gateway.then_some(address));
     let subnet = |subnet, range, gateway| SubnetPlan {
         subnet: net(subnet),
         range: net(range),
@@ -78,8 +85,9 @@ fn plan(network: NetworkId, founder: PeerId, gateway: bool) -> NetworkPlan {
     };
     // Equal subnets in both.
     let subnets = vec![
-        subnet("10.1.0.0/27", "10.1.0.0/27", gateway.then_some(GATEWAY)),
+        subnet("10.1.0.0/27", "10.1.0.0/27", v4),
         subnet("10.2.0.0/28", "10.2.0.8/29", None),
+        subnet("fd00::/123", "fd00::/123", v6),
     ];
     NetworkPlan {
         network,
@@ -293,7 +301,9 @@ impl SetWorld {
                     self.schedule(delay, SetEvent::Message(id, to, bytes.clone()));
                 }
             }
-            SetOutput::Allocated { request, addr, .. } => self.allocated(id, request, addr)?,
+            SetOutput::Allocated { request, address } => {
+                self.allocated(id, request, address.addr())?;
+            }
             SetOutput::Failed { request, why } => {
                 let host = self.host(id);
                 host.requests.remove(&request.0);
@@ -329,21 +339,21 @@ impl SetWorld {
     }
 
     /// Nobody else has the address in this network.
-    fn allocated(&mut self, id: PeerId, request: RequestId, addr: Ipv4Addr) -> Result<(), String> {
+    fn allocated(&mut self, id: PeerId, request: RequestId, addr: IpAddr) -> Result<(), String> {
         let host = self.host(id);
         let Some((network, container)) = host.requests.remove(&request.0) else {
             return Err(format!("{id}: an answer to a request that there is not"));
         };
         let is_default = network.is_default();
         let ranges = match is_default {
-            true => ["10.32.0.0/26", "10.32.0.0/26"],
-            false => ["10.1.0.0/27", "10.2.0.8/29"],
+            true => &["10.32.0.0/26"][..],
+            false => &["10.1.0.0/27", "10.2.0.8/29", "fd00::/123"],
         };
-        let mut ranges = ranges.iter().map(|range| range.parse::<Ipv4Net>().unwrap());
+        let mut ranges = ranges.iter().map(|range| range.parse::<IpNet>().unwrap());
         if !ranges.any(|range| range.contains(&addr)) {
             return Err(format!("{addr} is of no subnet of {network}"));
         }
-        if !is_default && addr == GATEWAY {
+        if !is_default && GATEWAYS.contains(&addr) {
             return Err(format!("{addr} is the gateway"));
         }
         for (other, host) in &self.hosts {
@@ -361,6 +371,22 @@ impl SetWorld {
     }
 
     fn request(&mut self, id: PeerId, network: NetworkId) -> Result<(), String> {
+        let subnet = match network.is_default() {
+            true => "10.32.0.0/26".parse().unwrap(),
+            false => ANY_SUBNET,
+        };
+        self.request_of(id, network, subnet)
+    }
+
+    /// Of one family or the other, where there are both.
+    fn request_any(&mut self, id: PeerId, network: NetworkId) -> Result<(), String> {
+        match !network.is_default() && self.below(3) == 0 {
+            true => self.request_of(id, network, ANY_SUBNET6),
+            false => self.request(id, network),
+        }
+    }
+
+    fn request_of(&mut self, id: PeerId, network: NetworkId, subnet: IpNet) -> Result<(), String> {
         if self.hosts[&id].set.is_none() || self.removed.contains(&network) {
             return Ok(());
         }
@@ -376,11 +402,7 @@ impl SetWorld {
         }
         let mut refused = false;
         self.act(id, |set, now| {
-            let subnet = match network.is_default() {
-                true => "10.32.0.0/26".parse().unwrap(),
-                false => ANY_SUBNET,
-            };
-            let want = (AddressRequest::Subnet(subnet), 26);
+            let want = AddressQuery::AnyOf(subnet);
             let until = now + Duration::from_secs(6);
             let id = RequestId(number);
             refused = set.request(&network, id, &name, want, until, now).is_err();
@@ -517,9 +539,9 @@ impl SetWorld {
                     return Err(format!("{id}: {open:?} after all"));
                 }
             }
-            let leased: BTreeMap<(NetworkId, String), Ipv4Addr> = set
+            let leased: BTreeMap<(NetworkId, String), IpAddr> = set
                 .allocations()
-                .map(|(network, a)| ((network, a.container.to_owned()), a.addr))
+                .map(|lease| ((lease.network, lease.container.to_owned()), lease.address))
                 .collect();
             // A crash may leave a lease of which nobody was told.
             for (container, addr) in &host.containers {
@@ -590,7 +612,7 @@ fn mix_statements(bytes: &mut Vec<u8>) {
     let red = record.spaces.clone();
     for stated in &mut record.spaces {
         let mut other = stated.space;
-        other.network = RED;
+        other.id = RED;
         if let Some(theirs) = red.iter().find(|s| s.space == other) {
             stated.statement = theirs.statement;
         }
@@ -612,7 +634,7 @@ fn story(seed: u64, plant: Option<SetPlant>) -> Result<(), String> {
             // Of what was asked for just now nothing may be on the disk.
             1 if w.hosts[&id].set.is_some() => {
                 let network = NETWORKS[usize::try_from(w.below(3)).unwrap()];
-                w.request(id, network)?;
+                w.request_any(id, network)?;
                 w.crash(id);
             }
             1..=3 if w.hosts[&id].set.is_none() => w.start(id)?,
@@ -630,7 +652,7 @@ fn story(seed: u64, plant: Option<SetPlant>) -> Result<(), String> {
             6..=9 => w.release_one(id)?,
             _ => {
                 let network = NETWORKS[usize::try_from(w.below(3)).unwrap()];
-                w.request(id, network)?;
+                w.request_any(id, network)?;
             }
         }
         let pause = 10 + w.below(150);
@@ -682,7 +704,7 @@ fn every_address_is_usable_in_each_network() {
     for network in [RED, BLUE] {
         let hosts = w.hosts.values();
         let held = hosts.flat_map(|h| h.containers.iter().filter(|((n, _), _)| *n == network));
-        let held: BTreeSet<Ipv4Addr> = held.map(|(_, addr)| *addr).collect();
+        let held: BTreeSet<IpAddr> = held.map(|(_, addr)| *addr).collect();
         // 30 hosts without the gateway, and of the other subnet the range without the last address.
         assert_eq!(held.len(), 29 + 7, "{held:?}");
     }
@@ -697,6 +719,29 @@ fn every_address_is_usable_in_each_network() {
     w.check_peace().unwrap();
 }
 
+/// The subnet of IPv6 counts apart from the others, and has as many addresses as one of IPv4 of its size.
+#[test]
+fn every_address_of_ipv6_is_usable() {
+    let mut w = SetWorld::new(9, 3, None);
+    w.run(ms(2_000)).unwrap();
+    for round in 0..33 {
+        let id = w.ids()[round % 3];
+        w.request_of(id, RED, ANY_SUBNET6).unwrap();
+        w.run(ms(300)).unwrap();
+    }
+    w.run(ms(8_000)).unwrap();
+    let held = w.hosts.values().flat_map(|h| h.containers.values());
+    let held: BTreeSet<IpAddr> = held.copied().collect();
+    assert_eq!(held.len(), 29, "{held:?}");
+    assert!(held.iter().all(IpAddr::is_ipv6), "{held:?}");
+    let whole = AddressRefusal::Exhausted("fd00::/123".parse().unwrap());
+    let failures: Vec<_> = w.hosts.values().flat_map(|h| &h.failures).collect();
+    assert_eq!(failures, [&whole; 4]);
+    w.request(w.ids()[0], RED).unwrap();
+    w.run(ms(1_000)).unwrap();
+    w.check_peace().unwrap();
+}
+
 #[test]
 fn an_address_of_choice_is_claimed_outside_the_range_and_as_gateway_too() {
     let mut w = SetWorld::new(8, 2, None);
@@ -705,21 +750,24 @@ fn an_address_of_choice_is_claimed_outside_the_range_and_as_gateway_too() {
     let claim = |w: &mut SetWorld, text: &str| {
         w.serial += 1;
         let (now, request) = (w.now, RequestId(w.serial));
-        let want = (AddressRequest::Address(text.parse().unwrap()), 0);
+        let want = AddressQuery::Exactly(text.parse::<IpAddr>().unwrap().into());
         let set = w.host(id).set.as_mut().unwrap();
         set.request(&RED, request, text, want, now + ms(5_000), now)
     };
     let outside = claim(&mut w, "10.3.0.1").unwrap_err();
     assert_eq!(
         outside.to_string(),
-        "10.3.0.1/32 is in none of the network's subnets; take one of 10.1.0.0/27, 10.2.0.0/28"
+        "10.3.0.1/32 is in none of the network's subnets; take one of 10.1.0.0/27, 10.2.0.0/28, fd00::/123"
     );
-    for text in ["10.1.0.1", "10.2.0.3"] {
+    for text in ["10.1.0.1", "10.2.0.3", "fd00::1", "fd00::1e"] {
         claim(&mut w, text).unwrap();
-        let addr: Ipv4Addr = text.parse().unwrap();
-        let mut leased = w.set(id).allocations();
-        assert!(leased.any(|(n, a)| n == RED && a.addr == addr), "{text}");
+        let addr: IpAddr = text.parse().unwrap();
+        let leased: Vec<_> = w.set(id).allocations().collect();
+        let is_it = |lease: &NetworkLease<'_>| lease.network == RED && lease.address == addr;
+        assert!(leased.iter().any(is_it), "{text}");
     }
+    let last = claim(&mut w, "fd00::1f").unwrap_err();
+    assert_eq!(last, AddressRefusal::NotAHost("fd00::1f".parse().unwrap()));
     let unknown = NetworkId([77; 16]);
     let set = w.host(id).set.as_mut().unwrap();
     let refused = set.open(&unknown, Instant::ZERO);
@@ -756,7 +804,14 @@ fn a_removed_network_leaves_nothing_and_touches_no_other() {
         assert!(w.set(id).spaces().all(|(space, _)| space.network == BLUE));
         let (_, record) = &w.hosts[&id].gossip[&id];
         let record = AddressRecord::decode(record).unwrap();
-        assert!(record.spaces.iter().all(|s| s.space.network == BLUE));
+        let blue = plan(BLUE, id, true).subnets;
+        let blue = blue.iter().map(|subnet| {
+            let (network, subnet) = (BLUE, subnet.subnet);
+            SpaceTag::of(&SpaceId { network, subnet })
+        });
+        let blue: Vec<SpaceTag> = blue.collect();
+        let mut stated = record.spaces.iter();
+        assert!(stated.all(|s| blue.contains(&s.space)));
         w.crash(id);
     }
     w.heal().unwrap();
@@ -856,7 +911,7 @@ fn without_other_networks_nothing_is_added() {
     for n in 0..50 {
         at += ms(60);
         alone.allocate(RequestId(n), "c", net, at, at).unwrap();
-        let want = (AddressRequest::Subnet(net), 24);
+        let want = AddressQuery::AnyOf(net.into());
         set.request(&NetworkId::DEFAULT, RequestId(n), "c", want, at, at)
             .unwrap();
         assert_eq!(set.next_deadline(), alone.next_deadline());
@@ -880,9 +935,9 @@ fn without_other_networks_nothing_is_added() {
                 (Some(IpamOutput::Statement(a)), Some(SetOutput::Record(b))) => assert_eq!(a, b),
                 (
                     Some(IpamOutput::Allocated { addr: a, .. }),
-                    Some(SetOutput::Allocated { addr: b, .. }),
+                    Some(SetOutput::Allocated { address: b, .. }),
                 ) => {
-                    assert_eq!(a, b);
+                    assert_eq!(IpAddr::V4(a), b.addr());
                 }
                 other => panic!("{other:?}"),
             }

@@ -146,7 +146,7 @@ impl World {
 
     fn slicing(&self) -> Slicing {
         match self.is_network {
-            true => Slicing::of_subnet(self.range).unwrap(),
+            true => Slicing::of_subnet(self.range.into()).unwrap(),
             false => Slicing::new(self.range).unwrap(),
         }
     }

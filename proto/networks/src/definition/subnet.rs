@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use mesh_proto::limits::MAX_NETWORK_SUBNETS;
+use mesh_proto::network::leased_part;
 
 /// Shortest and longest prefix of an IPv4 subnet: one of 31 bits has no room for containers.
 const PREFIX4: core::ops::RangeInclusive<u8> = 8..=30;
@@ -71,6 +72,14 @@ pub enum SubnetError {
         /// Subnets.
         subnets: Vec<IpNet>,
     },
+    /// The range is beyond the addresses that are leased.
+    #[error("the range {range} is beyond the addresses that are given; give a part of {leased}")]
+    RangeBeyond {
+        /// Range.
+        range: IpNet,
+        /// Part of the subnet of which addresses are leased.
+        leased: IpNet,
+    },
     /// Two ranges are in one subnet.
     #[error("{subnet} has two ranges, {first} and {second}; give one")]
     TwoRanges {
@@ -130,6 +139,13 @@ impl NetworkSubnet {
                     subnets: subnets.to_vec(),
                 });
             };
+            let leased = leased_part(subnet.net);
+            if !leased.contains(range) && !range.contains(&leased) {
+                return Err(SubnetError::RangeBeyond {
+                    range: *range,
+                    leased,
+                });
+            }
             if let Some(first) = subnet.ip_range.replace(*range) {
                 return Err(SubnetError::TwoRanges {
                     subnet: subnet.net,
@@ -310,6 +326,12 @@ mod tests {
                 &[],
                 &["10.1.1.0/24", "10.1.2.0/24"],
                 "10.1.0.0/16 has two ranges, 10.1.1.0/24 and 10.1.2.0/24; give one",
+            ),
+            (
+                &["fd00::/64"],
+                &[],
+                &["fd00::1:0:0:0/80"],
+                "the range fd00::1:0:0:0/80 is beyond the addresses that are given; give a part of fd00::/104",
             ),
             (
                 &["10.1.2.3/24"],

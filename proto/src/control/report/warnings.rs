@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::crypto::secret::SecretKind;
 use crate::ids::PeerId;
-use crate::topology::settings::{DEFAULT_SUBNET, DNS_DOMAIN, MTU, Settings};
+use crate::topology::settings::{DEFAULT_SUBNET, DNS_DOMAIN, MTU, RANGE6, Settings};
 use crate::wire::topic::Topic;
 
 use super::ControlStatus;
@@ -116,6 +116,7 @@ fn consequence(name: &str) -> Option<&'static str> {
         MTU => Some("packets longer than the smaller one are lost between them"),
         DNS_DOMAIN => Some("containers have names in different domains"),
         DEFAULT_SUBNET => Some("containers that ask for no address are in different subnets"),
+        RANGE6 => Some("their containers do not reach one another by IPv6"),
         _ => None,
     }
 }

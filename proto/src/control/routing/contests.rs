@@ -2,7 +2,7 @@
 //! operators are told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::arp_proxy::{ArpProxy, Contest, Location};
 use crate::fdb::Owner;
@@ -12,7 +12,7 @@ use crate::network::NetworkId;
 use crate::time::Instant;
 
 /// Returns the router that may have an address of a network, as far as that is known.
-pub type RightfulRouter<'a> = &'a dyn Fn(NetworkId, Ipv4Addr) -> Option<PeerId>;
+pub type RightfulRouter<'a> = &'a dyn Fn(NetworkId, IpAddr) -> Option<PeerId>;
 
 /// Contested addresses of one network of which the operator was told.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Contests {
     pub(crate) fn settle(
         &mut self,
         announced: &ArpProxy,
-        rightful: impl Fn(Ipv4Addr) -> Option<Owner>,
+        rightful: impl Fn(IpAddr) -> Option<Owner>,
         now: Instant,
     ) {
         if now < self.next_look {
@@ -34,10 +34,8 @@ impl Contests {
         }
         self.next_look = now + CONTEST_CHECK_INTERVAL;
         let contested = announced.contested();
-        let settled = contested.into_iter().filter_map(|ip| match ip {
-            IpAddr::V4(v4) => Some((ip, rightful(v4)?)),
-            IpAddr::V6(_) => None,
-        });
+        let contested = contested.into_iter();
+        let settled = contested.filter_map(|ip| Some((ip, rightful(ip)?)));
         let settled: BTreeMap<IpAddr, Owner> = settled.collect();
         announced.settle(settled);
     }

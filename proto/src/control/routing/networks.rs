@@ -4,7 +4,7 @@
 //! ([`RoutedNetworks::set`]). Of a network in which this host has no members nothing is kept but the records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::arp_proxy::{ArpProxy, Binding, Contest};
@@ -260,7 +260,7 @@ impl RoutedNetwork {
     pub(super) fn settle_contests(
         &mut self,
         forwarder: &Forwarder,
-        rightful: impl Fn(Ipv4Addr) -> Option<Owner>,
+        rightful: impl Fn(IpAddr) -> Option<Owner>,
         now: Instant,
     ) {
         let arp_proxy = tables(self.membership.as_deref(), forwarder).arp_proxy();

@@ -149,12 +149,13 @@ impl Finder {
             return Vec::new();
         }
         let connections = container.networks.iter();
-        let promised = connections.filter_map(|connection| {
-            let (promised, _) = driver_options::promise(&connection.options)?;
-            Some(AddressBinding {
+        let promised = connections.flat_map(|connection| {
+            let promises = driver_options::promises(&connection.options).into_iter();
+            let name = &container.name;
+            promises.map(move |(promised, _)| AddressBinding {
                 network: promised.network,
                 owner: owner.to_owned(),
-                name: container.name.clone(),
+                name: name.clone(),
                 address: promised.address,
                 mac: mac_for(promised.ip()),
                 endpoint: Some(connection.network.clone()),

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use mesh_engine::error::EngineError;
 use mesh_host::arguments::{patience, texts};
 use mesh_host::docker::driver_options;
-use mesh_host::docker::endpoint::EndpointOptions;
+use mesh_host::docker::endpoint::{EndpointOptions, SecondAddress};
 use mesh_host::docker::network_plan;
 use mesh_host::interface::is_first_ipv4;
 use mesh_host::leases::lease_owner::lease_owner;
@@ -18,7 +18,7 @@ use mesh_proto::network::NetworkId;
 use super::{Members, Tenants};
 use crate::attach::AttachmentError;
 use crate::attach::foundation::{Foundation, fresh_id};
-use crate::attach::leases::{LeaseCollector, LeaseRequest, LeaseSource};
+use crate::attach::leases::{AcquiredAddresses, LeaseCollector, LeaseRequest, LeaseSource};
 use crate::attach::networks::{AttachedNetworks, ChosenNetwork};
 use crate::attach::operations::Operations;
 use crate::attach::stored_table::StoredTable;
@@ -88,7 +88,7 @@ impl Preparations {
         let addresses = &acquired.addresses;
         self.source.await_release(network.id, addresses).await;
         let prepared = self
-            .prepare_in(&network, request, id, &lease, addresses)
+            .prepare_in(&network, request, id, &lease, &acquired)
             .await;
         if prepared.is_err() {
             let fresh = &acquired.fresh;
@@ -103,18 +103,18 @@ impl Preparations {
         request: &PrepareRequest,
         id: String,
         lease: &LeaseRequest,
-        addresses: &[IpNet],
+        acquired: &AcquiredAddresses,
     ) -> Result<Prepared, AttachmentError> {
         let _guard = self.operations.begin().await;
         self.networks.open(network).await?;
         self.leases.reserve(&id, lease, network.id);
         match request.runtime {
             Runtime::Docker => {
-                self.prepare_networks(network, request, id, &lease.owner, addresses)
+                self.prepare_networks(network, request, id, &lease.owner, acquired)
                     .await
             }
             Runtime::Podman | Runtime::Process => {
-                self.prepare_namespace(network, request, id, addresses)
+                self.prepare_namespace(network, request, id, &acquired.addresses)
                     .await
             }
             Runtime::Host => Err(AttachmentError::Invalid(
@@ -175,13 +175,13 @@ impl Preparations {
         request: &PrepareRequest,
         id: String,
         lease_owner: &str,
-        addresses: &[IpNet],
+        acquired: &AcquiredAddresses,
     ) -> Result<Prepared, AttachmentError> {
         let missing = || EngineError::Unavailable("this router does not use Docker".into());
         let docker = self.engines.of(Runtime::Docker).ok_or_else(missing)?;
         let elsewhere = |network, ip| self.source.elsewhere(network, ip);
         self.table.read(|table| {
-            let mut addresses = addresses.iter();
+            let mut addresses = acquired.addresses.iter();
             // No container has the empty id: the address of any container is someone else's.
             addresses.try_for_each(|address| {
                 let scoped = network.scoped(*address);
@@ -189,6 +189,7 @@ impl Preparations {
             })
         })?;
         let by_name = docker.plugs_by_name().await?;
+        let addresses = &acquired.firsts()[..];
         let mut networks = Vec::new();
         let base = docker.network_base().await?;
         let name = network.definition().map(|network| network.name.to_string());
@@ -196,13 +197,19 @@ impl Preparations {
             docker.ensure_network(&planned.name).await?;
             let address = addresses[planned.address];
             let is_leased = self.source.covers(network.id, address.addr());
+            let lease_owner = if is_leased { lease_owner } else { "" };
+            let second = acquired.pairs.get(&address).map(|second| SecondAddress {
+                address: *second,
+                lease_owner: lease_owner.to_owned(),
+            });
             let wanted = EndpointOptions {
                 address,
                 multicast: request.multicast_route && is_first_ipv4(addresses, planned.address),
                 deferred: planned.deferred,
-                lease_owner: if is_leased { lease_owner } else { "" }.to_owned(),
+                lease_owner: lease_owner.to_owned(),
                 network: network.id,
                 mac: None,
+                second,
             };
             let options = driver_options::format(&wanted).into_iter();
             let options = options.map(|(key, value)| format!(",driver-opt={key}={value}"));
@@ -216,7 +223,7 @@ impl Preparations {
             id,
             networks,
             netns: None,
-            addresses: texts(addresses),
+            addresses: texts(&acquired.addresses),
             ..Prepared::default()
         })
     }

@@ -11,7 +11,7 @@ use mesh_engine::docker::recovery::is_bare;
 use mesh_engine::error::EngineError;
 use mesh_engine::plugin::call::JoinedEndpoint;
 use mesh_host::docker::deferral::{AddressSetting, FINISH_WAIT};
-use mesh_host::docker::endpoint::{ContainerRef, DeferredAddress, DockerEndpoint, EndpointOptions};
+use mesh_host::docker::endpoint::{ContainerRef, DockerEndpoint, EndpointOptions, GivenAddresses};
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_proto::address::AddressArg;
@@ -102,32 +102,24 @@ impl DockerEndpoints {
         Ok((wanted, made?))
     }
 
-    /// Makes the pair of an endpoint in a user's network, with the address that an IPAM driver of Docker has given it.
+    /// Makes the pair of an endpoint in a user's network, with the addresses that IPAM drivers of Docker have given it.
     ///
     /// # Errors
-    /// The network cannot be used; the address is used; the kernel's. Nothing is left of the attempt.
+    /// The network cannot be used; an address is used; the kernel's. Nothing is left of the attempt.
     pub(crate) async fn create_given(
         &self,
         id: &str,
         network: &str,
-        address: IpNet,
+        given: GivenAddresses,
         mac: Option<Mac>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
         let mesh_network = self.users.find(network).await?;
-        let owner = self.table.read(|table| {
-            let IpNet::V4(v4) = address else { return None };
-            let owner = table.user_networks.owner_of(network, v4.addr())?;
-            Some(owner.to_owned())
-        });
-        let is_ours = owner.is_some();
-        let wanted = EndpointOptions {
-            address,
-            multicast: false,
-            deferred: DeferredAddress::No,
-            lease_owner: owner.unwrap_or_else(|| lease_owner(Runtime::Docker, "", id)),
-            network: mesh_network,
-            mac,
-        };
+        let known = self.table.read(|table| table.user_networks.clone());
+        let owner_of = |address: IpNet| known.lease_of(network, address);
+        let is_ours = given.all().all(|address| owner_of(address).is_some());
+        let owner =
+            |address| owner_of(address).unwrap_or_else(|| lease_owner(Runtime::Docker, "", id));
+        let wanted = EndpointOptions::given(mesh_network, given, owner, mac);
         let made = self.create_wanted(id, network, &wanted).await;
         let made = made.map_err(|error| match is_ours {
             true => error,
@@ -150,16 +142,15 @@ impl DockerEndpoints {
             ))
         };
         let acquired = acquired.map_err(without)?;
-        let address = acquired.addresses.first().copied();
-        Ok(EndpointOptions {
-            address: address.ok_or(AttachmentError::Allocation("no address".into()))?,
-            // The container may have the route already, and Docker takes that for a failure.
-            multicast: false,
-            deferred: DeferredAddress::No,
-            lease_owner: lease.owner,
-            network: NetworkId::DEFAULT,
-            mac,
-        })
+        let mut addresses = acquired.addresses.into_iter();
+        let first = addresses.next();
+        let given = GivenAddresses {
+            first: first.ok_or(AttachmentError::Allocation("no address".into()))?,
+            second: addresses.next(),
+        };
+        let owner = |_| lease.owner.clone();
+        let network = NetworkId::DEFAULT;
+        Ok(EndpointOptions::given(network, given, owner, mac))
     }
 
     async fn create_wanted(
@@ -170,7 +161,9 @@ impl DockerEndpoints {
     ) -> Result<Mac, AttachmentError> {
         let scoped = wanted.scoped();
         self.networks.open_for(scoped).await?;
-        self.drop_stale(scoped, id).await?;
+        for address in wanted.all_scoped() {
+            self.drop_stale(address, id).await?;
+        }
         let lease = lease_request(match wanted.lease_owner.is_empty() {
             // The same again for the same connection.
             true => lease_owner(Runtime::Docker, "", network),
@@ -178,6 +171,11 @@ impl DockerEndpoints {
         });
         // Held already, when the container was prepared or ran before.
         self.source.claim(scoped, &lease).await?;
+        if let Some(second) = &wanted.second {
+            let lease = lease_request(second.lease_owner.clone());
+            let scoped = ScopedAddress::new(wanted.network, second.address);
+            self.source.claim(scoped, &lease).await?;
+        }
         let endpoint = DockerEndpoint::new(network, wanted, lease.owner);
         let interface = endpoint.interface(id);
         let mac = interface.mac;
@@ -236,7 +234,7 @@ impl DockerEndpoints {
             Ok(JoinedEndpoint {
                 peer: end.peer.clone(),
                 multicast: end.multicast,
-                way_out: networks.way_out(&end.network, end.address.addr()),
+                way_out: networks.way_out(&end.network, end.all_scoped().map(|scoped| scoped.ip())),
             })
         })?;
         self.finish_later(id, sandbox);
@@ -340,7 +338,7 @@ impl DockerEndpoints {
         if let Err(error) = self.kernel.unplug_all(vec![tag]).await {
             tracing::warn!(%error, "an interface of a container that is gone is left; trying again");
         }
-        self.leases.note_used([end.scoped()]);
+        self.leases.note_used(end.all_scoped());
         self.wakeups.wake();
     }
 

@@ -1,18 +1,19 @@
 //! The IPAM driver: pools and addresses that Docker asks for.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_engine::plugin::ipam::WantedAddress;
 use mesh_host::docker::user_networks::{
-    DockerPool, UNKNOWN_POOL, UserNetworkError, WantedPool, auxiliary_owner,
+    DockerPool, UNKNOWN_POOL, UNKNOWN_POOL6, UserNetworkError, WantedPool, auxiliary_owner,
 };
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::network::addresses::{AddressFor, check_in};
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::{AttachRefusal, AttachmentTable};
+use mesh_ipam::{ANY_SUBNET, ANY_SUBNET6};
 use mesh_proto::address::AddressArg;
 use mesh_proto::api::Runtime;
 use mesh_proto::network::NetworkId;
@@ -55,14 +56,14 @@ impl DockerPools {
     pub(crate) async fn request_pool(
         &self,
         wanted: WantedPool,
-    ) -> Result<(String, Ipv4Net), AttachmentError> {
+    ) -> Result<(String, IpNet), AttachmentError> {
         let subnet = match (wanted.subnet, &wanted.mesh_network) {
             (Some(subnet), _) => subnet,
-            (None, Some(name)) => self.subnet_of(name)?,
-            (None, None) => UNKNOWN_POOL,
+            (None, Some(name)) => self.subnet_of(name, wanted.is_v6)?,
+            (None, None) => unknown_pool(wanted.is_v6),
         };
         let id = format!("mesh-{}", fresh_id()?);
-        let request = |subnet: Ipv4Net| {
+        let request = |subnet: IpNet| {
             let wanted = wanted.clone();
             self.table.change(|table: &mut AttachmentTable| {
                 let asked = table.user_networks.request_pool(&id, subnet, wanted);
@@ -84,16 +85,14 @@ impl DockerPools {
         Ok((id, subnet))
     }
 
-    /// Returns the IPv4 subnet of a network of the mesh.
-    fn subnet_of(&self, name: &str) -> Result<Ipv4Net, AttachmentError> {
+    /// Returns the first subnet of a network of the mesh, of IPv6 or of IPv4.
+    fn subnet_of(&self, name: &str, is_v6: bool) -> Result<IpNet, AttachmentError> {
         let access = self.networks.access();
         let id = access.resolve(name).map_err(AttachmentError::Network)?;
         let subnets = self.networks.subnets(&id);
-        let first = subnets.iter().find_map(|subnet| match subnet {
-            IpNet::V4(v4) => Some(*v4),
-            IpNet::V6(_) => None,
-        });
-        Ok(first.unwrap_or(UNKNOWN_POOL))
+        let mut subnets = subnets.iter().copied();
+        let first = subnets.find(|subnet| subnet.addr().is_ipv6() == is_v6);
+        Ok(first.unwrap_or(unknown_pool(is_v6)))
     }
 
     /// Forgets a pool, and frees all its addresses.
@@ -119,7 +118,7 @@ impl DockerPools {
     pub(crate) async fn request_address(
         &self,
         wanted: WantedAddress,
-    ) -> Result<Ipv4Net, AttachmentError> {
+    ) -> Result<IpNet, AttachmentError> {
         let id = &wanted.pool;
         let pool = self
             .table
@@ -146,13 +145,11 @@ impl DockerPools {
         };
         let arg = match wanted.address {
             Some(address) => AddressArg::Ip(self.explicit(network, address, &pool)?),
-            None => pool
-                .ip_range
-                .map_or(AddressArg::Default, |range| AddressArg::Net(range.into())),
+            None => any_of(network, &pool),
         };
         let acquired = self.source.acquire(&lease, network, &[arg]).await?;
-        let Some(IpNet::V4(address)) = acquired.addresses.first().copied() else {
-            let text = "no IPv4 address is free in this network";
+        let Some(address) = acquired.addresses.first().copied() else {
+            let text = "no address is free in this network";
             return Err(AttachmentError::Allocation(text.into()));
         };
         self.table
@@ -164,19 +161,17 @@ impl DockerPools {
     fn explicit(
         &self,
         network: NetworkId,
-        address: Ipv4Addr,
+        address: IpAddr,
         pool: &DockerPool,
     ) -> Result<IpNet, AttachmentError> {
         let subnets = self.networks.subnets(&network);
-        let subnet = subnets
-            .iter()
-            .find(|subnet| subnet.contains(&std::net::IpAddr::V4(address)));
+        let subnet = subnets.iter().find(|subnet| subnet.contains(&address));
         let prefix = match (subnet, pool.known_subnet()) {
             (Some(subnet), _) => subnet.prefix_len(),
             (None, Some(subnet)) => subnet.prefix_len(),
             (None, None) => self.source.default_subnet()?.prefix_len(),
         };
-        let asked = IpNet::new_assert(address.into(), prefix);
+        let asked = IpNet::new_assert(address, prefix);
         if let Some(definition) = self.networks.access().definition(&network) {
             check_in(&definition, asked, AddressFor::Container)?;
         }
@@ -196,7 +191,7 @@ impl DockerPools {
     }
 
     /// Frees an address; one that no container has is free already.
-    pub(crate) async fn release_address(&self, pool: &str, address: Ipv4Addr) {
+    pub(crate) async fn release_address(&self, pool: &str, address: IpAddr) {
         let owner = self
             .table
             .record(|table| table.user_networks.take_back(pool, address));
@@ -206,5 +201,22 @@ impl DockerPools {
                 self.source.release((held.network, held.addr), &owner).await;
             }
         }
+    }
+}
+
+/// Returns the argument for any address of a pool.
+fn any_of(network: NetworkId, pool: &DockerPool) -> AddressArg {
+    match pool.ip_range {
+        Some(range) => AddressArg::Net(range),
+        None if pool.subnet.addr().is_ipv6() => AddressArg::Net(ANY_SUBNET6),
+        None if network.is_default() => AddressArg::Default,
+        None => AddressArg::Net(ANY_SUBNET),
+    }
+}
+
+fn unknown_pool(is_v6: bool) -> IpNet {
+    match is_v6 {
+        true => UNKNOWN_POOL6,
+        false => UNKNOWN_POOL,
     }
 }

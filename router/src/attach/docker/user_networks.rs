@@ -287,24 +287,25 @@ impl UserNetworks {
 
     /// Leases the auxiliary addresses, so that no container of the mesh gets one.
     async fn lease_auxiliary(&self, id: &str, network: NetworkId) {
-        let pool = self.table.read(|table| {
-            let (id, pool) = table.user_networks.pool_of(id)?;
-            Some((auxiliary_owner(id), pool.subnet, pool.auxiliary.clone()))
+        let pools: Vec<_> = self.table.read(|table| {
+            let pools = table.user_networks.pools_of(id);
+            pools
+                .map(|(id, pool)| (auxiliary_owner(id), pool.subnet, pool.auxiliary.clone()))
+                .collect()
         });
-        let Some((owner, subnet, auxiliary)) = pool else {
-            return;
-        };
-        let request = LeaseRequest {
-            owner,
-            patience: LEASE_WAIT,
-            caller: 0,
-        };
-        for address in auxiliary {
-            let address = IpNet::new_assert(address.into(), subnet.prefix_len());
-            let scoped = ScopedAddress::new(network, address);
-            // Another host may have it for the same purpose.
-            if let Err(error) = self.source.claim(scoped, &request).await {
-                tracing::debug!(%error, "an auxiliary address is leased already");
+        for (owner, subnet, auxiliary) in pools {
+            let request = LeaseRequest {
+                owner,
+                patience: LEASE_WAIT,
+                caller: 0,
+            };
+            for address in auxiliary {
+                let address = IpNet::new_assert(address, subnet.prefix_len());
+                let scoped = ScopedAddress::new(network, address);
+                // Another host may have it for the same purpose.
+                if let Err(error) = self.source.claim(scoped, &request).await {
+                    tracing::debug!(%error, "an auxiliary address is leased already");
+                }
             }
         }
     }

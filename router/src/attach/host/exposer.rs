@@ -384,15 +384,23 @@ impl HostExposer {
         network: &ChosenNetwork,
         args: &[AddressArg],
     ) -> Result<Vec<AddressArg>, AttachmentError> {
-        let known = |arg: &AddressArg| {
+        let mut known = Vec::new();
+        for arg in args {
             if matches!(arg, AddressArg::Ip(_)) {
-                return Ok(*arg);
+                known.push(*arg);
+                continue;
             }
             let meaning = ArgumentMeaning::of(*arg, || self.source.default_subnet())?;
-            let found = self.meant_by(network.id, meaning).first().copied();
-            Ok(found.map_or(*arg, |scoped| AddressArg::Ip(scoped.address)))
-        };
-        args.iter().map(known).collect()
+            let Some(found) = self.meant_by(network.id, meaning).first().copied() else {
+                known.push(*arg);
+                continue;
+            };
+            known.push(AddressArg::Ip(found.address));
+            let beside = self.source.beside(found);
+            let beside = beside.filter(|_| matches!(arg, AddressArg::Default));
+            known.extend(beside.map(AddressArg::Ip));
+        }
+        Ok(known)
     }
 
     /// Returns those of the host's addresses in a network that an argument means.

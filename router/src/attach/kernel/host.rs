@@ -236,6 +236,7 @@ impl KernelApi for HostKernel {
             mac: interface.mac,
             mtu: config.mtu,
             address: interface.address,
+            second: interface.second,
             multicast_route: interface.multicast,
             alias: &interface.tag,
             offloads_off: self.offloads_off,

@@ -1,7 +1,7 @@
 //! Addresses for arguments: any of a subnet, or this very one; acquired before anything is made with them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use mesh_allocator::call::{Acquire, ContainerLease};
 use mesh_host::leases::lease_gc::LeasedAddress;
 use mesh_host::network::scoped::ScopedAddress;
 use mesh_host::table::AttachRefusal;
-use mesh_ipam::{ANY_SUBNET, AddressPool, AddressRequest};
+use mesh_ipam::{ANY_SUBNET, ANY_SUBNET6, AddressPool, AddressQuery};
 use mesh_networks::NetworkDefinition;
 use mesh_proto::address::AddressArg;
-use mesh_proto::network::NetworkId;
+use mesh_proto::network::{NetworkId, leased_part};
 
+use super::acquired::AcquiredAddresses;
 use crate::attach::AttachmentError;
 use crate::attach::networks::NetworkAccess;
 use crate::attach::operations::Operations;
@@ -39,27 +40,35 @@ pub(crate) struct LeaseRequest {
 }
 
 impl LeaseRequest {
-    fn acquire(&self, network: NetworkId, request: AddressRequest, prefix: u8) -> Acquire {
+    fn acquire(&self, network: NetworkId, query: AddressQuery) -> Acquire {
         Acquire {
             network,
             owner: self.owner.clone(),
-            request,
-            prefix,
+            query,
             patience: self.patience,
             caller: self.caller,
         }
     }
 }
 
-/// Addresses for arguments.
-pub(crate) struct AcquiredAddresses {
-    /// All of them, in order.
-    pub(crate) addresses: Vec<IpNet>,
-    /// Those that the owner did not have before.
-    pub(crate) fresh: Vec<IpNet>,
+/// A query to the allocator for one argument, and what its answer means.
+struct LeaseWish {
+    query: AddressQuery,
+    shown: ShownAddresses,
 }
 
-/// The place where addresses come from: the allocator for the range that routers share and for the IPv4 subnets of
+/// The addresses that a container gets with a lease.
+#[derive(Clone, Copy)]
+enum ShownAddresses {
+    /// The one that was acquired.
+    Itself,
+    /// The IPv6 address that goes with it.
+    Beside,
+    /// Both, if there is one beside.
+    Both,
+}
+
+/// The place where addresses come from: the allocator for the range that routers share and for the subnets of
 /// networks, the operator for all others.
 pub(crate) struct LeaseSource {
     allocator: Allocator,
@@ -101,18 +110,34 @@ impl LeaseSource {
         self.allocator.pool().is_ok()
     }
 
+    /// Returns the IPv6 address that goes with an IPv4 address of `default`.
+    pub(crate) fn beside(&self, scoped: ScopedAddress) -> Option<IpNet> {
+        let address = Some(scoped.address).filter(|_| scoped.network.is_default())?;
+        self.allocator.beside(address)
+    }
+
+    /// Returns the lease of an address: in `default` that of the IPv4 address which it goes with, with the prefix length of
+    /// the subnet; none for one that is not allocated, which is the operator's business.
+    pub(crate) fn lease_of(&self, scoped: ScopedAddress) -> Option<(LeasedAddress, IpNet)> {
+        let ScopedAddress { network, address } = scoped;
+        let net = match network.is_default() && address.addr().is_ipv6() {
+            true => self.allocator.leased_as(address.addr())?,
+            false => Some(address).filter(|_| self.covers(network, address.addr()))?,
+        };
+        Some(((network, net.addr()), net))
+    }
+
     /// Returns whether an address is allocated; any other is the operator's business.
     pub(crate) fn covers(&self, network: NetworkId, address: IpAddr) -> bool {
         if network.is_default() {
-            return self.allocator.covers(address);
+            return self.allocator.leased_as(address).is_some();
         }
         let is_in_subnet = |definition: Arc<NetworkDefinition>| {
             let mut subnets = definition.subnets.iter();
-            subnets.any(|subnet| subnet.net.contains(&address)) && !definition.is_swarms(address)
+            subnets.any(|subnet| leased_part(subnet.net).contains(&address))
+                && !definition.is_swarms(address)
         };
-        self.allocator.is_on()
-            && address.is_ipv4()
-            && self.networks.definition(&network).is_some_and(is_in_subnet)
+        self.allocator.is_on() && self.networks.definition(&network).is_some_and(is_in_subnet)
     }
 
     /// Returns the holder of an address of a network elsewhere in the mesh, in words.
@@ -149,34 +174,33 @@ impl LeaseSource {
         self.operations.refuse_if_retired()?;
         self.define(network).await;
         // Mistakes in any argument are told before anybody is asked for anything.
-        let wants: Vec<(AddressRequest, u8)> = args
-            .iter()
-            .map(|arg| self.want(network, *arg))
-            .collect::<Result<_, _>>()?;
+        let mut wishes = Vec::new();
+        for arg in args {
+            wishes.push(self.wishes(network, *arg)?);
+        }
         let held = self.leases().await;
         let held = held.iter().filter(|held| held.network == network);
-        let had: BTreeSet<Ipv4Addr> = held.map(|held| held.addr).collect();
-        let mut acquired = AcquiredAddresses {
-            addresses: Vec::new(),
-            fresh: Vec::new(),
-        };
-        for (arg, want) in args.iter().zip(wants) {
-            match self.acquire_one(request, network, *arg, want).await {
-                Ok(address) => {
-                    let is_known = matches!(address, IpNet::V4(v4) if had.contains(&v4.addr()));
-                    if !is_known && self.covers(network, address.addr()) {
-                        acquired.fresh.push(address);
+        let had: BTreeSet<IpAddr> = held.map(|held| held.addr).collect();
+        let mut acquired = AcquiredAddresses::default();
+        for wishes in wishes {
+            let mut of_one = Vec::new();
+            for LeaseWish { query, shown } in wishes {
+                match self.acquire_one(request, network, query).await {
+                    Ok(address) => {
+                        let lease = self.lease_of(ScopedAddress::new(network, address));
+                        if lease.is_some_and(|((_, leased), _)| !had.contains(&leased)) {
+                            acquired.fresh.push(address);
+                        }
+                        of_one.extend(self.shown(address, shown));
                     }
-                    if !acquired.addresses.contains(&address) {
-                        acquired.addresses.push(address);
+                    Err(error) => {
+                        self.give_back(&request.owner, network, &acquired.fresh)
+                            .await;
+                        return Err(error);
                     }
-                }
-                Err(error) => {
-                    self.give_back(&request.owner, network, &acquired.fresh)
-                        .await;
-                    return Err(error);
                 }
             }
+            acquired.add(&of_one);
         }
         Ok(acquired)
     }
@@ -185,17 +209,14 @@ impl LeaseSource {
         &self,
         request: &LeaseRequest,
         network: NetworkId,
-        arg: AddressArg,
-        (want, prefix): (AddressRequest, u8),
+        query: AddressQuery,
     ) -> Result<IpNet, AttachmentError> {
-        if let AddressArg::Ip(ip) = arg {
+        if let AddressQuery::Exactly(ip) = query {
             let scoped = ScopedAddress::new(network, ip);
             self.claim(scoped, request).await?;
             return Ok(ip);
         }
-        let acquired = self
-            .allocator
-            .acquire(request.acquire(network, want, prefix));
+        let acquired = self.allocator.acquire(request.acquire(network, query));
         acquired
             .await
             .map_err(|why| AttachmentError::Allocation(self.named(network, why.text)))
@@ -216,34 +237,88 @@ impl LeaseSource {
         }
     }
 
-    /// Returns what an argument asks of the allocator.
-    fn want(
+    /// Returns the addresses that the container gets for one that was acquired.
+    fn shown(&self, address: IpNet, shown: ShownAddresses) -> impl Iterator<Item = IpNet> + use<> {
+        let beside = self.allocator.beside(address);
+        let (first, second) = match (shown, beside) {
+            (ShownAddresses::Both, beside) => (address, beside),
+            (ShownAddresses::Beside, Some(beside)) => (beside, None),
+            _ => (address, None),
+        };
+        core::iter::once(first).chain(second)
+    }
+
+    /// Returns what an argument asks of the allocator: an address of each family that the network has, if it names none.
+    fn wishes(
         &self,
         network: NetworkId,
         arg: AddressArg,
-    ) -> Result<(AddressRequest, u8), AttachmentError> {
-        let subnet = match arg {
-            AddressArg::Ip(IpNet::V4(v4)) => {
-                return Ok((AddressRequest::Address(v4.addr()), v4.prefix_len()));
+    ) -> Result<Vec<LeaseWish>, AttachmentError> {
+        let mut shown = ShownAddresses::Itself;
+        let subnets = match arg {
+            AddressArg::Ip(address) => {
+                let query = AddressQuery::Exactly(address);
+                return Ok(vec![LeaseWish { query, shown }]);
             }
-            // Not of the range, so nobody is asked.
-            AddressArg::Ip(IpNet::V6(_)) => {
-                return Ok((AddressRequest::Address(Ipv4Addr::UNSPECIFIED), 0));
+            AddressArg::Net(net @ IpNet::V6(_)) if network.is_default() => {
+                shown = ShownAddresses::Beside;
+                vec![self.leased_for(net)?.into()]
             }
-            AddressArg::Net(IpNet::V4(v4)) => v4,
-            AddressArg::Net(net @ IpNet::V6(_)) => {
-                return Err(AttachmentError::Allocation(format!(
-                    "net:{net}: only IPv4 addresses are allocated; give an address like fd00::5/64"
-                )));
+            AddressArg::Net(net) => {
+                if net.prefix_len() == 0 {
+                    self.refuse_if_all_are_swarms(network)?;
+                }
+                vec![net]
             }
-            AddressArg::Default if network.is_default() => self.default_subnet()?,
+            AddressArg::Default if network.is_default() => {
+                shown = ShownAddresses::Both;
+                vec![self.default_subnet()?.into()]
+            }
             AddressArg::Default => {
                 self.refuse_if_all_are_swarms(network)?;
-                ANY_SUBNET
+                self.any_subnets(network)
             }
         };
         self.pool()?;
-        Ok((AddressRequest::Subnet(subnet), subnet.prefix_len()))
+        let queries = subnets.into_iter().map(AddressQuery::AnyOf);
+        Ok(queries.map(|query| LeaseWish { query, shown }).collect())
+    }
+
+    /// Returns the IPv4 subnet of which an address is leased for any IPv6 address of `default`.
+    fn leased_for(&self, net: IpNet) -> Result<Ipv4Net, AttachmentError> {
+        let pool = self.pool()?;
+        match pool.range6 {
+            Some(range6) if IpNet::V6(range6) == net => Ok(pool.default_subnet),
+            Some(range6) => Err(AttachmentError::Allocation(format!(
+                "net:{net}: IPv6 addresses are allocated of {range6} only; write net:{range6}, or give an address"
+            ))),
+            None => Err(AttachmentError::Allocation(format!(
+                "net:{net}: only IPv4 addresses are allocated in the network default; give an address like fd00::5/64, or \
+                 launch all routers with --ipalloc-range6 auto"
+            ))),
+        }
+    }
+
+    /// Returns any subnet of each family of which a network gives addresses; of IPv4 if it has none.
+    fn any_subnets(&self, network: NetworkId) -> Vec<IpNet> {
+        let definition = self.networks.definition(&network);
+        let subnets = definition.iter().flat_map(|definition| &definition.subnets);
+        let mut any: Vec<IpNet> = subnets
+            .filter(|subnet| {
+                let definition = definition.as_ref();
+                definition.is_some_and(|definition| definition.allocated_range(subnet).is_some())
+            })
+            .map(|subnet| match subnet.net {
+                IpNet::V4(_) => ANY_SUBNET,
+                IpNet::V6(_) => ANY_SUBNET6,
+            })
+            .collect();
+        any.sort_unstable();
+        any.dedup();
+        if any.is_empty() {
+            any.push(ANY_SUBNET);
+        }
+        any
     }
 
     fn refuse_if_all_are_swarms(&self, network: NetworkId) -> Result<(), AttachmentError> {
@@ -271,17 +346,14 @@ impl LeaseSource {
         scoped: ScopedAddress,
         request: &LeaseRequest,
     ) -> Result<(), AttachmentError> {
-        let IpNet::V4(v4) = scoped.address else {
+        let ip = scoped.ip();
+        let Some((_, leased)) = self.lease_of(scoped) else {
             return Ok(());
         };
-        let ip = scoped.ip();
-        if !self.covers(scoped.network, ip) {
-            return Ok(());
-        }
         self.operations.refuse_if_retired()?;
         self.define(scoped.network).await;
-        let wanted = AddressRequest::Address(v4.addr());
-        let acquire = request.acquire(scoped.network, wanted, v4.prefix_len());
+        let query = AddressQuery::Exactly(leased);
+        let acquire = request.acquire(scoped.network, query);
         // A container that announces it has a name; the owner of its space may know an id only.
         let holder_there = self.elsewhere(scoped.network, ip);
         let claimed = self.allocator.acquire(acquire).await;
@@ -300,8 +372,8 @@ impl LeaseSource {
     /// Frees addresses that were acquired for nothing.
     pub(crate) async fn give_back(&self, owner: &str, network: NetworkId, addresses: &[IpNet]) {
         for address in addresses {
-            if let IpNet::V4(v4) = address {
-                self.release((network, v4.addr()), owner).await;
+            if let Some((leased, _)) = self.lease_of(ScopedAddress::new(network, *address)) {
+                self.release(leased, owner).await;
             }
         }
     }

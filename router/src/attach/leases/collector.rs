@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_engine::container::EngineContainer;
 use mesh_host::docker::driver_options;
 use mesh_host::docker::endpoint::ContainerRef;
@@ -104,10 +104,8 @@ impl LeaseCollector {
     pub(crate) fn note_used(&self, addresses: impl IntoIterator<Item = ScopedAddress>) {
         let mut gc = self.gc();
         for scoped in addresses {
-            if let IpNet::V4(v4) = scoped.address
-                && self.source.covers(scoped.network, scoped.ip())
-            {
-                gc.note_used((scoped.network, v4.addr()));
+            if let Some((leased, _)) = self.source.lease_of(scoped) {
+                gc.note_used(leased);
             }
         }
     }
@@ -172,13 +170,13 @@ impl LeaseCollector {
         .collect()
     }
 
-    async fn claim(&self, network: NetworkId, net: Ipv4Net, owner: String) {
+    async fn claim(&self, network: NetworkId, net: IpNet, owner: String) {
         let request = LeaseRequest {
             owner,
             patience: MEND_WAIT,
             caller: 0,
         };
-        let scoped = ScopedAddress::new(network, net.into());
+        let scoped = ScopedAddress::new(network, net);
         let claimed = self.source.claim(scoped, &request).await;
         let address = (network, net.addr());
         match claimed {
@@ -194,15 +192,18 @@ impl LeaseCollector {
     /// Returns the leased addresses that the table uses, with the owners of the leases.
     fn used(&self) -> LeaseOwners {
         self.table.read(|table| {
-            let leases = table.leases().filter_map(|(scoped, subject)| {
-                let IpNet::V4(v4) = scoped.address else {
-                    return None;
+            let mut used = LeaseOwners::new();
+            for (scoped, subject) in table.leases() {
+                let Some((leased, net)) = self.source.lease_of(scoped) else {
+                    continue;
                 };
-                let is_covered = self.source.covers(scoped.network, scoped.ip());
-                let address = (scoped.network, v4.addr());
-                is_covered.then(|| (address, (v4, owner_of(&subject))))
-            });
-            leases.collect()
+                // One that goes with an IPv4 address tells less than that.
+                let has_own = scoped.ip() == leased.1;
+                if has_own || !used.contains_key(&leased) {
+                    used.insert(leased, (net, owner_of(&subject)));
+                }
+            }
+            used
         })
     }
 
@@ -244,18 +245,18 @@ impl LeaseCollector {
         let mut promised = LeaseOwners::new();
         let mut keepers = BTreeMap::new();
         for container in containers {
-            for options in &container.connections {
-                if let Some((scoped, owner)) = driver_options::promise(options)
-                    && let IpNet::V4(v4) = scoped.address
-                    && self.source.covers(scoped.network, scoped.ip())
-                {
-                    let keeper = ContainerRef {
-                        id: container.id.clone(),
-                        name: container.name.clone(),
-                    };
-                    keepers.extend(id(&owner).map(|id| (id.to_owned(), keeper)));
-                    promised.insert((scoped.network, v4.addr()), (v4, owner));
-                }
+            let connections = container.connections.iter();
+            // An IPv4 address comes first: one that goes with it tells less.
+            for (scoped, owner) in connections.flat_map(driver_options::promises) {
+                let Some((leased, net)) = self.source.lease_of(scoped) else {
+                    continue;
+                };
+                let keeper = ContainerRef {
+                    id: container.id.clone(),
+                    name: container.name.clone(),
+                };
+                keepers.extend(id(&owner).map(|id| (id.to_owned(), keeper)));
+                promised.entry(leased).or_insert((net, owner));
             }
         }
         (promised, keepers)

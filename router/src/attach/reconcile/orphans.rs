@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_host::docker::driver_options;
-use mesh_host::docker::endpoint::{DeferredAddress, EndpointOptions};
+use mesh_host::docker::endpoint::{EndpointOptions, GivenAddresses};
 use mesh_host::leases::lease_owner::lease_owner;
 use mesh_host::member::{Home, MemberPort, PluggedMember};
 use mesh_host::network::scoped::ScopedAddress;
@@ -87,19 +87,18 @@ impl Orphans {
             let options = container.connections.iter();
             let mut kept = options.filter_map(driver_options::kept);
             let kept = kept.find(|kept| kept.scoped() == scoped);
+            let given = GivenAddresses {
+                first: scoped.address,
+                second: container.second_address(id),
+            };
             let remembered = || {
                 self.table
-                    .read(|table| table.remembered_options(&known.network, scoped.address))
+                    .read(|table| table.remembered_options(&known.network, given))
             };
             let kept = kept.or_else(|| remembered().filter(|kept| kept.scoped() == scoped));
-            let wanted = kept.unwrap_or_else(|| EndpointOptions {
-                address: scoped.address,
-                multicast: false,
-                deferred: DeferredAddress::No,
-                lease_owner: lease_owner(Runtime::Docker, "", id),
-                network: scoped.network,
-                mac: None,
-            });
+            let owner = |_| lease_owner(Runtime::Docker, "", id);
+            let wanted =
+                kept.unwrap_or_else(|| EndpointOptions::given(scoped.network, given, owner, None));
             self.endpoints.enter(id, &known.network, container, &wanted);
         }
         Ok(true)

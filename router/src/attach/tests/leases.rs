@@ -1,13 +1,13 @@
 //! Addresses of the shared range: who gets which, who keeps it, when it is free.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_allocator::call::{ContainerLease, NotGiven};
 use mesh_host::docker::driver_options;
 use mesh_host::leases::container_names::ContainerNames;
-use mesh_ipam::{AddressPool, AddressRequest};
+use mesh_ipam::{AddressPool, AddressQuery};
 use mesh_proto::network::NetworkId;
 use tokio::sync::mpsc;
 
@@ -15,11 +15,12 @@ use super::*;
 use crate::ipam::AllocatorRequest;
 
 /// Addresses and their holders, as the allocator has them; 10.32.7.7 is held elsewhere.
-pub(super) type Book = Arc<Mutex<BTreeMap<Ipv4Addr, String>>>;
+pub(super) type Book = Arc<Mutex<BTreeMap<IpAddr, String>>>;
 
 /// An allocator in memory.
 pub(super) fn pool() -> (Allocator, Book) {
     let pool = AddressPool {
+        range6: None,
         range: "10.32.0.0/16".parse().unwrap(),
         default_subnet: "10.32.0.0/24".parse().unwrap(),
     };
@@ -37,15 +38,14 @@ pub(super) fn pool() -> (Allocator, Book) {
     )
 }
 
-fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: AllocatorRequest) {
+fn answer(book: &mut BTreeMap<IpAddr, String>, request: AllocatorRequest) {
     match request {
         AllocatorRequest::Acquire {
             acquire: asked,
             answer,
             ..
         } => {
-            let got = acquire(book, &asked.owner, asked.request);
-            let _ = answer.send(got.map(|addr| Ipv4Net::new(addr, asked.prefix).unwrap()));
+            let _ = answer.send(acquire(book, &asked.owner, asked.query));
         }
         AllocatorRequest::Release { addr, owner, .. } => {
             if book.get(&addr) == Some(&owner) {
@@ -65,29 +65,31 @@ fn answer(book: &mut BTreeMap<Ipv4Addr, String>, request: AllocatorRequest) {
 }
 
 fn acquire(
-    book: &mut BTreeMap<Ipv4Addr, String>,
+    book: &mut BTreeMap<IpAddr, String>,
     holder: &str,
-    want: AddressRequest,
-) -> Result<Ipv4Addr, NotGiven> {
+    want: AddressQuery,
+) -> Result<IpNet, NotGiven> {
     let in_use = |text| NotGiven {
         is_in_use: true,
         text,
     };
-    let addr = match want {
-        AddressRequest::Address(addr) if addr == Ipv4Addr::new(10, 32, 7, 7) => {
-            let text = format!("{addr} is already used by a container on host9");
+    let address = match want {
+        AddressQuery::Exactly(net) if net.addr() == IpAddr::from([10, 32, 7, 7]) => {
+            let text = format!("{} is already used by a container on host9", net.addr());
             return Err(in_use(text));
         }
-        AddressRequest::Address(addr) => addr,
-        AddressRequest::Subnet(subnet) => {
+        AddressQuery::Exactly(net) => net,
+        AddressQuery::AnyOf(subnet) => {
             let mut hosts = subnet.hosts();
             let free = hosts.find(|addr| !book.contains_key(addr));
-            free.ok_or("full".to_owned())?
+            let free = free.ok_or("full".to_owned())?;
+            IpNet::new(free, subnet.prefix_len()).unwrap()
         }
     };
+    let addr = address.addr();
     let holds = book.entry(addr).or_insert_with(|| holder.to_owned());
     match holds == holder {
-        true => Ok(addr),
+        true => Ok(address),
         false => Err(in_use(format!(
             "{addr} is already used by container {holds}"
         ))),

@@ -305,5 +305,6 @@ fn options(address: &str) -> EndpointOptions {
         lease_owner: String::new(),
         network: NetworkId::DEFAULT,
         mac: None,
+        second: None,
     }
 }

@@ -51,11 +51,11 @@ pub(super) fn set_up(
     }
     let ifname = rename(&mut netlink, index, request.ifname, plan)?;
     plan.step("configure container end", || {
-        configure(&ifname, request.address.addr().is_ipv6())
+        configure(&ifname, request.addresses().any(|net| net.addr().is_ipv6()))
     })?;
-    plan.step("add address", || {
-        netlink.address().add(index, request.address)
-    })?;
+    for address in request.addresses() {
+        plan.step("add address", || netlink.address().add(index, address))?;
+    }
     plan.step("set container end up", || netlink.link().set_up(index))?;
     if request.multicast_route {
         plan.step("add multicast route", || {

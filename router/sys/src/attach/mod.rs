@@ -21,7 +21,7 @@ use crate::netns::Netns;
 /// Interval at which to look for an interface that the engine is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Request to attach one address of one container.
+/// Request to attach one address of one container, or one of each family.
 #[derive(Clone, Copy, Debug)]
 pub struct Plug<'a> {
     /// Name of the bridge, in the thread's namespace.
@@ -36,12 +36,21 @@ pub struct Plug<'a> {
     pub mtu: u16,
     /// IP address, with the prefix length of its subnet.
     pub address: IpNet,
+    /// IPv6 address beside an IPv4 one, likewise.
+    pub second: Option<IpNet>,
     /// True to route IPv4 multicast (224.0.0.0/4) to this interface.
     pub multicast_route: bool,
     /// Caller's name for it in [`list`] and [`unplug`]; at most 200 bytes.
     pub alias: &'a str,
     /// True to disable checksum and segmentation offloads, as a pcap port needs.
     pub offloads_off: bool,
+}
+
+impl Plug<'_> {
+    /// Returns all addresses.
+    fn addresses(&self) -> impl Iterator<Item = IpNet> + use<> {
+        core::iter::once(self.address).chain(self.second)
+    }
 }
 
 /// Reason why a container could not be attached. Nothing is left of the attempt.

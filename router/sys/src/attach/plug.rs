@@ -59,10 +59,11 @@ pub(super) fn run(request: &Plug<'_>, plan: &mut StepPlan) -> Result<Plugged, At
         wait_forwarding(&mut netlink, &host_ifname)
     })?;
     plan.step("announce", || {
-        let address = request.address.addr();
-        request
-            .netns
-            .run_in(|| inside::announce(&ifname, request.mac, address))
+        request.netns.run_in(|| {
+            for address in request.addresses() {
+                inside::announce(&ifname, request.mac, address.addr());
+            }
+        })
     })?;
     Ok(Plugged {
         host_ifname,

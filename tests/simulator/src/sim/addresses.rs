@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mesh_ipam::feed;
 use mesh_ipam::{
-    AddressRequest, Ipam, IpamConfig, IpamSet, IpamStatement, NetworkPlan, RequestId, SetOutput,
-    Slicing,
+    AddressRequest, Ipam, IpamConfig, IpamSet, IpamStatement, NetworkLease, NetworkPlan, RequestId,
+    SetOutput, Slicing,
 };
 use mesh_proto::control::{Control, Output as ControlOutput};
 use mesh_proto::network::NetworkId;
@@ -16,6 +16,7 @@ use mesh_proto::wire::topic::Topic;
 
 use super::disk::{JournalKind, Write};
 use super::effect::Effect;
+use super::families;
 use super::fault::InjectedFault;
 use super::network::HostId;
 
@@ -134,21 +135,32 @@ impl RouterAddresses {
     ) -> bool {
         let [deadline, now] = times;
         let (network, container) = (&request.network, &request.container);
-        let (id, want) = (RequestId(request.number), (request.address, 24));
+        let id = RequestId(request.number);
         if self.ipam.open(network, now).is_ok() {
             feed::catch_up(&mut self.ipam, control, now);
         }
+        let plan = self.ipam.plan(network);
+        let subnet = plan.and_then(|plan| plan.subnets.first());
+        let subnet = subnet.map_or(self.state().slicing().subnet(), |plan| plan.subnet);
+        let query = families::query_of(subnet, request.address);
         let opened = self
             .ipam
-            .request(network, id, container, want, deadline, now);
+            .request(network, id, container, query, deadline, now);
         opened.is_ok()
     }
 
     /// Frees addresses without a live container.
     pub(crate) fn mend(&mut self, lives: impl Fn(NetworkId, &str, Ipv4Addr) -> bool, now: Instant) {
         let held = self.ipam.allocations();
-        let gone = held.filter(|(network, a)| !lives(*network, a.container, a.addr));
-        let gone = gone.map(|(network, a)| (network, a.container.to_owned(), a.addr));
+        let lives = |lease: &NetworkLease<'_>| {
+            lives(
+                lease.network,
+                lease.container,
+                families::inward(lease.address),
+            )
+        };
+        let gone = held.filter(|lease| !lives(lease));
+        let gone = gone.map(|lease| (lease.network, lease.container.to_owned(), lease.address));
         for (network, container, addr) in gone.collect::<Vec<_>>() {
             self.ipam.release_address(&network, &container, addr, now);
         }
@@ -237,7 +249,8 @@ impl RouterAddresses {
                         effects.push(Effect::Note(error.to_string()));
                     }
                 }
-                SetOutput::Allocated { request, addr, .. } => {
+                SetOutput::Allocated { request, address } => {
+                    let addr = families::inward(address.addr());
                     effects.push(Effect::Answer(request.0, Ok(addr)));
                 }
                 SetOutput::Failed { request, why } => {

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mesh_ipam::{AddressQuery, AddressRequest};
+use mesh_ipam::{AddressQuery, AddressRequest, Ipam};
 
-use super::networks::SUBNET;
-
+/// The IPv4 subnet, as the workload knows all of them.
+pub(crate) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 26);
 /// The IPv6 subnet, with as many addresses as [`SUBNET`].
 const SUBNET6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0, 0, 77, 0, 0, 0, 0), 122);
 
@@ -42,6 +42,12 @@ fn outward(subnet: IpNet, addr: Ipv4Addr) -> IpAddr {
             Ipv6Addr::from(u128::from(v6.network()) | u128::from(distance)).into()
         }
     }
+}
+
+/// Returns the addresses that a router has allocated, as the workload knows them, with their containers.
+pub(crate) fn known(ipam: &Ipam) -> impl Iterator<Item = (Ipv4Addr, &str)> {
+    let allocations = ipam.allocations();
+    allocations.map(|held| (inward(ipam.slicing().address(held.addr)), held.container))
 }
 
 /// Returns the address that the workload knows.

@@ -34,6 +34,7 @@ mod choice;
 pub(crate) mod disk;
 pub(crate) mod effect;
 mod event;
+mod families;
 mod fault;
 pub(crate) mod frames;
 mod host;

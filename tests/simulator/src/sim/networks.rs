@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
 use mesh_ipam::{NetworkPlan, SubnetPlan};
 use mesh_proto::address::mac_for;
 use mesh_proto::control::{Control, JoinedNetwork, Output};
@@ -19,6 +18,7 @@ use mesh_proto::time::Instant;
 use mesh_proto::topology::RecordError;
 use mesh_proto::wire::topic::Topic;
 
+use super::families;
 use super::frames::{FrameId, Ledger, Station};
 use super::network::HostId;
 use super::rng::Rng;
@@ -30,8 +30,6 @@ const TOPIC: Topic = Topic::NETWORKS;
 const MEMBER: u32 = 600;
 /// Most ordered pairs of members that are tested in a network.
 const MAX_PAIRS: usize = 30;
-/// Subnet of each network, of which addresses are allocated.
-pub(crate) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 26);
 /// Last byte of the addresses of silent stations.
 const SILENT: u8 = 200;
 
@@ -83,7 +81,7 @@ impl MeshNetworks {
         networks.filter_map(|all| all.get(&host)).cloned().collect()
     }
 
-    /// Returns the subnet of each network, which is the same in all; each was created by another host, by its identity.
+    /// Returns the subnet of each network, which is the same in all of its family; each was created by another host, by its identity.
     pub(crate) fn plans(&self, peer: impl Fn(HostId) -> PeerId) -> Vec<NetworkPlan> {
         let plan = |(k, (network, members)): (usize, (&NetworkId, &BTreeMap<HostId, _>))| {
             let hosts: Vec<&HostId> = members.keys().collect();
@@ -92,8 +90,8 @@ impl MeshNetworks {
                 network: *network,
                 founder: peer(**founder),
                 subnets: vec![SubnetPlan {
-                    subnet: SUBNET,
-                    range: SUBNET,
+                    subnet: families::subnet_of(k),
+                    range: families::subnet_of(k),
                     gateway: None,
                 }],
             })

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_networks::NetworkDefinition;
 use mesh_proto::network::NetworkId;
 
@@ -15,10 +15,8 @@ pub struct MirrorNetwork {
     pub name: String,
     /// The network of the mesh.
     pub network: NetworkId,
-    /// Its first IPv4 subnet.
-    pub subnet: Ipv4Net,
-    /// The gateway in that.
-    pub gateway: Option<IpAddr>,
+    /// Its first IPv4 subnet, and its first one of IPv6 if it has any, each with its gateway.
+    pub subnets: Vec<(IpNet, Option<IpAddr>)>,
     /// True if it leads nowhere else.
     pub internal: bool,
 }
@@ -30,16 +28,17 @@ impl MirrorNetwork {
         if is_of_docker(definition) {
             return None;
         }
-        let mut subnets = definition.subnets.iter();
-        let (subnet, gateway) = subnets.find_map(|subnet| match subnet.net {
-            IpNet::V4(v4) => Some((v4, subnet.gateway)),
-            IpNet::V6(_) => None,
-        })?;
+        let first = |v6: bool| {
+            let mut subnets = definition.subnets.iter();
+            let first = subnets.find(|subnet| subnet.net.addr().is_ipv6() == v6);
+            first.map(|subnet| (subnet.net, subnet.gateway))
+        };
+        let mut subnets = vec![first(false)?];
+        subnets.extend(first(true));
         Some(Self {
             name: definition.name.to_string(),
             network: definition.id,
-            subnet,
-            gateway,
+            subnets,
             internal: definition.internal,
         })
     }

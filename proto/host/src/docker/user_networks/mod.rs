@@ -14,16 +14,16 @@ mod resolved;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use mesh_proto::limits::{MAX_DOCKER_NETWORKS, MAX_DOCKER_POOLS};
-use mesh_proto::network::NetworkId;
+use mesh_proto::network::{NetworkId, leased_part};
 use serde::{Deserialize, Serialize};
 
 pub use mirror::MirrorNetwork;
-pub use network::{MeshTarget, NewUserNetwork, UserNetwork};
-pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, WantedPool, auxiliary_owner};
+pub use network::{MeshTarget, NewUserNetwork, UserNetwork, UserSubnet};
+pub use pool::{DockerPool, PoolLink, UNKNOWN_POOL, UNKNOWN_POOL6, WantedPool, auxiliary_owner};
 pub use presence::DockerPresence;
 pub use resolved::{ResolvedNetwork, WayOut};
 
@@ -42,15 +42,17 @@ pub struct UserNetworkTable {
 pub enum UserNetworkError {
     /// An equal pool has no network yet.
     #[error("another network with the subnet {0} is being created; try again")]
-    Busy(Ipv4Net),
+    Busy(IpNet),
     /// Too many pools.
     #[error("Docker has {MAX_DOCKER_POOLS} address pools of mesh already; remove networks")]
     TooManyPools,
     /// Too many networks.
     #[error("Docker has {MAX_DOCKER_NETWORKS} networks of mesh already; remove some")]
     TooManyNetworks,
-    /// More than one IPv4 subnet in one Docker network.
-    #[error("a network of the driver mesh has one IPv4 subnet in Docker; give --subnet once")]
+    /// More than one subnet of a family in one Docker network.
+    #[error(
+        "a network of the driver mesh has one IPv4 subnet in Docker, and one of IPv6; give --subnet once for each"
+    )]
     TwoSubnets,
     /// A part that is not in the subnet.
     #[error("{part} is outside the subnet {subnet}; give a part of it")]
@@ -58,7 +60,15 @@ pub enum UserNetworkError {
         /// The range or address.
         part: String,
         /// The subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
+    },
+    /// A range beyond the addresses that are leased.
+    #[error("the range {range} is beyond the addresses that are given; give a part of {leased}")]
+    RangeBeyond {
+        /// The range.
+        range: IpNet,
+        /// The part of the subnet of which addresses are leased.
+        leased: IpNet,
     },
     /// Docker names a pool that is not known.
     #[error("the address pool {0} is not known; remove the Docker network and create it again")]
@@ -72,7 +82,7 @@ pub enum UserNetworkError {
     #[error(
         "{0} is an auxiliary address of the network, which no container can have; give another address"
     )]
-    Auxiliary(Ipv4Addr),
+    Auxiliary(IpAddr),
 }
 
 impl UserNetworkTable {
@@ -88,7 +98,7 @@ impl UserNetworkTable {
     pub fn request_pool(
         &mut self,
         id: &str,
-        subnet: Ipv4Net,
+        subnet: IpNet,
         wanted: WantedPool,
     ) -> Result<(), UserNetworkError> {
         if let Some(range) = wanted.ip_range
@@ -96,6 +106,13 @@ impl UserNetworkTable {
         {
             let part = range.to_string();
             return Err(UserNetworkError::Outside { part, subnet });
+        }
+        let leased = leased_part(subnet);
+        if let Some(range) = wanted.ip_range.filter(|_| pool::known(subnet).is_some())
+            && !leased.contains(&range)
+            && !range.contains(&leased)
+        {
+            return Err(UserNetworkError::RangeBeyond { range, leased });
         }
         if self.open(subnet).next().is_some() {
             return Err(UserNetworkError::Busy(subnet));
@@ -108,13 +125,13 @@ impl UserNetworkTable {
         Ok(())
     }
 
-    fn open(&mut self, subnet: Ipv4Net) -> impl Iterator<Item = &mut DockerPool> {
+    fn open(&mut self, subnet: IpNet) -> impl Iterator<Item = &mut DockerPool> {
         let pools = self.pools.values_mut();
         pools.filter(move |pool| pool.is_open() && pool.subnet == subnet)
     }
 
     /// Gives up waiting for the network of a pool with this subnet: it comes no more.
-    pub fn give_up_open(&mut self, subnet: Ipv4Net) {
+    pub fn give_up_open(&mut self, subnet: IpNet) {
         for pool in self.open(subnet) {
             pool.link = PoolLink::Orphan;
         }
@@ -135,26 +152,51 @@ impl UserNetworkTable {
         if self.networks.len() >= MAX_DOCKER_NETWORKS {
             return Err(UserNetworkError::TooManyNetworks);
         }
-        let (subnet, _) = match new.pools.as_slice() {
-            [] => (UNKNOWN_POOL, None),
-            [only] => *only,
-            _ => return Err(UserNetworkError::TwoSubnets),
-        };
+        let (v6, v4): (Vec<IpNet>, Vec<IpNet>) = new
+            .pools
+            .iter()
+            .map(|(subnet, _)| *subnet)
+            .partition(|subnet| subnet.addr().is_ipv6());
+        if v4.len() > 1 || v6.len() > 1 {
+            return Err(UserNetworkError::TwoSubnets);
+        }
         let mut network = UserNetwork {
-            subnet: Some(subnet).filter(|subnet| *subnet != UNKNOWN_POOL),
             internal: new.internal,
             mtu: new.mtu,
             mesh_network: new.mesh_network,
             ..UserNetwork::default()
         };
-        if let Some(pool) = self.open(subnet).next() {
-            pool.link = PoolLink::Network(id.to_owned());
-            network.gateway = pool.gateway;
-            network.ip_range = pool.ip_range;
-            network.mesh_network = network.mesh_network.or(pool.mesh_network.clone());
-        }
+        let subnet = v4.first().copied().unwrap_or(UNKNOWN_POOL);
+        let ipv4 = self.link_pool(id, subnet, &mut network.mesh_network);
+        (network.subnet, network.gateway, network.ip_range) =
+            (ipv4.subnet, ipv4.gateway, ipv4.ip_range);
+        network.ipv6 = v6
+            .first()
+            .map(|subnet| self.link_pool(id, *subnet, &mut network.mesh_network));
         self.networks.insert(id.to_owned(), network);
         Ok(())
+    }
+
+    /// Links the pool with this subnet that has no network to one. Returns what is known of the subnet then.
+    fn link_pool(
+        &mut self,
+        id: &str,
+        subnet: IpNet,
+        mesh_network: &mut Option<String>,
+    ) -> UserSubnet {
+        let mut known = UserSubnet {
+            subnet: pool::known(subnet),
+            ..UserSubnet::default()
+        };
+        if let Some(pool) = self.open(subnet).next() {
+            pool.link = PoolLink::Network(id.to_owned());
+            known.gateway = pool.gateway;
+            known.ip_range = pool.ip_range;
+            if mesh_network.is_none() {
+                mesh_network.clone_from(&pool.mesh_network);
+            }
+        }
+        known
     }
 
     /// Notes the name of a network; returns true if that is news.
@@ -184,15 +226,16 @@ impl UserNetworkTable {
     /// Returns whether Docker has given the endpoints of a network addresses: those of other networks are chosen by us.
     pub fn has_addresses(&self, id: &str) -> bool {
         let network = self.networks.get(id);
-        network.is_some_and(|network| network.subnet.is_some()) || self.pool_of(id).is_some()
+        let is_known = |network: &UserNetwork| network.subnet.is_some() || network.ipv6.is_some();
+        network.is_some_and(is_known) || self.pools_of(id).next().is_some()
     }
 
     /// Returns the way of a container of a Docker network out of the mesh: none if Docker gives no addresses in it.
-    pub fn way_out(&self, id: &str, address: IpAddr) -> WayOut {
+    pub fn way_out(&self, id: &str, addresses: impl IntoIterator<Item = IpAddr>) -> WayOut {
         let network = self.networks.get(id).filter(|network| !network.internal);
         let resolved = network.and_then(|network| network.resolved.as_ref());
         match resolved.filter(|_| self.has_addresses(id)) {
-            Some(resolved) => resolved.way_out(address),
+            Some(resolved) => resolved.way_out(addresses),
             None => WayOut::default(),
         }
     }
@@ -200,8 +243,8 @@ impl UserNetworkTable {
     /// Removes a network. Its pool stays until Docker releases it.
     pub fn delete_network(&mut self, id: &str) -> Option<UserNetwork> {
         let network = self.networks.remove(id)?;
-        let mut pools = self.pools.values_mut();
-        if let Some(pool) = pools.find(|pool| pool.network() == Some(id)) {
+        let pools = self.pools.values_mut();
+        for pool in pools.filter(|pool| pool.network() == Some(id)) {
             pool.link = PoolLink::Orphan;
         }
         Some(network)
@@ -250,11 +293,10 @@ impl UserNetworkTable {
         self.pools.get(id).ok_or_else(unknown)
     }
 
-    /// Returns the pool of a network, with its id.
-    pub fn pool_of(&self, network: &str) -> Option<(&str, &DockerPool)> {
-        let mut pools = self.pools.iter();
-        let (id, pool) = pools.find(|(_, pool)| pool.network() == Some(network))?;
-        Some((id, pool))
+    /// Returns the pools of a network, one of each family at most, with their ids.
+    pub fn pools_of(&self, network: &str) -> impl Iterator<Item = (&str, &DockerPool)> {
+        let pools = self.pools.iter().map(|(id, pool)| (id.as_str(), pool));
+        pools.filter(move |(_, pool)| pool.network() == Some(network))
     }
 
     /// Notes the gateway, or an auxiliary address, of a pool whose network is not created yet; returns it as Docker reads
@@ -265,9 +307,9 @@ impl UserNetworkTable {
     pub fn reserve(
         &mut self,
         id: &str,
-        address: Ipv4Addr,
+        address: IpAddr,
         is_gateway: bool,
-    ) -> Result<Ipv4Net, UserNetworkError> {
+    ) -> Result<IpNet, UserNetworkError> {
         let subnet = self.pool(id)?.subnet;
         if !subnet.contains(&address) {
             let part = address.to_string();
@@ -279,26 +321,31 @@ impl UserNetworkTable {
                 false => _ = pool.auxiliary.insert(address),
             }
         }
-        Ok(Ipv4Net::new_assert(address, subnet.prefix_len()))
+        Ok(IpNet::new_assert(address, subnet.prefix_len()))
     }
 
     /// Notes the owner of the lease of an address that a container gets.
-    pub fn give(&mut self, id: &str, address: Ipv4Addr, owner: &str) {
+    pub fn give(&mut self, id: &str, address: IpAddr, owner: &str) {
         if let Some(pool) = self.pools.get_mut(id) {
             pool.given.insert(address, owner.to_owned());
         }
     }
 
     /// Notes that an address of a pool is given up; returns the owner of its lease.
-    pub fn take_back(&mut self, id: &str, address: Ipv4Addr) -> Option<String> {
+    pub fn take_back(&mut self, id: &str, address: IpAddr) -> Option<String> {
         let pool = self.pools.get_mut(id)?;
         pool.given.remove(&address)
     }
 
     /// Returns the owner of the lease of an address of a network; none if Docker did not ask for it.
-    pub fn owner_of(&self, network: &str, address: Ipv4Addr) -> Option<&str> {
-        let (_, pool) = self.pool_of(network)?;
-        pool.given.get(&address).map(String::as_str)
+    pub fn owner_of(&self, network: &str, address: IpAddr) -> Option<&str> {
+        let mut owners = self.pools_of(network);
+        owners.find_map(|(_, pool)| pool.given.get(&address).map(String::as_str))
+    }
+
+    /// Returns the owner of the lease of an address of a network likewise.
+    pub fn lease_of(&self, network: &str, address: IpNet) -> Option<String> {
+        self.owner_of(network, address.addr()).map(str::to_owned)
     }
 
     /// Returns the owners of leases of auxiliary addresses, which last as long as their pools.

@@ -1,8 +1,8 @@
 //! Docker networks with our driver that users created.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use mesh_networks::{DEFAULT_NETWORK, NetworkDefinition, NetworkSubnet, NewNetwork, UserLabel};
 use mesh_proto::network::NetworkId;
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,40 @@ pub(super) fn is_of_docker(definition: &NetworkDefinition) -> bool {
 /// A Docker network as the driver is told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewUserNetwork {
-    /// Its IPv4 pools, with the gateway of each.
-    pub pools: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+    /// Its pools, with the gateway of each.
+    pub pools: Vec<(IpNet, Option<IpAddr>)>,
     /// `--internal`.
     pub internal: bool,
     /// `-o com.docker.network.driver.mtu=N`.
     pub mtu: Option<u16>,
     /// `-o mesh.network=NAME`: name or id of a network of the mesh.
     pub mesh_network: Option<String>,
+}
+
+/// A subnet of a Docker network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserSubnet {
+    /// The subnet that Docker gave it: the user's choice, or that of Docker's own IPAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<IpNet>,
+    /// The user's gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// The part of the subnet of which addresses are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_range: Option<IpNet>,
+}
+
+impl UserSubnet {
+    /// Returns the subnet as a network of the mesh has it, if it is known.
+    fn wish(&self) -> Option<NetworkSubnet> {
+        self.subnet.map(|net| NetworkSubnet {
+            net,
+            gateway: self.gateway,
+            ip_range: self.ip_range,
+        })
+    }
 }
 
 /// A Docker network.
@@ -42,15 +68,18 @@ pub struct UserNetwork {
     /// Its name, once Docker has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The subnet that Docker gave it: the user's choice, or that of Docker's own IPAM.
+    /// The IPv4 subnet that Docker gave it: the user's choice, or that of Docker's own IPAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subnet: Option<Ipv4Net>,
-    /// The user's gateway.
+    pub subnet: Option<IpNet>,
+    /// The user's gateway in that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// The part of the subnet of which addresses are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip_range: Option<Ipv4Net>,
+    pub ip_range: Option<IpNet>,
+    /// Its IPv6 subnet; none without `--ipv6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<UserSubnet>,
     /// True if it leads nowhere else.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub internal: bool,
@@ -98,16 +127,17 @@ impl UserNetwork {
 
     /// Returns the network of the mesh that it asks for; its range only counts where it is made.
     pub fn wish(&self, name: &str, avoid: Vec<IpNet>) -> NewNetwork {
-        let subnet = self.subnet.map(|net| NetworkSubnet {
-            net: net.into(),
-            gateway: self.gateway.map(Into::into),
-            ip_range: self.ip_range.map(Into::into),
-        });
+        let ipv4 = UserSubnet {
+            subnet: self.subnet,
+            gateway: self.gateway,
+            ip_range: self.ip_range,
+        };
+        let subnets = core::iter::once(&ipv4).chain(&self.ipv6);
         NewNetwork {
             name: name.to_owned(),
-            subnets: subnet.into_iter().collect(),
+            subnets: subnets.filter_map(UserSubnet::wish).collect(),
             ipv4: true,
-            ipv6: false,
+            ipv6: self.ipv6.is_some(),
             internal: self.internal,
             mtu: self.mtu,
             labels: vec![UserLabel {

@@ -1,6 +1,6 @@
 //! The network of the mesh that a Docker network was found to be: enough to start its containers without a router.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mesh_networks::{NetworkDefinition, NetworkSubnet};
@@ -33,7 +33,9 @@ pub struct WayOut {
     /// True if Docker gives it an interface on a bridge of its own beside, for published ports and the default route.
     pub docker_gateway: bool,
     /// Its default gateway, on the mesh.
-    pub gateway: Option<IpAddr>,
+    pub gateway: Option<Ipv4Addr>,
+    /// Its default gateway for IPv6, on the mesh.
+    pub gateway6: Option<Ipv6Addr>,
 }
 
 impl ResolvedNetwork {
@@ -53,19 +55,24 @@ impl ResolvedNetwork {
         Some(IpNet::new_assert(address, subnet.net.prefix_len()))
     }
 
-    /// Returns the way out for a container with this address.
-    pub(super) fn way_out(&self, address: IpAddr) -> WayOut {
+    /// Returns the way out for a container with these addresses.
+    pub(super) fn way_out(&self, addresses: impl IntoIterator<Item = IpAddr>) -> WayOut {
         if self.internal {
             return WayOut::default();
         }
-        let gateway = self
-            .subnet_of(address)
-            .and_then(|subnet| subnet.gateway)
-            .filter(|gateway| *gateway != address);
-        WayOut {
+        let mut way_out = WayOut {
             docker_gateway: true,
-            gateway,
+            ..WayOut::default()
+        };
+        for address in addresses {
+            let gateway = self.subnet_of(address).and_then(|subnet| subnet.gateway);
+            match gateway.filter(|gateway| *gateway != address) {
+                Some(IpAddr::V4(v4)) => way_out.gateway = Some(v4),
+                Some(IpAddr::V6(v6)) => way_out.gateway6 = Some(v6),
+                None => {}
+            }
         }
+        way_out
     }
 
     fn subnet_of(&self, address: IpAddr) -> Option<&NetworkSubnet> {

@@ -1,11 +1,10 @@
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use mesh_proto::time::Instant;
 
 use super::*;
 
-fn net(text: &str) -> Ipv4Net {
+fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
@@ -23,6 +22,69 @@ fn network(subnet: &str) -> NewUserNetwork {
     }
 }
 
+/// Returns the only pool of a network.
+fn pool_of(table: &UserNetworkTable, network: &str) -> Option<String> {
+    let mut pools = table.pools_of(network);
+    let first = pools.next().map(|(id, _)| id.to_owned());
+    assert!(pools.next().is_none());
+    first
+}
+
+#[test]
+fn a_network_has_a_pool_of_each_family() {
+    let mut table = UserNetworkTable::default();
+    let (v4, v6) = (net("10.40.0.0/16"), net("fd00:40::/64"));
+    table
+        .request_pool("p4", v4, wanted("10.40.0.0/16"))
+        .unwrap();
+    let wanted = WantedPool {
+        ip_range: Some(net("fd00:40::100/120")),
+        is_v6: true,
+        ..wanted("fd00:40::/64")
+    };
+    table.request_pool("p6", v6, wanted).unwrap();
+    let gateway = "fd00:40::1".parse().unwrap();
+    table.reserve("p6", gateway, true).unwrap();
+    let two = NewUserNetwork {
+        pools: vec![(v6, None), (net("fd00:41::/64"), None)],
+        ..NewUserNetwork::default()
+    };
+    let refused = table.create_network("n0", two);
+    assert_eq!(refused, Err(UserNetworkError::TwoSubnets));
+    let new = NewUserNetwork {
+        pools: vec![(v4, None), (v6, None)],
+        ..NewUserNetwork::default()
+    };
+    table.create_network("n1", new).unwrap();
+    let pools: Vec<&str> = table.pools_of("n1").map(|(id, _)| id).collect();
+    assert_eq!(pools, ["p4", "p6"]);
+    let network = table.network("n1").unwrap();
+    let ipv6 = UserSubnet {
+        subnet: Some(v6),
+        gateway: Some(gateway),
+        ip_range: Some(net("fd00:40::100/120")),
+    };
+    assert_eq!(
+        (network.subnet, network.ipv6.as_ref()),
+        (Some(v4), Some(&ipv6))
+    );
+    let wish = network.wish("web", Vec::new());
+    let nets: Vec<IpNet> = wish.subnets.iter().map(|subnet| subnet.net).collect();
+    assert_eq!((nets, wish.ipv6), (vec![v4, v6], true));
+    for (pool, address, owner) in [("p4", "10.40.0.2", "a"), ("p6", "fd00:40::102", "b")] {
+        let address = address.parse().unwrap();
+        table.give(pool, address, owner);
+        assert_eq!(table.owner_of("n1", address), Some(owner));
+    }
+    drop(table.delete_network("n1"));
+    assert!(
+        table
+            .pools
+            .values()
+            .all(|pool| pool.link == PoolLink::Orphan)
+    );
+}
+
 #[test]
 fn a_pool_belongs_to_the_network_that_is_created_next_with_its_subnet() {
     let mut table = UserNetworkTable::default();
@@ -32,19 +94,17 @@ fn a_pool_belongs_to_the_network_that_is_created_next_with_its_subnet() {
         .unwrap();
     let again = table.request_pool("p2", web, wanted("10.40.0.0/16"));
     assert_eq!(again, Err(UserNetworkError::Busy(web)));
-    let (gateway, other) = (Ipv4Addr::new(10, 40, 0, 1), Ipv4Addr::new(10, 41, 0, 1));
+    let (gateway, other) = (IpAddr::from([10, 40, 0, 1]), IpAddr::from([10, 41, 0, 1]));
     assert!(table.reserve("p1", other, true).is_err());
     table.reserve("p1", gateway, true).unwrap();
-    table
-        .reserve("p1", Ipv4Addr::new(10, 40, 0, 9), false)
-        .unwrap();
+    table.reserve("p1", [10, 40, 0, 9].into(), false).unwrap();
     table.create_network("n0", network("10.50.0.0/16")).unwrap();
     assert!(
-        table.pool_of("n0").is_none(),
+        pool_of(&table, "n0").is_none(),
         "Docker's own IPAM gave that subnet"
     );
     table.create_network("n1", network("10.40.0.0/16")).unwrap();
-    assert_eq!(table.pool_of("n1").map(|(id, _)| id), Some("p1"));
+    assert_eq!(pool_of(&table, "n1").as_deref(), Some("p1"));
     assert_eq!(table.network("n1").unwrap().gateway, Some(gateway));
     assert_eq!(table.auxiliary_owners().count(), 1);
     table
@@ -56,7 +116,7 @@ fn a_pool_belongs_to_the_network_that_is_created_next_with_its_subnet() {
     assert!(table.take_back("p1", other).is_none());
     table.give_up_open(web);
     table.create_network("n2", network("10.40.0.0/16")).unwrap();
-    assert!(table.pool_of("n2").is_none(), "it was given up");
+    assert!(pool_of(&table, "n2").is_none(), "it was given up");
 }
 
 #[test]
@@ -120,7 +180,7 @@ fn a_network_under_creation_is_kept_with_its_pool() {
     presence.settle(&mut table, &listed(&[]), at(2));
     presence.settle(&mut table, &listed(&[]), at(3));
     presence.settle(&mut table, &listed(&["n1"]), at(70));
-    assert_eq!(table.pool_of("n1").map(|(id, _)| id), Some("p1"));
+    assert_eq!(pool_of(&table, "n1").as_deref(), Some("p1"));
     table
         .request_pool("p2", subnet, wanted("10.40.0.0/16"))
         .unwrap();
@@ -159,7 +219,7 @@ fn a_pool_never_belongs_to_two_networks() {
     let subnets = [UNKNOWN_POOL, net("10.40.0.0/16"), net("10.41.0.0/16")];
     let mut table = UserNetworkTable::default();
     // The pool that each subnet was asked for last, as long as it waits.
-    let mut waits: BTreeMap<Ipv4Net, String> = BTreeMap::new();
+    let mut waits: BTreeMap<IpNet, String> = BTreeMap::new();
     for step in 0..20_000 {
         let subnet = subnets[usize::try_from(next(3)).unwrap()];
         let id = format!("{}", next(12));
@@ -178,14 +238,14 @@ fn a_pool_never_belongs_to_two_networks() {
                 let is_new = table.network(&id).is_none();
                 table.create_network(&id, new).unwrap();
                 if is_new {
-                    let has = table.pool_of(&id).map(|(pool, _)| pool.to_owned());
+                    let has = pool_of(&table, &id);
                     assert_eq!(has, waits.remove(&subnet));
                 }
             }
             3 => {
-                let pool = table.pool_of(&id).map(|(pool, _)| pool.to_owned());
+                let pool = pool_of(&table, &id);
                 drop(table.delete_network(&id));
-                assert!(table.pool_of(&id).is_none());
+                assert!(pool_of(&table, &id).is_none());
                 drop(pool.and_then(|pool| table.release_pool(&pool)));
             }
             4 => {

@@ -8,7 +8,7 @@ use mesh_proto::address::mac_for;
 use mesh_proto::ids::Mac;
 
 use super::*;
-use crate::docker::endpoint::{ContainerRef, DeferredAddress, EndpointOptions};
+use crate::docker::endpoint::{ContainerRef, DeferredAddress, EndpointOptions, SecondAddress};
 use crate::exposure::HostExposure;
 use crate::member::Tenant;
 use crate::network::view::NetworkView;
@@ -98,6 +98,7 @@ fn pod(address: &str) -> PluggedMember {
 
 fn end(address: &str) -> DockerEndpoint {
     let wanted = EndpointOptions {
+        second: None,
         address: address.parse().unwrap(),
         multicast: true,
         deferred: DeferredAddress::No,
@@ -403,5 +404,42 @@ fn a_mac_address_has_one_owner_in_a_network() {
     assert_eq!(
         table.endpoints.get("e1").unwrap().interface("e1").mac,
         chosen
+    );
+}
+
+#[test]
+fn both_addresses_of_an_endpoint_are_its_own() {
+    let mut table = AttachmentTable::default();
+    let nowhere = |_: NetworkId, _: IpAddr| None;
+    let with = |address: &str, second: &str| DockerEndpoint {
+        second: Some(SecondAddress {
+            address: second.parse().unwrap(),
+            lease_owner: "docker::2".into(),
+        }),
+        ..end(address)
+    };
+    let both = with("10.2.1.1/24", "fd00::1/64");
+    table.insert_endpoint("e1", both, &nowhere).unwrap();
+    for taken in [with("10.2.1.2/24", "fd00::1/64"), end("fd00::1/64")] {
+        let refused = table.insert_endpoint("e2", taken, &nowhere);
+        assert!(
+            matches!(refused, Err(AttachRefusal::InUse { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(table.address_count(), 2);
+    let announced = table.announced(&BTreeMap::new());
+    let shown: Vec<String> = announced.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(shown, ["10.2.1.1/24", "fd00::1/64"]);
+    assert_eq!(announced[0].mac, announced[1].mac, "one interface");
+    let owners: Vec<_> = table.leases().map(|(_, subject)| subject).collect();
+    let stored = ["docker::1", "docker::2"].map(LeaseSubject::Stored);
+    assert_eq!(owners, stored);
+    let interface = table.endpoints.get("e1").unwrap().interface("e1");
+    assert_eq!(interface.second, "fd00::1/64".parse().ok());
+    let stored = serde_json::to_string(&table).unwrap();
+    assert_eq!(
+        serde_json::from_str::<AttachmentTable>(&stored).unwrap(),
+        table
     );
 }

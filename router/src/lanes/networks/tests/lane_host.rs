@@ -128,6 +128,7 @@ impl LaneHost {
                 mac: Mac([2, 0, 0, 0, 9, 1]),
                 mtu: 1_376,
                 address,
+                second: None,
                 multicast_route: false,
                 alias: "c",
                 offloads_off: true,

@@ -52,6 +52,7 @@ impl Fixture {
             mac: mac_for(address.addr()),
             mtu: 1376,
             address,
+            second: None,
             multicast_route: true,
             alias: "c1",
             offloads_off: true,

@@ -236,6 +236,7 @@ fn host_and_container() -> (NamedNetns, NamedNetns) {
             mac: Mac([2, 0, 0, 0, 9, 1]),
             mtu: 1_376,
             address: "10.9.0.1/24".parse().unwrap(),
+            second: None,
             multicast_route: false,
             alias: "c",
             offloads_off: true,

@@ -64,6 +64,7 @@ fn add_container(host: &NamedNetns, number: u8) -> NamedNetns {
             mac: Mac([2, 0, 0, 0, 9, number]),
             mtu: MTU,
             address,
+            second: None,
             multicast_route: false,
             alias: "c",
             offloads_off: false,

@@ -9,6 +9,7 @@ use mesh_proto::ids::PeerId;
 use mesh_proto::network::NetworkId;
 
 use super::{Check, Violation};
+use crate::sim::families;
 use crate::sim::network::HostId;
 
 const UNIQUE: &str = "I1 no address twice";
@@ -120,7 +121,7 @@ pub(crate) fn all_held<'a>(
     real: &BTreeSet<(HostId, Ipv4Addr)>,
 ) -> Check {
     for (host, ipam) in ipams {
-        let held: BTreeSet<Ipv4Addr> = ipam.allocations().map(|a| a.addr).collect();
+        let held: BTreeSet<Ipv4Addr> = families::known(ipam).map(|(addr, _)| addr).collect();
         let here = real.iter().filter(|(h, _)| *h == host).map(|(_, a)| *a);
         let here: BTreeSet<Ipv4Addr> = here.collect();
         if let Some(addr) = held.symmetric_difference(&here).next() {

@@ -7,6 +7,7 @@ use mesh_ipam::Ipam;
 use mesh_proto::network::NetworkId;
 
 use super::Workload;
+use crate::sim::families;
 use crate::sim::hosts::Hosts;
 use crate::sim::invariants::addresses::{self, AddressHolder, TOLD};
 use crate::sim::invariants::names::{self, TrueNames};
@@ -70,9 +71,9 @@ impl Workload {
         }
         for (name, holder) in &self.hosts[host] {
             let ipam = hosts.allocation(host, holder.network);
-            let mut held = ipam.into_iter().flat_map(Ipam::allocations);
+            let mut held = ipam.into_iter().flat_map(families::known);
             if let Some(addr) = holder.addr
-                && !held.any(|held| (held.addr, held.container) == (addr, name.as_str()))
+                && !held.any(|held| held == (addr, name.as_str()))
             {
                 let detail = format!("router {host} told {name} of {addr} and forgot it");
                 return Err(Violation::new(TOLD, detail));
@@ -86,7 +87,10 @@ impl Workload {
         let doubles = addresses::doubles(self.holders());
         let reports = |holder: &AddressHolder<'_>| {
             let ipam = hosts.allocation(holder.host, holder.network);
-            ipam.is_none_or(|ipam| ipam.conflicts().iter().any(|c| c.addr == holder.addr))
+            let is_it = |ipam: &Ipam, number| {
+                families::inward(ipam.slicing().address(number)) == holder.addr
+            };
+            ipam.is_none_or(|ipam| ipam.conflicts().iter().any(|c| is_it(ipam, c.addr)))
         };
         let mut check = Ok(());
         for (first, second) in &doubles {

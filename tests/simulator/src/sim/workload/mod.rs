@@ -14,9 +14,9 @@ use mesh_proto::network::NetworkId;
 
 use super::addresses::WorkloadRequest;
 use super::event::SimEvent;
+use super::families::SUBNET;
 use super::hosts::Hosts;
 use super::network::HostId;
-use super::networks::SUBNET;
 use super::rng::Rng;
 use super::runtime::SimRuntime;
 

@@ -5,27 +5,14 @@
 //! | IPv4 | the address itself | `10.40.0.9` |
 //! | IPv6 | its distance from the first address of the subnet | `0.0.0.9` for `fd00::9` of `fd00::/64` |
 //!
-//! Only the first 2^24 addresses of an IPv6 subnet have numbers, as many as the largest IPv4 subnet has: counting to 2^64
-//! helps nobody. Who asks for another one by itself gets it from the operator, not from the allocator.
+//! Only the addresses that are leased ([`leased_part`]) have numbers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net};
+use mesh_proto::network::leased_part;
 
-use crate::slices::Slicing;
-
-/// Bits of the numbers of an IPv6 subnet, at most.
-const BITS: u8 = 24;
-
-/// Returns the part of a subnet of which addresses are leased: all of it, or the first 2^24 addresses of an IPv6 subnet.
-pub fn leased_part(subnet: IpNet) -> IpNet {
-    let IpNet::V6(v6) = subnet else {
-        return subnet;
-    };
-    let prefix = v6.prefix_len().max(128 - BITS);
-    // At most 128, so there is such a subnet.
-    Ipv6Net::new(v6.network(), prefix).map_or(subnet, IpNet::V6)
-}
+use super::Slicing;
 
 /// Returns the numbers of the leased part of a subnet.
 pub(crate) fn numbered(subnet: IpNet) -> Ipv4Net {
@@ -45,6 +32,12 @@ impl Slicing {
                 IpAddr::V6(Ipv6Addr::from(first | u128::from(u32::from(number))))
             }
         }
+    }
+
+    /// Returns the address that has a number, with the prefix length of its subnet for that of its numbers.
+    pub fn with_prefix(&self, number: Ipv4Addr, numbers: u8) -> IpNet {
+        let address = self.address(number);
+        IpNet::new(address, self.prefix_of(numbers)).unwrap_or(address.into())
     }
 
     /// Returns the number of an address of the leased part.
@@ -77,7 +70,7 @@ impl Slicing {
     }
 
     /// Returns the prefix length that containers have with an address, for that of its numbers.
-    pub fn prefix_of(&self, numbers: u8) -> u8 {
+    fn prefix_of(&self, numbers: u8) -> u8 {
         match self.subnet() {
             IpNet::V4(_) => numbers,
             // The subnet is longer than its leased part.

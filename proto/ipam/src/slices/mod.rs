@@ -1,22 +1,26 @@
 //! The range, cut in slices of equal size, which are numbered from 0 along the line of addresses, without wrap-around.
 
+pub(crate) mod numbers;
+
 use core::ops::Range;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use mesh_proto::limits::MAX_SLICES;
+
+use numbers::numbered;
 
 /// The reason a range cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// The prefix is not between 8 and 28 bits long.
     #[error("{0} has a bad size; a range has a prefix of 8 to 28 bits, like 10.32.0.0/12")]
-    Size(Ipv4Net),
+    Size(IpNet),
     /// Host bits are set.
     #[error("{0} has host bits set; write {1}")]
-    HostBits(Ipv4Net, Ipv4Net),
+    HostBits(IpNet, IpNet),
 }
 
 /// The range and the size of its slices, which follows from the range:
@@ -29,12 +33,14 @@ pub enum RangeError {
 /// | /20 | 16 | 256 |
 /// | /24 | 16 | 16 |
 /// | /28 | 4 | 4 |
+///
+/// All of it counts in numbers of 32 bits, which are written as IPv4 addresses ([`numbers`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slicing {
     range: Ipv4Net,
     slice_bits: u8,
-    /// The range is one subnet: only its own first and last addresses are no hosts.
-    is_subnet: bool,
+    /// The subnet of a network: only its own first and last addresses are no hosts. None for the range of `default`.
+    subnet: Option<IpNet>,
 }
 
 /// Slices that follow one another, with equal versions.
@@ -55,45 +61,52 @@ impl Slicing {
     /// [`RangeError`] for a prefix shorter than 8 or longer than 28 bits, or with host bits.
     pub fn new(range: Ipv4Net) -> Result<Self, RangeError> {
         if range.trunc() != range {
-            return Err(RangeError::HostBits(range, range.trunc()));
+            return Err(RangeError::HostBits(range.into(), range.trunc().into()));
         }
         if !(8..=28).contains(&range.prefix_len()) {
-            return Err(RangeError::Size(range));
+            return Err(RangeError::Size(range.into()));
         }
         Ok(Self {
             range,
             slice_bits: slice_bits(range),
-            is_subnet: false,
+            subnet: None,
         })
     }
 
-    /// Cuts the subnet of a network: into two slices for a /29, and into one for a /30.
+    /// Cuts the subnet of a network: into two slices for a /29, and into one for a /30. Of an IPv6 subnet, its first 2^24
+    /// addresses.
     ///
     /// # Errors
-    /// [`RangeError`] for a prefix shorter than 8 or longer than 30 bits, or with host bits.
-    pub fn of_subnet(subnet: Ipv4Net) -> Result<Self, RangeError> {
+    /// [`RangeError`] for a prefix shorter than 8 bits or with less than 2 bits for hosts, or with host bits.
+    pub fn of_subnet(subnet: IpNet) -> Result<Self, RangeError> {
         if subnet.trunc() != subnet {
             return Err(RangeError::HostBits(subnet, subnet.trunc()));
         }
-        if !(8..=30).contains(&subnet.prefix_len()) {
+        let range = numbered(subnet);
+        if !(8..=30).contains(&range.prefix_len()) {
             return Err(RangeError::Size(subnet));
         }
         Ok(Self {
-            range: subnet,
-            slice_bits: slice_bits(subnet),
-            is_subnet: true,
+            range,
+            slice_bits: slice_bits(range),
+            subnet: Some(subnet),
         })
     }
 
     /// Returns whether the range is the subnet of a network other than `default`.
     pub fn is_subnet(&self) -> bool {
-        self.is_subnet
+        self.subnet.is_some()
+    }
+
+    /// Returns the subnet or range as people know it.
+    pub fn subnet(&self) -> IpNet {
+        self.subnet.unwrap_or(IpNet::V4(self.range))
     }
 
     /// Returns the subnet, of which only the first and the last address are no hosts, to which a part of the range
     /// belongs.
     pub fn subnet_of(&self, part: Ipv4Net) -> Ipv4Net {
-        match self.is_subnet {
+        match self.is_subnet() {
             true => self.range,
             false => part,
         }
