@@ -10,6 +10,7 @@ mod ipam;
 mod lifecycle;
 mod names;
 mod network_commands;
+mod network_ipv6;
 mod networks;
 mod podman;
 mod run;

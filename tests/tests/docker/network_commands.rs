@@ -12,17 +12,17 @@ const SOON: Duration = Duration::from_secs(25);
 /// Front of `docker network create`, with both drivers.
 const CREATE: [&str; 6] = ["network", "create", "-d", "mesh", "--ipam-driver", "mesh"];
 
-fn docker(host: &TestbedHost, line: &str) -> Result<String> {
+pub(crate) fn docker(host: &TestbedHost, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     Ok(host.docker(&words)?.ok()?.trim().to_owned())
 }
 
-fn create(host: &TestbedHost, args: &str) -> Result<String> {
+pub(crate) fn create(host: &TestbedHost, args: &str) -> Result<String> {
     docker(host, &format!("{} {args}", CREATE.join(" ")))
 }
 
 /// Runs a command of Docker that has to fail, and returns its error.
-fn refused(host: &TestbedHost, line: &str) -> Result<String> {
+pub(crate) fn refused(host: &TestbedHost, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let output = host.docker(&words)?;
     ensure!(output.code.is_some_and(|code| code != 0), "{output}");
@@ -55,13 +55,13 @@ fn create_with_mac(host: &TestbedHost, mac: &str, name: &str, ip: &str) -> Resul
     host.shell(&line)?.ok().map(drop)
 }
 
-fn inspect(host: &TestbedHost, name: &str, field: &str) -> Result<String> {
+pub(crate) fn inspect(host: &TestbedHost, name: &str, field: &str) -> Result<String> {
     let shown = host.docker(&["inspect", "-f", &format!("{{{{{field}}}}}"), name])?;
     Ok(shown.ok()?.trim().to_owned())
 }
 
 /// Waits until a container of Docker reaches an address.
-fn reaches(host: &TestbedHost, from: &str, to: &str) -> Result<()> {
+pub(crate) fn reaches(host: &TestbedHost, from: &str, to: &str) -> Result<()> {
     wait_until(SOON, &format!("{from} reaches {to}"), || {
         inside(host, from, &format!("ping -n -c 1 -W 1 {to}"))?.ok()
     })
@@ -80,7 +80,7 @@ fn does_not_reach(host: &TestbedHost, from: &str, to: &str) -> Result<()> {
     )
 }
 
-fn known(host: &TestbedHost, network: &str) -> Result<String> {
+pub(crate) fn known(host: &TestbedHost, network: &str) -> Result<String> {
     wait_until(SOON, &format!("{} knows {network}", host.name()), || {
         host.mesh(&["network", "inspect", network])?.ok()
     })
@@ -217,8 +217,8 @@ fn refusals(host: &TestbedHost) -> Result<()> {
     let front = CREATE.join(" ");
     for (line, parts) in [
         (
-            format!("{front} --ipv6 --subnet fd00:7::/64 six"),
-            &["IPv6"][..],
+            format!("{front} --ipv6 --subnet fd00:7::/64 --subnet fd00:8::/64 six"),
+            &["one of IPv6"][..],
         ),
         (
             format!("{front} --subnet 10.80.0.0/24 --ip-range 10.81.0.0/25 out"),

@@ -18,6 +18,7 @@ mod mistakes;
 mod names;
 mod nat;
 mod network_addresses;
+mod network_ipv6;
 mod network_mistakes;
 mod network_verbs;
 mod networks;

@@ -11,13 +11,13 @@ use crate::full_mesh;
 
 const SOON: Duration = Duration::from_secs(15);
 
-fn mesh(host: &TestbedHost, line: &str) -> Result<String> {
+pub(crate) fn mesh(host: &TestbedHost, line: &str) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     host.mesh(&words)?.ok()
 }
 
 /// Starts routers and creates networks on the first; waits until all hosts know them.
-fn networks(bed: &Testbed, lines: &[&str]) -> Result<()> {
+pub(crate) fn networks(bed: &Testbed, lines: &[&str]) -> Result<()> {
     full_mesh(bed, &[])?;
     for line in lines {
         mesh(bed.host(1), &format!("network create {line}"))?;

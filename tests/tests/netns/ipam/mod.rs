@@ -1,6 +1,7 @@
 //! Allocated addresses: distinct on all hosts, despite cuts, crashes, late joins and removals.
 
 mod faults;
+mod ipv6;
 mod refusals;
 
 use std::collections::BTreeSet;
