@@ -268,10 +268,9 @@ fn what_cannot_be_used_leaves_nothing() -> Result<()> {
                 "run --runtime process --net six 10.40.0.5 -- true",
                 &["10.40.0.5", "fd00:41::/64"],
             ),
-            // IPv6 addresses are not allocated.
             (
-                "run --runtime process --net six -- true",
-                &["six", "no IPv4 subnet"],
+                "run --runtime process --net six fd00:41:: -- true",
+                &["fd00:41::", "first or last address"],
             ),
             (
                 "run --runtime process --net web net:10.32.0.0/16 -- true",

@@ -364,7 +364,10 @@ impl LeaseSource {
             }
             (Err(why), _) => {
                 let text = self.named(scoped.network, why.text);
-                Err(AttachmentError::Allocation(text))
+                Err(AttachmentError::Allocation(match leased.addr() == ip {
+                    true => text,
+                    false => format!("{ip} goes with {}, and {text}", leased.addr()),
+                }))
             }
         }
     }

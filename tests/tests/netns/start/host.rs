@@ -43,6 +43,40 @@ fn names_addresses_and_listeners_may_come_later() -> Result<()> {
     })
 }
 
+/// The same from the file that the unit reads, in the manner of the unit.
+#[test]
+fn a_peer_of_the_file_that_has_no_address_stops_no_start() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
+        let (one, two) = (bed.host(1), bed.host(2));
+        let file = format!("peers = [\"no-such-host.invalid\", \"{}\"]", two.address());
+        one.shell(&format!("echo '{file}' >/run/testbed/mesh.toml"))?
+            .ok()?;
+        two.launch(&[])?;
+        let line = "exec mesh launch --foreground --config /run/testbed/mesh.toml 2>/dev/null";
+        let _service = one.shell_in_background(line)?;
+        wait_until(SOON, "the router is up", || one.report().map(drop))?;
+        one.wait_connections(1)?;
+        let status = one.mesh(&["status", "connections"])?.ok()?;
+        ensure!(status.contains("no-such-host.invalid"), "{status}");
+        one.mesh(&["stop"])?.ok().map(drop)
+    })
+}
+
+#[test]
+fn multicast_is_left_alone_where_the_operator_says_so() -> Result<()> {
+    with_testbed(&TestbedLayout::hosts(2), |bed| {
+        let (one, two) = (bed.host(1), bed.host(2));
+        one.launch(&["--no-multicast-route"])?;
+        two.launch(&[])?;
+        for (host, has_route) in [(one, false), (two, true)] {
+            let container = host.run("10.2.1.1/24")?;
+            let routes = container.exec(&["ip", "-4", "route"])?.ok()?;
+            ensure!(routes.contains("224.0.0.0/4") == has_route, "{routes}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn a_firewall_that_lacks_something_is_done_without() -> Result<()> {
     with_testbed(&TestbedLayout::hosts(1), |bed| {

@@ -29,6 +29,24 @@ fn start_service(host: &TestbedHost) -> Result<mesh_tests::Background> {
     Ok(service)
 }
 
+/// What systemd must not do: give up a router that ends often, or one that starts slowly, and with it all containers.
+#[test]
+fn the_unit_gives_no_router_up() -> Result<()> {
+    let unit = include_str!("../../../../packaging/mesh.service");
+    for line in [
+        "StartLimitIntervalSec=0",
+        "TimeoutStartSec=infinity",
+        "Restart=on-failure",
+        "Type=notify",
+        "KillMode=process",
+        "Before=docker.service",
+    ] {
+        ensure!(unit.lines().any(|there| there == line), "{line}: {unit}");
+    }
+    ensure!(!unit.contains("network-online.target"), "{unit}");
+    Ok(())
+}
+
 #[test]
 fn stop_and_reset_end_the_unit_and_launch_says_that_there_is_one() -> Result<()> {
     with_testbed(&TestbedLayout::hosts(1), |bed| {
