@@ -89,7 +89,7 @@ fn containers_of_all_hosts_get_an_address_of_each_family() -> Result<()> {
         ];
         let error = two.mesh(&words)?.refused()?;
         ensure!(
-            error.contains("fd00:40::77") && error.contains("fixed"),
+            error.contains("fd00:40::77") && error.contains("already used"),
             "{error}"
         );
         fixed.kill()?;
