@@ -114,8 +114,7 @@ impl DockerEndpoints {
         mac: Option<Mac>,
     ) -> Result<(EndpointOptions, Mac), AttachmentError> {
         let mesh_network = self.users.find(network).await?;
-        let known = self.table.read(|table| table.user_networks.clone());
-        let owner_of = |address: IpNet| known.lease_of(network, address);
+        let owner_of = |address: IpNet| self.users.lease_of(network, address);
         let is_ours = given.all().all(|address| owner_of(address).is_some());
         let owner =
             |address| owner_of(address).unwrap_or_else(|| lease_owner(Runtime::Docker, "", id));

@@ -107,6 +107,12 @@ impl UserNetworks {
             .read(|table| table.user_networks.has_addresses(id))
     }
 
+    /// Returns the owner of the lease of an address of a network; none if Docker did not ask for it.
+    pub(crate) fn lease_of(&self, network: &str, address: IpNet) -> Option<String> {
+        self.table
+            .read(|table| table.user_networks.lease_of(network, address))
+    }
+
     /// Asks Docker for its networks: their names, those that were made without us, and those that are gone.
     ///
     /// # Errors
